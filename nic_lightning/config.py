@@ -1,0 +1,216 @@
+"""The top level of every config, where `conf/` lies, and how the console scripts run Hydra.
+
+Nothing here imports torch, and Hydra only inside functions: `nic --help`, `nic-train --cfg job` stay quick.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nic_lightning.errors import UserError
+from nic_lightning.targets import check_targets as check_targets
+from nic_lightning.targets import nearest
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+PACKAGE = Path(__file__).resolve().parent
+CONF_DIR = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
+"""The Hydra tree: inside an installed wheel, or beside the package in a checkout."""
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+class ConfigError(UserError):
+    """A config that does not compose, or whose arguments do not fit."""
+
+
+@dataclass
+class CheckpointConfig:
+    """How often training saves its whole state."""
+
+    every_n_steps: int | None = 1000
+    every_n_minutes: float | None = None
+
+
+@dataclass
+class EvaluationConfig:
+    """What is measured with real files after training, and by `nic-evaluate`."""
+
+    datasets: list[str] = field(default_factory=lambda: ["embedded"])
+    baselines: list[str] = field(default_factory=list)
+    points: list[str] | None = None
+    save_images: int = 2
+    lpips: str | None = None
+    limit: int | None = None
+
+
+@dataclass
+class TrainConfig:
+    """Top level of conf/train.yaml. Groups are typed by the signatures of their targets (`check_targets`)."""
+
+    codec: Any = "???"
+    task: Any = "???"
+    data: Any = "???"
+    trainer: Any = "???"
+    logger: Any = None
+    name: str = "???"
+    run_dir: str = "???"
+    seed: int = 0
+    tags: list[str] = field(default_factory=list)
+    fresh: bool = False
+    ckpt_path: str | None = None
+    init_from: str | None = None
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+
+@dataclass
+class EvaluateConfig:
+    """Top level of conf/evaluate.yaml."""
+
+    codec: Any = None
+    run: str | None = None
+    name: str | None = None
+    run_dir: str | None = None
+    device: str = "cpu"
+    root: str | None = None
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+
+def register_schemas() -> None:
+    """Tell Hydra the types of the top level; the configs take them up as `schema` and `evaluate_schema`."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    store.store(name="schema", node=TrainConfig)
+    store.store(name="evaluate_schema", node=EvaluateConfig)
+
+
+def compose(config_name: str = "train", overrides: list[str] | None = None) -> DictConfig:
+    """Compose a config as the console script would. Raises `ConfigError` where that one prints a sentence."""
+    import hydra
+
+    register_schemas()
+    arguments = list(overrides or [])
+    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        try:
+            return hydra.compose(config_name, arguments)
+        except Exception as error:
+            raise _explained(error) from error
+
+
+def options(group: str) -> list[str]:
+    """Names that `group=` takes: the YAML files of conf/<group>."""
+    return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
+
+
+def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
+    """Run `task` with the config of the command line: Hydra's own front door, with sentences for users.
+
+    What a user got wrong (a key, a value, a name, a missing folder) ends in one sentence on stderr and exit
+    code 2; anything else is a bug and keeps its traceback. HYDRA_FULL_ERROR=1, set by the user, brings all
+    tracebacks.
+    """
+    import hydra
+
+    register_schemas()
+    if os.environ.get(FULL_ERROR) == "1":
+        hydra.main(str(CONF_DIR), config_name, version_base="1.3")(_checked(task, full_error="1"))()
+        return
+    try:
+        with _environment(FULL_ERROR, "1"):  # otherwise Hydra prints its own mixture of message and traceback
+            hydra.main(str(CONF_DIR), config_name, version_base="1.3")(_checked(task, full_error=None))()
+    except Exception as error:
+        sentence = _explained(error)
+        if not isinstance(sentence, UserError):
+            raise
+        print(sentence, file=sys.stderr)
+        sys.exit(2)
+
+
+def _checked(task: Callable[[DictConfig], Any], full_error: str | None) -> Callable[[DictConfig], Any]:
+    def run(config: DictConfig) -> Any:
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
+        with _environment(FULL_ERROR, full_error):  # processes that the task starts see what the user set
+            try:
+                problems = check_targets(config)
+                if problems:
+                    raise ConfigError(" ".join(problems))
+                return task(config)
+            except UserError as error:
+                # In a multirun the other jobs go on; Hydra raises the first error at the end.
+                if full_error == "1" or HydraConfig.get().mode == RunMode.MULTIRUN:
+                    raise
+                print(error, file=sys.stderr)
+                sys.exit(2)
+
+    return run
+
+
+@contextmanager
+def _environment(name: str, value: str | None) -> Iterator[None]:
+    before = os.environ.get(name)
+    _set_environment(name, value)
+    try:
+        yield
+    finally:
+        _set_environment(name, before)
+
+
+def _set_environment(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+def _explained(error: Exception) -> Exception:
+    """The sentence for a user's mistake as a `ConfigError`; any other error as it is."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return ConfigError(_sentence(error))
+    return error
+
+
+def _sentence(error: BaseException) -> str:
+    text = f"{error}\n{error.__cause__ or ''}"
+    if match := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
+        group, name = match.groups()
+        found = re.findall(r"^\t(\S+)$", text, re.MULTILINE) or options(group)
+        return f"There is no {group} '{name}'{nearest(name, found)}; there are: {', '.join(found)}."
+    if match := re.search(r"Could not override '([^']+)'", text):
+        if bad := re.search(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", text):
+            return f"{match[1]} must be of type {bad[2].lower()}, not '{bad[1]}'."
+        if re.search(r"not in struct|not in '|No match in the defaults list", text):
+            return f"There is no key '{match[1]}'{_nearest_key(match[1])}; `--cfg job` lists the keys."
+    first = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    return first or type(error).__name__
+
+
+def _nearest_key(key: str) -> str:
+    """Suggest a key of the configs in `conf/`, whatever was composed."""
+    from omegaconf import DictConfig, OmegaConf
+
+    *parents, last = key.split(".")
+    folder = CONF_DIR / parents[0] if parents else CONF_DIR
+    keys: set[str] = set(TrainConfig.__dataclass_fields__) if not parents else set()
+    for path in folder.glob("*.yaml"):
+        node = (
+            OmegaConf.select(OmegaConf.load(path), ".".join(parents[1:]))
+            if parents[1:]
+            else OmegaConf.load(path)
+        )
+        keys |= {str(k) for k in node} if isinstance(node, DictConfig) else set()
+    return nearest(last, keys)

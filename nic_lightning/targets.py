@@ -1,0 +1,176 @@
+"""Compare every `_target_` of a composed config with the signature it names, before anything is built."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from nic_lightning.signatures import Signature, TargetError, read_signature
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig, ListConfig
+
+RESERVED = frozenset({"_target_", "_partial_", "_args_", "_recursive_", "_convert_"})
+PRIMITIVES: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "str": (str,),
+    "bytes": (),
+    "Path": (str,),
+}
+SEQUENCES = frozenset(
+    {"list", "tuple", "set", "frozenset", "Sequence", "Iterable", "Collection", "List", "Tuple"}
+)
+MAPPINGS = frozenset({"dict", "Mapping", "MutableMapping", "Dict"})
+SUPPLIED = {"task": frozenset({"codec"})}
+"""Required arguments that the program itself hands over when it builds the group."""
+IMPLICIT = {"trainer": "pytorch_lightning.Trainer"}
+"""Groups whose keys are the keywords of one class, without a `_target_`."""
+
+
+class _Unknown:
+    """A value that is only known later, such as an interpolation of Hydra's own settings."""
+
+
+UNKNOWN = _Unknown()
+
+
+def check_targets(config: DictConfig, *, missing_ok: bool = False) -> list[str]:
+    """Sentences about arguments that do not fit their `_target_`: unknown, missing, or of the wrong type.
+
+    Takes milliseconds and imports neither torch nor the targets. `missing_ok` lets mandatory
+    values (`???`) stay open.
+    """
+    problems: list[str] = []
+    for path, node, target in _targets(config, ""):
+        try:
+            signature = read_signature(target)
+        except TargetError as error:
+            problems.append(f"{path}: {error}.")
+            continue
+        if signature is not None:
+            problems += _check_node(path, node, target, signature, missing_ok)
+    return problems
+
+
+def nearest(word: str, options: Iterable[str]) -> str:
+    """The end of a sentence: " (did you mean 'x'?)", or "" when nothing is near."""
+    match = difflib.get_close_matches(word, list(options), n=1, cutoff=0.6)
+    return f" (did you mean '{match[0]}'?)" if match else ""
+
+
+def _targets(node: DictConfig | ListConfig, path: str) -> Iterator[tuple[str, DictConfig, str]]:
+    from omegaconf import DictConfig, ListConfig
+
+    if isinstance(node, DictConfig):
+        target = _value(node, "_target_") if "_target_" in node else IMPLICIT.get(path)
+        if isinstance(target, str):
+            yield path, node, target
+    keys = range(len(node)) if isinstance(node, ListConfig) else list(node)
+    for key in keys:
+        child = _value(node, key)
+        if isinstance(child, DictConfig | ListConfig):
+            yield from _targets(child, f"{path}.{key}" if path else str(key))
+
+
+def _value(node: Any, key: Any) -> Any:
+    from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
+
+    try:
+        return node[key]
+    except (InterpolationResolutionError, MissingMandatoryValue):
+        return UNKNOWN
+
+
+def _check_node(
+    path: str, node: DictConfig, target: str, signature: Signature, missing_ok: bool
+) -> Iterator[str]:
+    from omegaconf import OmegaConf
+
+    parameters = signature.parameters
+    given = [str(key) for key in node if key not in RESERVED]
+    for key in given:
+        parameter = parameters.get(key)
+        if OmegaConf.is_missing(node, key):
+            if not missing_ok:
+                yield f"{path}.{key} needs a value: set {path}.{key}=... ."
+        elif parameter is None:
+            if not signature.is_open:
+                yield f"{path}.{key}: {target} has no argument '{key}'{nearest(key, parameters)}."
+        elif parameter.annotation is not None and not accepts(parameter.annotation, _value(node, key)):
+            wanted = ast.unparse(parameter.annotation).strip("'\"")
+            yield f"{path}.{key} must be {wanted}, not {_show(_value(node, key))}."
+    if node.get("_partial_") or "_args_" in node:
+        return
+    supplied = SUPPLIED.get(path, frozenset())
+    absent = [k for k, p in parameters.items() if p.required and k not in given and k not in supplied]
+    if absent:
+        yield f"{path}: {target} needs {', '.join(absent)}."
+
+
+def _show(value: Any) -> str:
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+    text = repr(plain)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def accepts(annotation: ast.expr, value: Any) -> bool:
+    """Whether a config value can be an argument of that annotation. Whatever cannot be judged is accepted."""
+    from omegaconf import OmegaConf
+
+    if value is UNKNOWN or (OmegaConf.is_config(value) and OmegaConf.is_dict(value) and "_target_" in value):
+        return True
+    if isinstance(annotation, ast.Constant):
+        if isinstance(annotation.value, str):
+            return accepts(ast.parse(annotation.value, mode="eval").body, value)
+        return annotation.value is not None or value is None
+    if isinstance(annotation, ast.BinOp):
+        return accepts(annotation.left, value) or accepts(annotation.right, value)
+    if isinstance(annotation, ast.Subscript):
+        return _accepts_subscript(annotation, value)
+    name = _last_name(annotation)
+    if name in PRIMITIVES:
+        return _is_primitive(name, value)
+    if name in SEQUENCES:
+        return OmegaConf.is_list(value)
+    return OmegaConf.is_dict(value) if name in MAPPINGS else True
+
+
+def _accepts_subscript(annotation: ast.Subscript, value: Any) -> bool:
+    from omegaconf import OmegaConf
+
+    name = _last_name(annotation.value)
+    inner = annotation.slice.elts if isinstance(annotation.slice, ast.Tuple) else [annotation.slice]
+    if name == "Optional":
+        return value is None or accepts(inner[0], value)
+    if name == "Union":
+        return any(accepts(option, value) for option in inner)
+    if name == "Literal":
+        return any(isinstance(o, ast.Constant) and o.value == value for o in inner)
+    if name in MAPPINGS:
+        return OmegaConf.is_dict(value)
+    if name not in SEQUENCES:
+        return True
+    if not OmegaConf.is_list(value):
+        return False
+    kinds = [k for k in inner if not (isinstance(k, ast.Constant) and k.value is Ellipsis)]
+    if len(kinds) == len(inner) and name.lower() == "tuple":
+        return len(value) == len(kinds) and all(accepts(k, v) for k, v in zip(kinds, value, strict=True))
+    return all(accepts(kinds[0], v) for v in value) if kinds else True
+
+
+def _is_primitive(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return name == "bool"
+    return isinstance(value, PRIMITIVES[name])
+
+
+def _last_name(node: ast.expr) -> str:
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
