@@ -1,0 +1,35 @@
+# Needs Python 3.11 or newer, make, and a network to a package index. `make PYTHON=python3.12 setup` picks another Python.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+MIN_COVERAGE ?= 0
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help setup test test-slow lint demo
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(INSTALLED) ## make .venv, or bring it up to date
+
+$(INSTALLED): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+test: setup ## quick tests, with coverage
+	$(PYTEST) -n 2 -m 'not slow' --cov --cov-report=term --cov-fail-under=$(MIN_COVERAGE)
+
+test-slow: setup ## the tests that `make test` leaves out
+	$(PYTEST) -m slow
+
+lint: setup ## style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+demo: setup ## train a small codec on embedded photographs, write report.html
+	$(BIN)/nic-train experiment=demo
+	$(BIN)/nic report runs/demo -o report.html
