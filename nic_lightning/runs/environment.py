@@ -1,0 +1,94 @@
+"""What a run was run with: code, packages and hardware. Environment variables are never written down."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+MAX_DIFF = 2 * 2**20
+_TIMEOUT = 20
+
+
+def environment() -> dict[str, Any]:
+    """Python, packages, platform, processors, memory (bytes), GPUs and the command line, as plain Python."""
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "cpu_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_bytes": _memory(),
+        "gpus": _gpus(),
+        "command": list(sys.argv),
+        "packages": _packages(),
+    }
+
+
+def git_state() -> tuple[dict[str, Any] | None, bytes]:
+    """State of the checkout that the package lies in, else of the one around the current folder.
+
+    Returns:
+        Commit, branch, dirty or not, untracked files; and the difference to that commit, cut after MAX_DIFF
+        bytes. (None, b"") outside of git.
+    """
+    for folder in (Path(__file__).resolve().parents[1], Path.cwd()):
+        if commit := _git(folder, "rev-parse", "HEAD").decode(errors="replace").strip():
+            break
+    else:
+        return None, b""
+    top = Path(_git(folder, "rev-parse", "--show-toplevel").decode(errors="replace").strip() or folder)
+    diff = _git(top, "diff", "--no-ext-diff", "--no-color", "HEAD", limit=MAX_DIFF + 1)
+    untracked = _git(top, "ls-files", "--others", "--exclude-standard").decode(errors="replace").splitlines()
+    state = {
+        "commit": commit,
+        "branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD").decode(errors="replace").strip(),
+        "dirty": bool(diff),
+        "diff_cut": len(diff) > MAX_DIFF,
+        "untracked": untracked[:100],
+    }
+    return state, diff[:MAX_DIFF]
+
+
+def _git(folder: Path, *arguments: str, limit: int = 2**20) -> bytes:
+    """Output of a git command, at most `limit` bytes; empty when git fails or is not there."""
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+        ) as process:
+            assert process.stdout is not None
+            output = process.stdout.read(limit)
+            cut = len(output) == limit
+            process.stdout.close()
+            code = process.wait(_TIMEOUT)
+    except (OSError, subprocess.TimeoutExpired):
+        return b""
+    return output if code == 0 or cut else b""
+
+
+def _packages() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"] if distribution.metadata else None
+        if name:
+            found[name] = distribution.version
+    return dict(sorted(found.items(), key=lambda pair: pair[0].lower()))
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _gpus() -> list[str]:
+    """Names of the visible GPUs; empty unless torch is in use already, since importing it takes seconds."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

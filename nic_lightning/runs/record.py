@@ -1,0 +1,197 @@
+"""The run record: a folder that says what was run, how far it came, and what was measured on the way."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nic_lightning.errors import RunError
+from nic_lightning.runs.environment import environment, git_state
+from nic_lightning.runs.files import checked_path, read_inside, write_atomically
+
+STATES = ("running", "finished", "failed")
+_MAX_STATUS = 2**20
+_MAX_METRICS = 2**30
+_MAX_LINE = 2**20
+_RESERVED = ("step", "epoch", "time")
+
+
+class RunRecord:
+    """A run folder: config.yaml, overrides.yaml, environment.json, git.diff, status.json, metrics.jsonl.
+
+    Every file but metrics.jsonl is replaced whole. A line of metrics.jsonl is one `write` to a file opened
+    for appending, so a line that `log` has returned from survives `kill -9` of the process. In distributed
+    training only rank 0 may own a record.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def start(self, config: Mapping[str, Any], overrides: list[str]) -> None:
+        """Begin the run, or begin it again: earlier environments stay in environment.json as "earlier".
+
+        Args:
+            config: resolved configuration as plain Python (dict, list, str, numbers, None).
+            overrides: command-line overrides that gave it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _drop_cut_line(self.metrics_path)
+        git, diff = git_state()
+        now = _now()
+        facts = {"started": now, "seeds": _seeds(config), "git": git, **environment()}
+        earlier = self._earlier_environments()
+        write_atomically(self.folder / "config.yaml", _to_yaml(config))
+        write_atomically(self.folder / "overrides.yaml", _to_yaml(list(overrides)))
+        write_atomically(self.folder / "environment.json", _to_json({**facts, "earlier": earlier}))
+        if diff:
+            write_atomically(self.folder / "git.diff", diff)
+        else:
+            (self.folder / "git.diff").unlink(missing_ok=True)
+        status = {"state": "running", "started": self._first_start() or now, "ended": None, "error": None}
+        write_atomically(self.folder / "status.json", _to_json(status))
+
+    def log(self, step: int, values: Mapping[str, float], epoch: int | None = None) -> None:
+        """Append one line to metrics.jsonl; NaN and infinities as the strings "nan", "inf" and "-inf"."""
+        line: dict[str, Any] = {"step": int(step), "time": round(time.time(), 3)}
+        if epoch is not None:
+            line["epoch"] = int(epoch)
+        line.update({k: _plain(float(v)) for k, v in values.items() if k not in _RESERVED})
+        data = (json.dumps(line, allow_nan=False) + "\n").encode()
+        try:
+            handle = os.open(self.metrics_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                written = os.write(handle, data)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise RunError(f"{self.metrics_path} cannot be written: {error.strerror}.") from error
+        if written != len(data):
+            raise RunError(f"{self.metrics_path} cannot be written: the disk is full.")
+
+    def truncate_after(self, step: int) -> None:
+        """Forget the lines of steps after `step`: a resumed run writes them again."""
+        if not self.metrics_path.exists():
+            return
+        kept = [line for line in read_metrics(self.folder) if line["step"] <= step]
+        text = "".join(json.dumps({k: _plain(v) for k, v in line.items()}) + "\n" for line in kept)
+        write_atomically(self.metrics_path, text)
+
+    def finish(self, state: str, error: str | None = None) -> None:
+        """End the run as "finished" or "failed"."""
+        if state not in STATES:
+            raise ValueError(f"state is one of {STATES}, not {state!r}")
+        status = {"state": state, "started": self._first_start(), "ended": _now(), "error": error}
+        write_atomically(self.folder / "status.json", _to_json(status))
+
+    @property
+    def metrics_path(self) -> Path:
+        """Where `log` writes."""
+        return self.folder / "metrics.jsonl"
+
+    def _first_start(self) -> str | None:
+        try:
+            return read_status(self.folder).get("started")
+        except RunError:
+            return None
+
+    def _earlier_environments(self) -> list[dict[str, Any]]:
+        try:
+            last = json.loads(read_inside(self.folder, "environment.json", 16 * _MAX_STATUS))
+            earlier = last.pop("earlier", [])
+        except (RunError, ValueError, AttributeError, RecursionError):
+            return []
+        return [*earlier, last][-20:] if isinstance(earlier, list) else [last]
+
+
+def read_status(folder: str | Path) -> dict[str, Any]:
+    """status.json of a run folder; RunError when it is missing or damaged."""
+    try:
+        status = json.loads(read_inside(Path(folder), "status.json", _MAX_STATUS))
+    except (ValueError, RecursionError) as error:
+        raise RunError("status.json is damaged.") from error
+    if not isinstance(status, dict) or status.get("state") not in STATES:
+        raise RunError("status.json is damaged.")
+    return status
+
+
+def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
+    """Lines of metrics.jsonl in the order written, values as float; cut and damaged lines are left out.
+
+    Raises:
+        RunError: the file is missing, a link out of the folder, or larger than a run writes.
+    """
+    path = checked_path(Path(folder), "metrics.jsonl", _MAX_METRICS)
+    lines = []
+    with path.open("rb") as file:
+        while raw := file.readline(_MAX_LINE):
+            line = _parse(raw)
+            if line is not None:
+                lines.append(line)
+    return lines
+
+
+def _parse(raw: bytes) -> dict[str, Any] | None:
+    if not raw.endswith(b"\n"):
+        return None
+    try:
+        line = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(line, dict) or type(line.get("step")) is not int:
+        return None
+    parsed: dict[str, Any] = {}
+    for key, value in line.items():
+        if key in ("step", "epoch"):
+            parsed[key] = value if type(value) is int else None
+        elif value in ("nan", "inf", "-inf") or type(value) in (int, float):
+            parsed[key] = float(value) if not isinstance(value, int) or abs(value) < 10**300 else math.inf
+    return parsed
+
+
+def _drop_cut_line(path: Path) -> None:
+    """Cut a half-written last line away, so that the next line does not continue it."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        tail_start = max(0, end - _MAX_LINE)
+        file.seek(tail_start)
+        tail = file.read()
+        if not tail.endswith(b"\n"):
+            file.truncate(tail_start + tail.rfind(b"\n") + 1)
+
+
+def _seeds(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {"seed": config.get("seed")} if "seed" in config else {}
+
+
+def _plain(value: Any) -> Any:
+    """A number as strict JSON has it: NaN and infinities have no number there."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """No anchors: a value that stands twice is written twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _to_yaml(value: Any) -> str:
+    plain = dict(value) if isinstance(value, Mapping) else value
+    return yaml.dump(plain, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, indent=2) + "\n"
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
