@@ -185,16 +185,21 @@ def _explained(error: Exception) -> Exception:
 
 
 def _sentence(error: BaseException) -> str:
+    from hydra.errors import OverrideParseException
+
     text = f"{error}\n{error.__cause__ or ''}"
     if match := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         group, name = match.groups()
         found = re.findall(r"^\t(\S+)$", text, re.MULTILINE) or options(group)
         return f"There is no {group} '{name}'{nearest(name, found)}; there are: {', '.join(found)}."
+    if bad := re.search(
+        r"Value '(.*)' of type '\w+' could not be converted to (\w+)\s+full_key: (\S+)", text
+    ):
+        return f"{bad[3]} must be of type {bad[2].lower()}, not '{bad[1]}'."
     if match := re.search(r"Could not override '([^']+)'", text):
-        if bad := re.search(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", text):
-            return f"{match[1]} must be of type {bad[2].lower()}, not '{bad[1]}'."
-        if re.search(r"not in struct|not in '|No match in the defaults list", text):
-            return f"There is no key '{match[1]}'{_nearest_key(match[1])}; `--cfg job` lists the keys."
+        return f"There is no key '{match[1]}'{_nearest_key(match[1])}; `--cfg job` lists the keys."
+    if isinstance(error, OverrideParseException):
+        return f"'{error.override}' is not of the form key=value; quote values with special characters."
     first = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     return first or type(error).__name__
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nic_lightning.signatures import Signature, TargetError, read_signature
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig, ListConfig
+    from omegaconf import DictConfig
 
 RESERVED = frozenset({"_target_", "_partial_", "_args_", "_recursive_", "_convert_"})
 PRIMITIVES: dict[str, tuple[type, ...]] = {
@@ -45,35 +45,55 @@ def check_targets(config: DictConfig, *, missing_ok: bool = False) -> list[str]:
     values (`???`) stay open.
     """
     problems: list[str] = []
-    for path, node, target in _targets(config, ""):
-        try:
-            signature = read_signature(target)
-        except TargetError as error:
-            problems.append(f"{path}: {error}.")
-            continue
-        if signature is not None:
-            problems += _check_node(path, node, target, signature, missing_ok)
+    for path, node in _nodes(config, ""):
+        problems += _check_references(path, node, missing_ok)
+        target = _value(node, "_target_") if "_target_" in node else IMPLICIT.get(path)
+        if isinstance(target, str):
+            try:
+                problems += _check_arguments(path, node, target, read_signature(target))
+            except TargetError as error:
+                problems.append(f"{path}: {error}.")
     return problems
 
 
 def nearest(word: str, options: Iterable[str]) -> str:
     """The end of a sentence: " (did you mean 'x'?)", or "" when nothing is near."""
-    match = difflib.get_close_matches(word, list(options), n=1, cutoff=0.6)
+    match = difflib.get_close_matches(word, list(options), n=1, cutoff=0.5)
     return f" (did you mean '{match[0]}'?)" if match else ""
 
 
-def _targets(node: DictConfig | ListConfig, path: str) -> Iterator[tuple[str, DictConfig, str]]:
-    from omegaconf import DictConfig, ListConfig
+def _nodes(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:
+    """Every mapping of the config with its dotted path; what is only referred to is met where it stands."""
+    from omegaconf import DictConfig, ListConfig, OmegaConf
 
     if isinstance(node, DictConfig):
-        target = _value(node, "_target_") if "_target_" in node else IMPLICIT.get(path)
-        if isinstance(target, str):
-            yield path, node, target
-    keys = range(len(node)) if isinstance(node, ListConfig) else list(node)
-    for key in keys:
-        child = _value(node, key)
+        yield path, node
+    for key in range(len(node)) if isinstance(node, ListConfig) else list(node):
+        child = UNKNOWN if OmegaConf.is_interpolation(node, key) else _value(node, key)
         if isinstance(child, DictConfig | ListConfig):
-            yield from _targets(child, f"{path}.{key}" if path else str(key))
+            yield from _nodes(child, _join(path, key))
+
+
+def _join(path: str, key: Any) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def _check_references(path: str, node: DictConfig, missing_ok: bool) -> Iterator[str]:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError
+
+    for key in map(str, node):
+        full = _join(path, key)
+        if OmegaConf.is_missing(node, key):
+            if not missing_ok:
+                yield f"{full} needs a value: set {full}=... on the command line."
+        elif OmegaConf.is_interpolation(node, key):
+            try:
+                node[key]
+            except InterpolationKeyError as error:
+                yield f"{full}: {str(error).splitlines()[0]}."
+            except InterpolationResolutionError:
+                continue  # a resolver that needs what only a run has, such as Hydra's folders
 
 
 def _value(node: Any, key: Any) -> Any:
@@ -85,19 +105,14 @@ def _value(node: Any, key: Any) -> Any:
         return UNKNOWN
 
 
-def _check_node(
-    path: str, node: DictConfig, target: str, signature: Signature, missing_ok: bool
-) -> Iterator[str]:
-    from omegaconf import OmegaConf
-
+def _check_arguments(path: str, node: DictConfig, target: str, signature: Signature | None) -> Iterator[str]:
+    if signature is None:
+        return
     parameters = signature.parameters
     given = [str(key) for key in node if key not in RESERVED]
     for key in given:
         parameter = parameters.get(key)
-        if OmegaConf.is_missing(node, key):
-            if not missing_ok:
-                yield f"{path}.{key} needs a value: set {path}.{key}=... ."
-        elif parameter is None:
+        if parameter is None:
             if not signature.is_open:
                 yield f"{path}.{key}: {target} has no argument '{key}'{nearest(key, parameters)}."
         elif parameter.annotation is not None and not accepts(parameter.annotation, _value(node, key)):

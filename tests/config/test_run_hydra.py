@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from nic_lightning import config
+from nic_lightning.errors import DataError
+
+OK = ["data.folder=x", "name=r"]
+
+
+@pytest.fixture
+def run(conf: Path, monkeypatch: pytest.MonkeyPatch):
+    def start(task, *arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["nic-train", *arguments])
+        config.run_hydra(task, "train")
+
+    return start
+
+
+def untouched(cfg) -> None:
+    pytest.fail("the task must not start")
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        (
+            "codec.widht=3",
+            "There is no key 'codec.widht' (did you mean 'width'?); `--cfg job` lists the keys.",
+        ),
+        ("sede=3", "There is no key 'sede' (did you mean 'seed'?); `--cfg job` lists the keys."),
+        ("codec=smal", "There is no codec 'smal' (did you mean 'small'?); there are: small, wide."),
+        ("experiment=foo", "There is no experiment 'foo'; there are: big."),
+        ("codec.width=abc", "codec.width must be int, not 'abc'."),
+        ("seed=abc", "seed must be of type integer, not 'abc'."),
+        ("evaluation.limit=abc", "evaluation.limit must be of type integer, not 'abc'."),
+        ("seed=[", "is not of the form key=value"),
+        ("colour=red=blue=[", "is not of the form key=value"),
+        ("trainer.max_stepz=3", "There is no key 'trainer.max_stepz' (did you mean 'max_steps'?)"),
+        (
+            "+trainer.max_epoch=3",
+            "trainer.max_epoch: pytorch_lightning.Trainer has no argument 'max_epoch' (did you",
+        ),
+        ("data.folder=???", "data.folder needs a value"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence(run, capsys, override: str, sentence: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(untouched, *OK, override)
+    assert stop.value.code == 2
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert len(err.splitlines()) == 1
+    assert config.FULL_ERROR not in os.environ
+
+
+def test_the_task_gets_the_config_and_the_users_environment(run) -> None:
+    seen = {}
+
+    def task(cfg) -> None:
+        seen.update(width=cfg.codec.width, full=os.environ.get(config.FULL_ERROR), run_dir=cfg.run_dir)
+
+    run(task, *OK, "codec.width=5")
+    assert seen == {"width": 5, "full": None, "run_dir": "runs/r"}
+
+
+def test_a_user_error_of_the_task_is_one_sentence(run, capsys) -> None:
+    def task(cfg) -> None:
+        raise DataError("No folder 'x'; set data.root.")
+
+    with pytest.raises(SystemExit) as stop:
+        run(task, *OK)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "No folder 'x'; set data.root.\n"
+
+
+def test_a_bug_keeps_its_traceback(run) -> None:
+    def task(cfg) -> None:
+        raise ZeroDivisionError("ours")
+
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        run(task, *OK)
+
+
+def test_full_error_brings_the_traceback_back(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(config.FULL_ERROR, "1")
+    with pytest.raises(Exception, match="widht"):
+        run(untouched, "codec.widht=3")
+
+    def task(cfg) -> None:
+        raise DataError("missing")
+
+    with pytest.raises(DataError, match="missing"):
+        run(task, *OK)
+
+
+def test_in_a_multirun_the_other_jobs_go_on(run, capsys) -> None:
+    widths = []
+
+    def task(cfg) -> None:
+        widths.append(cfg.codec.width)
+        if cfg.codec.width == 1:
+            raise DataError("one is too small")
+
+    with pytest.raises(SystemExit) as stop:
+        run(task, "-m", *OK, "codec.width=1,2,3")
+    assert stop.value.code == 2
+    assert widths == [1, 2, 3]
+    assert capsys.readouterr().err.splitlines()[-1] == "one is too small"
+
+
+def test_multirun_folders_are_named_by_what_differs(run, conf: Path) -> None:
+    run(lambda cfg: None, "-m", *OK, "codec.width=1,2", "experiment=big", "tags=[a]")
+    found = {p.name for p in (conf.parent / "runs" / "r").iterdir() if p.is_dir()}
+    assert found == {"codec.width=1,data.folder=x", "codec.width=2,data.folder=x"}
+
+
+def test_hydra_flags_pass_through(run, capsys) -> None:
+    run(untouched, "--cfg", "job", "codec.width=77")
+    out = capsys.readouterr().out
+    assert "width: 77" in out
+    assert "run_dir: runs/${name}" in out
