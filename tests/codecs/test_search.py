@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from nic_lightning.codecs.base import Encoded, OperatingPoint
+from nic_lightning.codecs.search import PSNR_TOLERANCE, search_point
+from nic_lightning.errors import UserError
+
+X = torch.rand(1, 3, 200, 200, generator=torch.Generator().manual_seed(0))
+PIXELS = 200 * 200
+
+
+class Known:
+    """Files of 0.1 + 0.2 log2(lambda / 64) bpp; errors of amplitude lambda^-1/2, so a PSNR of 10 log10(lambda)."""
+
+    name = "known"
+
+    def __init__(self, wobble: float = 0.0):
+        self.wobble, self.files = wobble, 0
+
+    @property
+    def operating_points(self) -> list[OperatingPoint]:
+        return [self._at(lmbda, i) for i, lmbda in enumerate((64.0, 256.0, 1024.0, 4096.0))]
+
+    @staticmethod
+    def _at(lmbda: float, index: int = -1) -> OperatingPoint:
+        return OperatingPoint(index, f"{lmbda:g}", lmbda=lmbda)
+
+    def rate(self, lmbda: float) -> float:
+        steps = math.log2(lmbda / 64)
+        return 0.1 + 0.2 * steps + self.wobble * math.sin(40 * steps)
+
+    def compress(self, x, point) -> Encoded:
+        assert point.lmbda is not None
+        self.files += 1
+        size = round(self.rate(point.lmbda) * PIXELS / 8)
+        return Encoded(((bytes(size),),), (x.shape[-2], x.shape[-1]))
+
+    def decompress(self, encoded, point):
+        sign = torch.where(X > 0.5, -1.0, 1.0)
+        return X + sign * point.lmbda**-0.5
+
+    def pack(self, encoded, point) -> bytes:
+        return encoded.strings[0][0]
+
+    def unpack(self, data):
+        raise AssertionError
+
+
+class Continuous(Known):
+    lambda_range = (64.0, 4096.0)
+
+    def point_at(self, lmbda: float) -> OperatingPoint:
+        assert 64 * (1 - 1e-9) <= lmbda <= 4096 * (1 + 1e-9)
+        return self._at(lmbda)
+
+
+@pytest.mark.parametrize("target", [0.1, 0.15, 0.31, 0.777, 1.29])
+def test_any_rate_in_reach_is_met(target: float) -> None:
+    result = search_point(Continuous(), X, bpp=target)
+    assert result.message is None
+    assert result.bpp == 8 * len(result.data) / PIXELS
+    assert abs(result.bpp - target) <= 0.02 * target
+
+
+def test_the_point_is_the_one_of_the_rate() -> None:
+    result = search_point(Continuous(), X, bpp=0.7, tolerance=0.001)
+    assert result.point.lmbda == pytest.approx(64 * 2**3, rel=0.01)
+
+
+@pytest.mark.parametrize("target", [20.0, 25.3, 33.3])
+def test_any_psnr_in_reach_is_met(target: float) -> None:
+    result = search_point(Continuous(), X, psnr=target)
+    assert result.message is None
+    assert abs(result.psnr - target) <= PSNR_TOLERANCE
+
+
+@pytest.mark.parametrize(("target", "reached"), [(0.01, 0.1), (3.0, 1.3)])
+def test_out_of_reach_is_said(target: float, reached: float) -> None:
+    result = search_point(Continuous(), X, bpp=target)
+    assert result.bpp == pytest.approx(reached, abs=1e-3)
+    assert result.message is not None
+    assert "reaches 0.100 to 1.300 bpp" in result.message
+
+
+def test_a_rate_that_is_not_monotone_ends_and_keeps_the_best() -> None:
+    codec = Continuous(wobble=0.05)
+    result = search_point(codec, X, bpp=0.7, tolerance=0.001)
+    assert codec.files <= 20
+    assert abs(result.bpp - 0.7) < 0.06
+
+
+def test_a_tolerance_of_nothing_ends() -> None:
+    codec = Continuous()
+    result = search_point(codec, X, bpp=0.70003, tolerance=0.0)
+    assert codec.files == 20
+    assert result.bpp == pytest.approx(0.7, abs=1e-3)
+    assert result.message is not None
+    assert "nearest gives 0.700" in result.message
+
+
+def test_discrete_points_give_the_nearest() -> None:
+    result = search_point(Known(), X, bpp=0.55)
+    assert result.point.label == "256"
+    assert result.message is not None
+    assert "No operating point gives 0.55 bpp" in result.message
+    exact = search_point(Known(), X, bpp=0.9)
+    assert (exact.point.label, exact.message) == ("1024", None)
+    assert exact.psnr == pytest.approx(10 * math.log10(1024), abs=0.3)
+
+
+def test_all_candidates_are_tried() -> None:
+    codec = Known()
+    codec.candidate_points = [*codec.operating_points, codec._at(400.0, 4)]
+    assert search_point(codec, X, psnr=26.0).point.label == "400"
+    assert codec.files == 5
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [{}, {"bpp": 1.0, "psnr": 30.0}, {"bpp": 0.0}, {"bpp": -1.0}, {"bpp": math.nan}, {"psnr": math.inf}],
+)
+def test_targets_that_make_no_sense(targets: dict[str, float]) -> None:
+    with pytest.raises(UserError):
+        search_point(Known(), X, **targets)
