@@ -48,11 +48,11 @@ def search_point(
 ) -> SearchResult:
     """Find the operating point whose file of image `x` (1, 3, H, W) is nearest to a target.
 
-    Give either `bpp` (bits of the whole file per pixel, met within the fraction `tolerance`) or `psnr` (dB, met
-    within 0.05 dB). With a continuous lambda this is bisection in log lambda; rate grows with lambda only
+    Give `bpp` (bits of the whole file per pixel, met within the fraction `tolerance`) or `psnr` (dB, met within
+    0.05 dB). With a continuous lambda this is bisection in log lambda; rate grows with lambda only
     approximately, so the nearest file seen is kept. A codec without one tries all its points. Outside what is
-    reachable, the result is the nearest reachable file with a message. Raises `UserError` for a target that makes
-    no sense.
+    reachable, the result is the nearest reachable file with a message. Raises `UserError` for a target that
+    makes no sense.
     """
     if (bpp is None) == (psnr is None):
         raise UserError("Give a target rate or a target PSNR, and only one of them.")

@@ -14,7 +14,7 @@ PIXELS = 200 * 200
 
 
 class Known:
-    """Files of 0.1 + 0.2 log2(lambda / 64) bpp; errors of amplitude lambda^-1/2, so a PSNR of 10 log10(lambda)."""
+    """Files of 0.1 + 0.2 log2(lambda / 64) bpp; errors of lambda^-1/2, so a PSNR of 10 log10(lambda)."""
 
     name = "known"
 
