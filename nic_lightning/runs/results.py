@@ -39,7 +39,8 @@ RESULT_COLUMNS: dict[str, str] = {
     "peak_memory_mib": "double",
 }
 """Column -> type, in order. `index` to `step` are the operating point's fields; `bytes` is the whole file,
-`bpp` its bits per pixel; `psnr` and `ms_ssim_db` in dB; `macs` per image; `parameters` without entropy models."""
+`bpp` its bits per pixel; `psnr` and `ms_ssim_db` in dB; `macs` per image; `parameters` without entropy
+models."""
 
 MAX_ROWS = 2_000_000
 MAX_BYTES = 512 * 2**20

@@ -1,0 +1,1 @@
+"""Classic codecs behind the same protocol as the learned ones."""

@@ -1,0 +1,1 @@
+"""Fidelity, rate, BD-rate, and the evaluation that fills the results table."""

@@ -1,0 +1,204 @@
+"""Evaluation with real files: every image is written, read back and decoded at every operating point."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from nic_lightning.codecs.base import Encoded, ImageCodec, OperatingPoint
+from nic_lightning.errors import UserError
+from nic_lightning.metrics.fidelity import ms_ssim, psnr, round_to_8_bits, to_db
+from nic_lightning.metrics.names import reconstruction_path
+from nic_lightning.metrics.rate import bits
+
+MAX_GAP = 0.02
+"""Real bits may exceed the estimate by this much (files above MIN_GAP_BYTES)."""
+MIN_GAP_BYTES = 2048
+
+
+class EvaluationError(UserError):
+    """A codec whose real bits contradict its own estimate or its own decoder."""
+
+
+@dataclass(frozen=True)
+class _Trip:
+    """One image through one file."""
+
+    encoded: Encoded
+    data: bytes
+    received: Encoded
+    x_hat: Tensor
+    encode_ms: float
+    decode_ms: float
+    peak_memory_mib: float | None
+
+
+@torch.no_grad()
+def evaluate_codec(
+    codec: ImageCodec,
+    images: Iterable[tuple[str, Tensor]],
+    dataset: str,
+    *,
+    points: Sequence[OperatingPoint] | None = None,
+    lpips: nn.Module | None = None,
+    device: str | torch.device = "cpu",
+    save_images: Path | None = None,
+    save_count: int = 2,
+    macs: Mapping[str, int] | None = None,
+    on_item: Callable[[str, OperatingPoint], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Rows of the results table, one for each image and point; "run" and "experiment" are the caller's.
+
+    A learned codec is put into eval mode on `device`; its entropy tables are used as they are.
+
+    Args:
+        codec: learned or classic codec.
+        images: (name, image) pairs; images (3, H, W) or (1, 3, H, W), float RGB in [0, 1].
+        dataset: name of the data set, for the rows.
+        points: operating points to measure; None: all of the codec's.
+        lpips: distance of two batches of images, as `metrics.lpips.load_lpips` gives it.
+        device: where a learned codec and the metrics run.
+        save_images: folder for PNGs, `<run>/figures/reconstructions`; None saves none.
+        save_count: how many images, from the first, are saved.
+        macs: multiply-accumulate operations of one image, by point label, to be copied into the rows.
+        on_item: called with the image's name and the point after each row.
+
+    Raises:
+        EvaluationError: the decoder's latents differ from the encoder's, the decoded size is wrong, or the
+            payload is more than 2 % above the estimate.
+    """
+    device = torch.device(device)
+    module = codec if isinstance(codec, nn.Module) else None
+    if module is not None:
+        module.to(device).eval()
+    if lpips is not None:
+        lpips.to(device).eval()
+    chosen = list(codec.operating_points if points is None else points)
+    rows: list[dict[str, Any]] = []
+    for number, (name, image) in enumerate(images):
+        x = (image if image.dim() == 4 else image.unsqueeze(0)).to(device)
+        folder = save_images if number < save_count else None
+        if number == 0 and chosen:
+            _round_trip(codec, x, chosen[0], device)
+        if folder is not None:
+            save_png(x[0], reconstruction_path(folder, dataset, name, None))
+        for point in chosen:
+            trip = _round_trip(codec, x, point, device)
+            estimate = _check(codec, x, point, trip, name)
+            rows.append(
+                {"codec": codec.name, "dataset": dataset, "item": name, **asdict(point)}
+                | _measures(x, trip, estimate, lpips)
+                | {"parameters": _parameters(module), "macs": (macs or {}).get(point.label)}
+            )
+            if folder is not None:
+                save_png(trip.x_hat[0], reconstruction_path(folder, dataset, name, point.label))
+            if on_item is not None:
+                on_item(name, point)
+    return rows
+
+
+def save_png(image: Tensor, path: Path) -> None:
+    """Write an image (3, H, W) in [0, 1] as an 8-bit PNG, whole or not at all."""
+    from PIL import Image
+
+    array = image.detach().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".png", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            Image.fromarray(array).save(file, format="PNG")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _round_trip(codec: ImageCodec, x: Tensor, point: OperatingPoint, device: torch.device) -> _Trip:
+    """Compress, pack, unpack, decompress; milliseconds of the two halves, peak memory of both on a GPU."""
+    cuda = device.type == "cuda"
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+    start = _clock(device)
+    encoded = codec.compress(x, point)
+    data = codec.pack(encoded, point)
+    middle = _clock(device)
+    received, received_point = codec.unpack(data)
+    # A classic file does not say its quality; nor does decoding it need to know.
+    x_hat = codec.decompress(received, point if received_point.index < 0 else received_point).to(device)
+    end = _clock(device)
+    peak = torch.cuda.max_memory_allocated(device) / 2**20 if cuda else None
+    return _Trip(encoded, data, received, x_hat, 1e3 * (middle - start), 1e3 * (end - middle), peak)
+
+
+def _check(codec: ImageCodec, x: Tensor, point: OperatingPoint, trip: _Trip, name: str) -> float | None:
+    """Estimated bits of a learned codec, None for a classic one; EvaluationError if something contradicts."""
+    where = f"{codec.name} at point {point.label!r} on image {name!r}"
+    if trip.x_hat.shape != x.shape:
+        raise EvaluationError(f"{where}: decoded {tuple(trip.x_hat.shape)} instead of {tuple(x.shape)}.")
+    decode_latents = getattr(codec, "decode_latents", None)
+    if decode_latents is not None:
+        decoded = decode_latents(trip.received, point)
+        for latent, sent in trip.encoded.latents.items():
+            if not torch.equal(decoded[latent].to(sent.device), sent):
+                raise EvaluationError(
+                    f"{where}: the decoder's latents {latent!r} differ from the encoder's, so its images are "
+                    f"wrong; encoder and decoder must use the same weights, tables and device."
+                )
+    if not isinstance(codec, nn.Module):
+        return None
+    estimate = float(bits(cast(Any, codec)(x, point).likelihoods).sum())
+    payload = 8 * sum(len(string) for strings in trip.encoded.strings for string in strings)
+    if len(trip.data) > MIN_GAP_BYTES and payload > (1 + MAX_GAP) * estimate:
+        raise EvaluationError(
+            f"{where}: the file takes {payload / estimate - 1:.1%} more bits than the entropy model says: "
+            f"its CDF tables or quantiles are stale; call update_tables() after training and before saving."
+        )
+    return estimate
+
+
+def _measures(x: Tensor, trip: _Trip, estimate: float | None, lpips: nn.Module | None) -> dict[str, Any]:
+    """What the results table says of one image: rates, fidelity of the 8-bit pictures, times, memory."""
+    reference, decoded = round_to_8_bits(x), round_to_8_bits(trip.x_hat.float())
+    similarity = ms_ssim(reference, decoded)
+    pixels = x.shape[-2] * x.shape[-1]
+    return {
+        "pixels": pixels,
+        "bytes": len(trip.data),
+        "bpp": 8 * len(trip.data) / pixels,
+        "bpp_estimated": None if estimate is None else estimate / pixels,
+        "psnr": float(psnr(reference, decoded)),
+        "ms_ssim": _number(similarity),
+        "ms_ssim_db": _number(to_db(similarity)),
+        "lpips": None if lpips is None else _number(lpips(reference, decoded)),
+        "encode_ms": trip.encode_ms,
+        "decode_ms": trip.decode_ms,
+        "peak_memory_mib": trip.peak_memory_mib,
+    }
+
+
+def _number(value: Tensor) -> float | None:
+    """NaN (an image too small for the metric) is a value that is not there."""
+    number = float(value)
+    return None if number != number else number
+
+
+def _parameters(module: nn.Module | None) -> int | None:
+    """Parameters without the entropy models, which by convention are submodules named `entropy_...`."""
+    if module is None:
+        return None
+    named = module.named_parameters()
+    return sum(p.numel() for name, p in named if not name.startswith("entropy_"))
+
+
+def _clock(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

@@ -1,0 +1,45 @@
+"""Rates from likelihoods: the entropy that an ideal coder would spend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+def bits(likelihoods: Mapping[str, Tensor]) -> Tensor:
+    """Bits of each image, shape (N,): the sum of -log2 of its symbols' probabilities, (N, ...) a latent."""
+    if not likelihoods:
+        raise ValueError("bits needs the likelihoods of at least one latent")
+    return torch.stack([-torch.log2(p).flatten(1).sum(1) for p in likelihoods.values()]).sum(0)
+
+
+def bpp(likelihoods: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
+    """Bits per pixel of each image, shape (N,), for images of `size` (H, W)."""
+    return bits(likelihoods) / (size[0] * size[1])
+
+
+class Bpp(Metric):
+    """Mean over images of the estimated bits per pixel."""
+
+    full_state_update = False
+    higher_is_better = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, likelihoods: Mapping[str, Tensor], size: tuple[int, int]) -> None:
+        """Add a batch: likelihoods by latent, and the images' size (H, W)."""
+        values = bpp(likelihoods, size)
+        self.total += values.double().sum()
+        self.count += values.numel()
+
+    def compute(self) -> Tensor:
+        """Mean over the images seen; NaN when there is none."""
+        return (self.total / self.count).float()
