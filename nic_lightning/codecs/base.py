@@ -1,0 +1,81 @@
+"""What every codec has: operating points, a differentiable forward pass, and real bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """One setting of a codec's rate lever.
+
+    `index` is its place in `codec.operating_points`, which run from the lowest rate to the highest; `label` names it in
+    tables, file headers and command lines. A continuous point (a lambda between two trained ones) has index -1.
+    """
+
+    index: int
+    label: str
+    lmbda: float | None = None
+    """Weight of the distortion: `loss = lmbda * MSE([0, 1] images) + bits per pixel`."""
+    width: int | None = None
+    """Channels of every layer of a slimmable codec."""
+    mode: str | None = None
+    """Task of a multi-task codec, such as "autoencode" or "translate"."""
+    quality: float | None = None
+    """Quality setting of a classic codec."""
+    step: float | None = None
+    """Quantisation bin width of the latents, where a codec has that second lever (Choi et al. 2019)."""
+
+
+@dataclass
+class CodecOutput:
+    """What a forward pass gives. Shapes: x_hat (N, 3, H, W); y, y_hat (N, C, h, w)."""
+
+    x_hat: Tensor
+    likelihoods: dict[str, Tensor]
+    """Probability of each quantised symbol, by latent name ("y", "z"); bits = -sum(log2)."""
+    y: Tensor
+    y_hat: Tensor
+    """Latents as the synthesis transform sees them: with noise in training, rounded in evaluation."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Entropy-coded latents of a batch: `strings[latent][image]`, and the true (H, W) of the images."""
+
+    strings: tuple[tuple[bytes, ...], ...]
+    shape: tuple[int, int]
+    latents: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
+    """Quantised latents, kept on the sender's side only, so that an evaluation can assert the receiver's are equal."""
+
+
+@runtime_checkable
+class ImageCodec(Protocol):
+    """Learned and classic codecs alike. Images are float32 RGB in [0, 1], shape (N, 3, H, W), any H and W."""
+
+    name: str
+
+    @property
+    def operating_points(self) -> Sequence[OperatingPoint]:
+        """From the lowest rate to the highest."""
+        ...
+
+    def compress(self, x: Tensor, point: OperatingPoint) -> Encoded:
+        """Entropy-code a batch of images."""
+        ...
+
+    def decompress(self, encoded: Encoded, point: OperatingPoint) -> Tensor:
+        """Images (N, 3, H, W) in [0, 1], cropped to `encoded.shape`."""
+        ...
+
+    def pack(self, encoded: Encoded, point: OperatingPoint) -> bytes:
+        """The bytes of one image's file, header included."""
+        ...
+
+    def unpack(self, data: bytes) -> tuple[Encoded, OperatingPoint]:
+        """Inverse of `pack`; raises `BitstreamError` for anything that `pack` did not write."""
+        ...

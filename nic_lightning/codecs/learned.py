@@ -1,0 +1,181 @@
+"""Base of the learned codecs: padding, real bits, files, fingerprint. A method adds transforms and operating points."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nic_lightning import bitstream
+from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
+from nic_lightning.errors import BitstreamError, UserError
+
+
+class LearnedCodec(nn.Module):
+    """A codec with an analysis transform `g_a`, a synthesis transform `g_s` and entropy models `entropy_*`.
+
+    A method defines `operating_points`, `analysis`, `synthesis` and the three methods of its latents:
+    `likelihoods` (training and estimates), `encode_latents` and `decode_latents` (real bits).
+    """
+
+    stride = 16
+    """Image samples from one latent to the next, in each direction."""
+    downsampling = 16
+    """Images are padded to multiples of it: the stride of the coarsest latent, a multiple of `stride`."""
+    lambda_range: tuple[float, float] | None = None
+    """Reachable lambdas when the codec's lambda is continuous."""
+
+    @property
+    def name(self) -> str:
+        """Module name of the method, as in conf/codec."""
+        return type(self).__module__.rsplit(".", 1)[-1]
+
+    @property
+    def operating_points(self) -> Sequence[OperatingPoint]:
+        """Trained points, from the lowest rate to the highest."""
+        raise NotImplementedError
+
+    @property
+    def candidate_points(self) -> Sequence[OperatingPoint]:
+        """Every discrete point that a file may name and a rate search may try; begins with `operating_points`."""
+        return self.operating_points
+
+    def analysis(self, x: Tensor, point: OperatingPoint) -> Tensor:
+        """Latents y (N, C, H/16, W/16) of padded images (N, 3, H, W)."""
+        raise NotImplementedError
+
+    def synthesis(self, y_hat: Tensor, point: OperatingPoint) -> Tensor:
+        """Images (N, 3, 16h, 16w), not clipped, of latents (N, C, h, w)."""
+        raise NotImplementedError
+
+    def likelihoods(self, y: Tensor, point: OperatingPoint) -> tuple[Tensor, dict[str, Tensor]]:
+        """Quantised (or noisy) latents and the likelihoods of all that is transmitted."""
+        raise NotImplementedError
+
+    def encode_latents(self, y: Tensor, point: OperatingPoint) -> tuple[list[bytes], dict[str, Tensor]]:
+        """Strings of one image's latents (1, C, h, w), and the quantised latents for an evaluation to compare."""
+        raise NotImplementedError
+
+    def decode_image_latents(
+        self, strings: Sequence[bytes], size: tuple[int, int], point: OperatingPoint
+    ) -> dict[str, Tensor]:
+        """Inverse of `encode_latents` for latents of `size` (h, w); "y" is what the synthesis transform takes."""
+        raise NotImplementedError
+
+    def update_tables(self) -> None:
+        """Make the integer CDF tables from the trained densities: before validation, evaluation and export."""
+        for module in self.entropy_models():
+            module.update()
+
+    # What follows is the same for every method.
+
+    def entropy_models(self) -> list[nn.Module]:
+        """Modules that hold CDF tables."""
+        return [m for m in self.modules() if hasattr(m, "_quantized_cdf")]
+
+    def point(self, label: str) -> OperatingPoint:
+        """Operating point of a label, or of a lambda when lambda is continuous."""
+        for point in self.candidate_points:
+            if point.label == label:
+                return point
+        if self.lambda_range is not None:
+            try:
+                return self.point_at(float(label))
+            except ValueError:
+                pass
+        known = ", ".join(p.label for p in self.candidate_points)
+        raise UserError(f"The codec has no operating point {label!r}; it has {known}.")
+
+    def point_at(self, lmbda: float) -> OperatingPoint:
+        """The point of a lambda, trained or between two trained ones."""
+        raise UserError(f"The lambda of codec {self.name} is not continuous; choose one of its operating points.")
+
+    def forward(self, x: Tensor, point: OperatingPoint) -> CodecOutput:
+        """Differentiable pass over images (N, 3, H, W) in [0, 1]; noise while training, rounding otherwise."""
+        y = self.analysis(self.pad(x), point)
+        y_hat, likelihoods = self.likelihoods(y, point)
+        x_hat = self.synthesis(y_hat, point)[..., : x.shape[-2], : x.shape[-1]]
+        return CodecOutput(x_hat, likelihoods, y, y_hat)
+
+    def pad(self, x: Tensor) -> Tensor:
+        """Repeat the last row and column until both sides are multiples of `downsampling`."""
+        bottom, right = (-x.shape[-2] % self.downsampling, -x.shape[-1] % self.downsampling)
+        return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
+
+    @torch.no_grad()
+    def compress(self, x: Tensor, point: OperatingPoint) -> Encoded:
+        """Entropy-code images (N, 3, H, W) in [0, 1], each on its own so that a string does not depend on its batch."""
+        columns, latents = [], []
+        for image in x.split(1):
+            strings, quantised = self.encode_latents(self.analysis(self.pad(image), point), point)
+            columns.append(strings)
+            latents.append(quantised)
+        together = {key: torch.cat([item[key] for item in latents]) for key in latents[0]}
+        return Encoded(tuple(zip(*columns, strict=True)), (x.shape[-2], x.shape[-1]), together)
+
+    @torch.no_grad()
+    def decompress(self, encoded: Encoded, point: OperatingPoint) -> Tensor:
+        """Images (N, 3, H, W) in [0, 1]; raises BitstreamError for strings that `compress` did not write."""
+        images = [self.synthesis(y, point) for y in self.decode_latents(encoded, point)["y"].split(1)]
+        return torch.cat(images)[..., : encoded.shape[0], : encoded.shape[1]].clamp(0, 1)
+
+    @torch.no_grad()
+    def decode_latents(self, encoded: Encoded, point: OperatingPoint) -> dict[str, Tensor]:
+        """Latents by name as the receiver decodes them."""
+        padded = [-(-side // self.downsampling) * self.downsampling for side in encoded.shape]
+        columns = list(zip(*encoded.strings, strict=True))
+        decoded = [
+            self.decode_image_latents(column, (padded[0] // self.stride, padded[1] // self.stride), point)
+            for column in columns
+        ]
+        return {key: torch.cat([item[key] for item in decoded]) for key in decoded[0]}
+
+    def pack(self, encoded: Encoded, point: OperatingPoint) -> bytes:
+        """File of one image (the only one of its batch)."""
+        strings = tuple(column[0] for column in encoded.strings)
+        return bitstream.pack(
+            bitstream.Container(self.fingerprint(), self.point_to_bytes(point), *encoded.shape, strings)
+        )
+
+    def unpack(self, data: bytes, max_pixels: int = bitstream.MAX_PIXELS) -> tuple[Encoded, OperatingPoint]:
+        """Inverse of `pack`; raises BitstreamError for a cut, altered or foreign file."""
+        content = bitstream.unpack(data, max_pixels)
+        if content.fingerprint != self.fingerprint():
+            raise BitstreamError(
+                f"The file was made by another model ({content.fingerprint.hex()}; this one is "
+                f"{self.fingerprint().hex()}): decode it with the run or checkpoint that wrote it."
+            )
+        point = self.point_from_bytes(content.point)
+        return Encoded(tuple((s,) for s in content.strings), (content.height, content.width)), point
+
+    def point_to_bytes(self, point: OperatingPoint) -> bytes:
+        """Operating point on the wire: nothing when there is only one, else its index in one byte."""
+        return b"" if len(self.candidate_points) == 1 else bytes([point.index])
+
+    def point_from_bytes(self, data: bytes) -> OperatingPoint:
+        """Inverse of `point_to_bytes`."""
+        index = data[0] if data else 0
+        if len(data) != (len(self.candidate_points) > 1) or index >= len(self.candidate_points):
+            raise BitstreamError("The file names an operating point that this codec does not have.")
+        return self.candidate_points[index]
+
+    def fingerprint(self) -> bytes:
+        """First 8 bytes of the SHA-256 over method, weights and tables; kept until a tensor changes."""
+        state = self.state_dict(keep_vars=True)
+        key = tuple((t.data_ptr(), t._version, t.shape) for t in state.values())
+        if getattr(self, "_fingerprint_key", None) != key:
+            digest = hashlib.sha256(self.name.encode())
+            for name, tensor in sorted(state.items()):
+                array = tensor.detach().cpu().contiguous().numpy()
+                digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+                digest.update(array.data if array.size else b"")
+            self._fingerprint, self._fingerprint_key = digest.digest()[: bitstream.FINGERPRINT_BYTES], key
+        return self._fingerprint
+
+    def expect_strings(self, strings: Sequence[bytes], count: int) -> None:
+        """Raise BitstreamError unless the file holds `count` strings."""
+        if len(strings) != count:
+            raise BitstreamError(f"The file holds {len(strings)} strings; codec {self.name} writes {count}.")

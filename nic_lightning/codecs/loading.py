@@ -1,0 +1,93 @@
+"""A codec from a run folder or a checkpoint, without Lightning, Hydra or W&B."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.errors import RunError, UserError
+
+_ARGUMENT_TYPES = (int, float, str, bool, type(None))
+
+
+def load_codec(path: str | Path) -> LearnedCodec:
+    """Codec on the CPU in evaluation mode with the CDF tables that were stored, from a run folder or a .ckpt file.
+
+    Nothing in the file is executed: tensors and plain values only, and the named class must be a `LearnedCodec` of
+    nic_lightning.codecs or of a package listed in the environment variable NIC_CODEC_PACKAGES (separated by commas).
+    Raises RunError with the reason when that is not what the file holds.
+    """
+    file = find_checkpoint(path)
+    checkpoint = read_checkpoint(file)
+    description, state = checkpoint.get("codec"), checkpoint.get("state_dict")
+    if not isinstance(description, dict) or not isinstance(state, dict):
+        raise RunError(f"{file} holds no codec; give a checkpoint that nic-train wrote.")
+    try:
+        codec = build_codec(description.get("config"))
+        state = {k.removeprefix("codec."): v for k, v in state.items() if k.startswith("codec.")}
+        codec.load_state_dict({**state, **description.get("tables", {})})
+        for model in codec.entropy_models():
+            _ = model.tables  # refuses damaged ones
+    except UserError as error:
+        raise RunError(f"{file} cannot be loaded: {error}") from error
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f"{file} does not fit the codec that it names: {str(error).splitlines()[0]}") from error
+    return codec.eval().requires_grad_(False)
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """Checkpoint of a run folder (checkpoints/last.ckpt, or the newest), or the file itself."""
+    path = Path(path)
+    if path.is_dir():
+        last = path / "checkpoints" / "last.ckpt"
+        if last.is_file():
+            return last
+        found = sorted((path / "checkpoints").glob("*.ckpt"), key=lambda p: p.stat().st_mtime)
+        if found:
+            return found[-1]
+        raise RunError(f"{path} holds no checkpoint; give a run folder of nic-train (with checkpoints/last.ckpt).")
+    if not path.is_file():
+        raise RunError(f"{path} does not exist; give a run folder or a .ckpt file.")
+    return path
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """Content of a checkpoint, tensors on the CPU; raises RunError when it is damaged or holds code."""
+    try:
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
+        raise RunError(f"{file} is not an intact checkpoint: {str(error).splitlines()[0]}") from error
+    if not isinstance(checkpoint, dict):
+        raise RunError(f"{file} is not a checkpoint of nic-train.")
+    return checkpoint
+
+
+def build_codec(config: object) -> LearnedCodec:
+    """Codec of a plain config {"_target_": class path, argument: value}; raises UserError for anything else."""
+    if not isinstance(config, dict) or not isinstance(config.get("_target_"), str):
+        raise UserError("its codec config names no class.")
+    module, _, name = config["_target_"].rpartition(".")
+    packages = ["nic_lightning.codecs", *filter(None, os.environ.get("NIC_CODEC_PACKAGES", "").split(","))]
+    if not any(module == p or module.startswith(p + ".") for p in packages):
+        raise UserError(f"its codec {config['_target_']} is outside {', '.join(packages)} (see NIC_CODEC_PACKAGES).")
+    try:
+        kind = getattr(importlib.import_module(module), name, None)
+    except ImportError as error:
+        raise UserError(f"its codec {config['_target_']} cannot be imported: {error}.") from error
+    if not (inspect.isclass(kind) and issubclass(kind, LearnedCodec)):
+        raise UserError(f"{config['_target_']} is not a learned codec.")
+    arguments = {k: v for k, v in config.items() if not k.startswith("_")}
+    if not all(_is_plain(v) for v in arguments.values()):
+        raise UserError("its codec arguments are not plain values.")
+    return kind(**arguments)
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, _ARGUMENT_TYPES) or (isinstance(value, list) and all(map(_is_plain, value)))

@@ -1,0 +1,1 @@
+"""Entropy models and the range coder: the one place that touches CompressAI."""

@@ -1,0 +1,116 @@
+"""Range asymmetric numeral system (rANS, Duda 2013) with 64-bit state, compiled by numba.
+
+CompressAI's coder is given Python lists and searches the cumulative table from its start for every symbol; this one
+takes arrays and jumps there through a 256-entry index. It also checks what it reads: a hostile string can end neither
+in a read past its end nor in an endless escape code, and the state must come back to its start value, which a random
+or cut string meets once in 2^31.
+
+Coding order: the encoder walks backwards so that the decoder walks forwards.
+Symbols outside a table's range are coded as its last entry followed by the excess in 4-bit digits.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, uint64
+
+PRECISION = 16
+"""Bits of a probability: every table sums to 2^16."""
+_LOWER = 1 << 31  # the state stays in [2^31, 2^63)
+
+OK, CUT, DAMAGED = 0, 1, 2
+
+
+@njit(cache=True, nogil=True)
+def encode(symbols, rows, cdf, lengths, offsets):  # pragma: no cover  (compiled)
+    """Words (uint32, in reading order) of `symbols[i]` coded with table row `rows[i]`. All arrays int32."""
+    count = symbols.size
+    words = np.empty(2 * count + 4, dtype=np.uint32)  # 56 bits a symbol at most: 16, 4 for the digits' count, 36
+    place = words.size
+    state = uint64(_LOWER)
+    for i in range(count - 1, -1, -1):
+        row = rows[i]
+        escape = lengths[row] - 2
+        value = np.int64(symbols[i]) - offsets[row]
+        if value < 0 or value >= escape:
+            excess = uint64(2 * (value - escape)) if value >= escape else uint64(-2 * value - 1)
+            digits = 1
+            while digits < 9 and (excess >> uint64(4 * digits)) != 0:
+                digits += 1
+            for d in range(digits):  # least significant first: read back most significant first
+                if state >= uint64(1) << uint64(59):
+                    place -= 1
+                    words[place] = np.uint32(state & uint64(0xFFFFFFFF))
+                    state >>= uint64(32)
+                state = (state << uint64(4)) | ((excess >> uint64(4 * d)) & uint64(15))
+            if state >= uint64(1) << uint64(59):
+                place -= 1
+                words[place] = np.uint32(state & uint64(0xFFFFFFFF))
+                state >>= uint64(32)
+            state = (state << uint64(4)) | uint64(digits)
+            value = escape
+        start = uint64(cdf[row, value])
+        freq = uint64(cdf[row, value + 1]) - start
+        if state >= freq << uint64(47):
+            place -= 1
+            words[place] = np.uint32(state & uint64(0xFFFFFFFF))
+            state >>= uint64(32)
+        state = ((state // freq) << uint64(PRECISION)) + state % freq + start
+    words[place - 1] = np.uint32(state & uint64(0xFFFFFFFF))
+    words[place - 2] = np.uint32(state >> uint64(32))
+    return words[place - 2 :]
+
+
+@njit(cache=True, nogil=True)
+def decode(words, rows, cdf, lengths, offsets, jump, out):  # pragma: no cover  (compiled)
+    """Fill `out` (int32) with the symbols of `words`; returns OK, CUT (ended early) or DAMAGED."""
+    if words.size < 2:
+        return CUT
+    state = (uint64(words[0]) << uint64(32)) | uint64(words[1])
+    place = 2
+    if state < uint64(_LOWER):
+        return DAMAGED
+    for i in range(rows.size):
+        row = rows[i]
+        slot = np.int32(state & uint64(0xFFFF))
+        value = np.int32(jump[row, slot >> 8])
+        while cdf[row, value + 1] <= slot:
+            value += 1
+        start = uint64(cdf[row, value])
+        freq = uint64(cdf[row, value + 1]) - start
+        state = freq * (state >> uint64(PRECISION)) + uint64(slot) - start
+        if state < uint64(_LOWER):
+            if place >= words.size:
+                return CUT
+            state = (state << uint64(32)) | uint64(words[place])
+            place += 1
+        symbol = np.int64(value)
+        escape = lengths[row] - 2
+        if value == escape:
+            digits = np.int64(state & uint64(15))
+            state >>= uint64(4)
+            if state < uint64(_LOWER):
+                if place >= words.size:
+                    return CUT
+                state = (state << uint64(32)) | uint64(words[place])
+                place += 1
+            if digits < 1 or digits > 9:
+                return DAMAGED
+            excess = uint64(0)
+            for _ in range(digits):
+                excess = (excess << uint64(4)) | (state & uint64(15))
+                state >>= uint64(4)
+                if state < uint64(_LOWER):
+                    if place >= words.size:
+                        return CUT
+                    state = (state << uint64(32)) | uint64(words[place])
+                    place += 1
+            half = np.int64(excess >> uint64(1))
+            symbol = -half - 1 if excess & uint64(1) else escape + half
+        symbol += offsets[row]
+        if symbol < -(1 << 31) or symbol >= 1 << 31:
+            return DAMAGED
+        out[i] = np.int32(symbol)
+    if place != words.size or state != uint64(_LOWER):
+        return DAMAGED
+    return OK

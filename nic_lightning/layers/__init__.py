@@ -1,0 +1,1 @@
+"""Building blocks of transforms: plain torch, no codec knows another."""

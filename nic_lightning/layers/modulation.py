@@ -1,0 +1,48 @@
+"""Networks and tables that turn a lambda into per-channel factors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ModulationNet(nn.Module):
+    """Per-channel factor as a function of lambda (MAE, thesis section 2.3.3; layer sizes as in the released code).
+
+        lambda / lambda_max -> Linear(1, hidden) -> ReLU -> Linear(hidden, channels) -> exp -> (1, channels, 1, 1)
+
+    The exponential keeps factors positive; a zero last layer gives factors of exactly 1, the unmodulated autoencoder.
+    """
+
+    def __init__(self, channels: int, lambda_max: float, hidden: int = 50):
+        super().__init__()
+        self.lambda_max = float(lambda_max)
+        self.hidden = nn.Linear(1, hidden)
+        self.output = nn.Linear(hidden, channels)
+        for layer in (self.hidden, self.output):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, lmbda: float) -> Tensor:
+        """Factors (1, channels, 1, 1), all above 0."""
+        with torch.autocast(self.output.weight.device.type, enabled=False):
+            relative = self.output.weight.new_full((1, 1), lmbda / self.lambda_max)
+            return torch.exp(self.output(F.relu(self.hidden(relative))))[:, :, None, None]
+
+
+class ConditionalAffine(nn.Module):
+    """Scale softplus(u) and bias v after a bias-free convolution, one row a lambda (Choi et al. 2019, eq. 8).
+
+    Y_k = softplus(u_k . onehot(lambda)) * (X * W)_k + v_k . onehot(lambda)
+    """
+
+    def __init__(self, channels: int, levels: int):
+        super().__init__()
+        one = torch.log(torch.expm1(torch.ones(()))).item()  # softplus(one) == 1
+        self.scale = nn.Parameter(torch.full((levels, channels), one))
+        self.bias = nn.Parameter(torch.zeros(levels, channels))
+
+    def forward(self, x: Tensor, level: int) -> Tensor:
+        """Scale and shift (N, C, H, W) by the row of `level`."""
+        return x * F.softplus(self.scale[level])[:, None, None] + self.bias[level][:, None, None]

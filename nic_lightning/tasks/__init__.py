@@ -1,0 +1,1 @@
+"""LightningModules: how a codec is trained."""

@@ -1,0 +1,164 @@
+"""Rate-distortion training: every operating point of a codec on the same crops, one backward pass."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.errors import UserError
+from nic_lightning.losses.rate_distortion import DISTORTIONS, bits, rate_distortion
+from nic_lightning.metrics.fidelity import psnr
+
+QUANTILES = "quantiles"
+
+
+class RateDistortionTask(pl.LightningModule):
+    """Minimise sum over operating points of `lambda_i * D_i + R_i` (thesis eq. 2.5 and 2.8).
+
+    One Adam with two parameter groups: the network, and the entropy models' quantiles, which only the auxiliary loss
+    moves. One backward pass of rate-distortion plus auxiliary loss gives the gradients of the usual two optimisers.
+
+    Args:
+        codec: what is trained.
+        codec_config: the codec's plain config, kept in checkpoints so that they can be decoded from alone.
+        distortion: "mse" or "ms-ssim" (lambda * (1 - MS-SSIM); crops must then exceed 160 pixels a side).
+        learning_rate: of the network.
+        quantile_learning_rate: of the quantiles.
+        halve_at: steps at which both learning rates are halved.
+        freeze: parameter name prefixes of the codec that are not trained, such as [g_a, g_s].
+        channels_last: memory format of images and kernels; faster on CPUs and on tensor cores.
+        compile: compile the transforms with TorchDynamo when training on a GPU.
+    """
+
+    def __init__(
+        self,
+        codec: LearnedCodec,
+        codec_config: dict[str, Any] | None = None,
+        distortion: str = "mse",
+        learning_rate: float = 1e-4,
+        quantile_learning_rate: float = 1e-3,
+        halve_at: Sequence[int] = (),
+        freeze: Sequence[str] = (),
+        channels_last: bool = True,
+        compile: bool = True,
+    ):
+        super().__init__()
+        if distortion not in DISTORTIONS:
+            raise UserError(f"task.distortion is {distortion!r}; it can be {' or '.join(DISTORTIONS)}.")
+        self.codec, self.codec_config, self.distortion = codec, codec_config, distortion
+        self.learning_rate, self.quantile_learning_rate = learning_rate, quantile_learning_rate
+        self.halve_at, self.compile_transforms = list(halve_at), compile
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        _freeze(codec, freeze)
+
+    def on_fit_start(self) -> None:
+        """Lay out kernels, and compile the transforms where that pays."""
+        self.codec.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue]
+        if self.compile_transforms and self.device.type == "cuda":
+            self.codec.analysis = torch.compile(self.codec.analysis)
+            self.codec.synthesis = torch.compile(self.codec.synthesis)
+
+    def training_step(self, x: Tensor, batch_idx: int) -> Tensor:
+        """Loss of crops (N, 3, h, w) in [0, 1], summed over the codec's operating points."""
+        x = x.contiguous(memory_format=self.memory_format)
+        logged: dict[str, Tensor] = {}
+        loss = x.new_zeros(())
+        for point in self.codec.operating_points:
+            terms = rate_distortion(self.codec(x, point), x, point.lmbda or 0.0, self.distortion)
+            loss = loss + terms.loss
+            logged |= {
+                f"train/bpp@{point.label}": terms.bpp,
+                f"train/{self.distortion}@{point.label}": terms.distortion,
+            }
+        auxiliary = auxiliary_loss(self.codec)
+        logged |= {"train/loss": loss, "train/auxiliary": auxiliary}
+        self.latest = {name: value.detach() for name, value in logged.items()}
+        if self._logs_now():
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            self.log_dict({**self.latest, "train/learning_rate": rate}, batch_size=len(x))
+        return loss + auxiliary
+
+    def _logs_now(self) -> bool:
+        every = getattr(self.trainer, "log_every_n_steps", 1)
+        return every > 0 and (self.global_step + 1) % every == 0
+
+    def on_validation_start(self) -> None:
+        """Bring the quantiles to where training moved the densities; rounding uses their medians."""
+        self.codec.update_tables()
+
+    def validation_step(self, batch: tuple[Sequence[str], Tensor], batch_idx: int) -> None:
+        """Estimated rate and 8-bit PSNR of whole images at every operating point."""
+        _, x = batch
+        name = getattr(getattr(self.trainer, "datamodule", None), "validation_name", "validation")
+        values, total = {}, x.new_zeros(())
+        for point in self.codec.operating_points:
+            output = self.codec(x, point)
+            bpp = bits(output.likelihoods) / (x.shape[0] * x.shape[2] * x.shape[3])
+            values[f"val/{name}/bpp_estimated@{point.label}"] = bpp
+            values[f"val/{name}/psnr@{point.label}"] = psnr(x, output.x_hat.float()).mean()
+            total = total + rate_distortion(output, x, point.lmbda or 0.0, "mse").loss
+        values[f"val/{name}/loss"] = total
+        self.log_dict(values, batch_size=len(x), sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """Adam with groups "network" and "quantiles"; both learning rates halved at `halve_at`."""
+        named = [(n, p) for n, p in self.codec.named_parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for n, p in named if not n.endswith(QUANTILES)], "lr": self.learning_rate, "name": "network"},
+            {
+                "params": [p for n, p in named if n.endswith(QUANTILES)],
+                "lr": self.quantile_learning_rate,
+                "name": QUANTILES,
+            },
+        ]
+        optimizer = torch.optim.Adam([g for g in groups if g["params"]], fused=True)
+        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, self.halve_at, gamma=0.5)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
+        """Clip the network's gradient norm only: the quantiles' gradients are orders of magnitude larger."""
+        if gradient_clip_val:
+            network = [g["params"] for g in optimizer.param_groups if g["name"] == "network"]
+            nn.utils.clip_grad_norm_([p for params in network for p in params], gradient_clip_val)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what a decoder needs beside the weights: the codec's config and tables that fit these weights.
+
+        The tables are made on a copy: moving the quantiles of the model in training would tie its course to the moments
+        at which checkpoints happen to be written.
+        """
+        checkpoint["codec"] = {"config": self.codec_config, "tables": fresh_tables(self.codec)}
+
+
+def auxiliary_loss(codec: LearnedCodec) -> Tensor:
+    """Sum of the entropy bottlenecks' quantile losses."""
+    losses = [m.loss() for m in codec.entropy_models() if hasattr(m, QUANTILES)]  # pyright: ignore[reportCallIssue]
+    return torch.stack(losses).sum()
+
+
+def fresh_tables(codec: LearnedCodec) -> dict[str, Tensor]:
+    """State of the entropy models after an update of their tables, by state-dict name, on the CPU."""
+    tables = {}
+    for name, module in codec.named_modules():
+        if hasattr(module, "_quantized_cdf"):
+            module = copy.deepcopy(module).cpu()
+            module.update()  # pyright: ignore[reportCallIssue]
+            tables |= {f"{name}.{key}": value.detach().clone() for key, value in module.state_dict().items()}
+    return tables
+
+
+def _freeze(codec: nn.Module, prefixes: Sequence[str]) -> None:
+    names = [name for name, _ in codec.named_parameters()]
+    for prefix in prefixes:
+        if not any(name == prefix or name.startswith(prefix + ".") for name in names):
+            known = sorted({name.split(".")[0] for name in names})
+            raise UserError(f"task.freeze names {prefix!r}, which the codec does not have; it has {', '.join(known)}.")
+    for name, parameter in codec.named_parameters():
+        if any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes):
+            parameter.requires_grad_(False)
