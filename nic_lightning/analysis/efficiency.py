@@ -78,16 +78,15 @@ def _is_entropy(name: str) -> bool:
 
 @torch.no_grad()
 def _point_cost(codec: LearnedCodec, point: OperatingPoint, size: tuple[int, int]) -> PointCost:
+    device = next((p.device for p in codec.parameters()), None)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        x = codec.pad(torch.empty(1, 3, *size))
+        x = codec.pad(torch.empty(1, 3, *size, device=device))
         y, analysis = _count(codec, lambda: codec.analysis(x, point), size)
         _, synthesis = _count(codec, lambda: codec.synthesis(y, point), size)
     return PointCost(point.label, analysis, synthesis)
 
 
-def _count(
-    codec: nn.Module, transform: Callable[[], Tensor], size: tuple[int, int]
-) -> tuple[Tensor, TransformCost]:
+def _count(codec: nn.Module, transform: Callable[[], Tensor], size: tuple[int, int]) -> tuple[Tensor, TransformCost]:
     values = 0
 
     def count_output(_module: nn.Module, _inputs: Any, output: Tensor) -> None:

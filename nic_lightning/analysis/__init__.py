@@ -1,0 +1,1 @@
+"""What a codec costs and why: parameters, operations, memory, time."""

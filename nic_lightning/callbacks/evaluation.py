@@ -1,0 +1,129 @@
+"""Measure a codec on data sets and keep the rows in its run folder: after training, and by `nic-evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nic_lightning.analysis.efficiency import measure
+from nic_lightning.codecs.base import ImageCodec, OperatingPoint
+from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.config import ConfigError, check_targets, compose
+from nic_lightning.data.datasets import ImageFolder, evaluation_set
+from nic_lightning.errors import UserError
+from nic_lightning.metrics.evaluation import evaluate_codec
+from nic_lightning.metrics.lpips import load_lpips
+from nic_lightning.metrics.names import RECONSTRUCTIONS
+from nic_lightning.runs.results import read_results, write_results
+
+RESULTS = "results.parquet"
+Row = dict[str, Any]
+Report = Callable[[str, str, str, OperatingPoint], None]
+"""Called after each file with codec, data set, image and operating point."""
+
+
+def evaluate_into_run(
+    codec: ImageCodec,
+    folder: Path,
+    *,
+    run: str,
+    experiment: str,
+    datasets: Sequence[str],
+    root: str | None = None,
+    baselines: Sequence[ImageCodec] = (),
+    points: Sequence[str] | None = None,
+    save_images: int = 2,
+    lpips_path: str | None = None,
+    limit: int | None = None,
+    device: str = "cpu",
+    on_item: Report | None = None,
+) -> list[Row]:
+    """Measure `codec`, and the classic `baselines` beside it, on each data set; the new rows of the results table.
+
+    They replace rows of the same codec and data set in `folder`/results.parquet, which is written whole at the end.
+    `points` are labels (None: all of the codec's); `save_images` reconstructions of the codec, not of baselines, are
+    kept per data set; `limit` takes the first images only. Raises what `evaluate_codec` and `evaluation_set` raise.
+    """
+    sets = {name: evaluation_set(name, root) for name in datasets}  # a missing one is found before hours of work
+    lpips = load_lpips(lpips_path)
+    chosen = None if points is None else [_point(codec, label) for label in points]
+    rows: list[Row] = []
+    for name, images in sets.items():
+        for one in (codec, *baselines):
+            sizes: dict[str, tuple[int, int]] = {}
+            kept = folder / RECONSTRUCTIONS if one is codec and save_images else None
+            new = evaluate_codec(
+                one,
+                _items(images, limit, sizes),
+                name,
+                points=chosen if one is codec else None,
+                lpips=lpips,
+                device=device,
+                save_images=kept,
+                save_count=save_images,
+                on_item=_reporter(on_item, one.name, name),
+            )
+            rows += _with_macs(new, one, sizes)
+    for row in rows:
+        row.update(run=run, experiment=experiment)
+    _merge(folder / RESULTS, rows)
+    return rows
+
+
+def classic_codecs(names: Sequence[str]) -> list[ImageCodec]:
+    """Codecs of conf/codec by name, such as "jpeg" and "webp", for use as baselines."""
+    from hydra.utils import instantiate
+
+    codecs = []
+    for name in names:
+        config = compose("evaluate", [f"codec={name}"])
+        problems = check_targets(config)
+        if problems:
+            raise ConfigError(" ".join(problems))
+        codec = instantiate(config.codec)
+        if isinstance(codec, LearnedCodec):
+            raise UserError(f"The baseline '{name}' is a learned codec without weights; evaluate its run instead.")
+        codecs.append(codec)
+    return codecs
+
+
+def _point(codec: ImageCodec, label: str) -> OperatingPoint:
+    if isinstance(codec, LearnedCodec):
+        return codec.point(label)
+    found = {point.label: point for point in codec.operating_points}
+    if label not in found:
+        raise UserError(f"{codec.name} has no operating point '{label}'; it has {', '.join(found)}.")
+    return found[label]
+
+
+def _items(images: ImageFolder, limit: int | None, sizes: dict[str, tuple[int, int]]) -> Iterator[tuple[str, Tensor]]:
+    for index in range(len(images) if limit is None else min(limit, len(images))):
+        name, image = images[index]
+        sizes[name] = (image.shape[-2], image.shape[-1])
+        yield name, image
+
+
+def _reporter(report: Report | None, codec: str, dataset: str) -> Callable[[str, OperatingPoint], None] | None:
+    return None if report is None else lambda item, point: report(codec, dataset, item, point)
+
+
+def _with_macs(rows: list[Row], codec: ImageCodec, sizes: dict[str, tuple[int, int]]) -> list[Row]:
+    """Fill in the multiply-accumulates of analysis and synthesis, which follow from each image's size."""
+    if not isinstance(codec, LearnedCodec):
+        return rows
+    costs: dict[tuple[int, int], dict[str, int]] = {}
+    for row in rows:
+        size = sizes[row["item"]]
+        if size not in costs:
+            costs[size] = {p.label: p.analysis.macs + p.synthesis.macs for p in measure(codec, size).points}
+        row["macs"] = costs[size].get(row["label"])
+    return rows
+
+
+def _merge(path: Path, rows: list[Row]) -> None:
+    new = {(row["codec"], row["dataset"]) for row in rows}
+    old = read_results(path) if path.is_file() else []
+    write_results(path, [row for row in old if (row["codec"], row["dataset"]) not in new] + rows)

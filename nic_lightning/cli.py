@@ -1,0 +1,161 @@
+"""`nic`: everything that is not training or evaluation. Commands are imported when they are called."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from nic_lightning.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when all went well, 1 for problems found, 2 for wrong input, 130 when interrupted."""
+    parser = build_parser()
+    args = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return args.run(args) or 0
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone: `nic data list | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+class Parser(argparse.ArgumentParser):
+    """Ends a wrong command line with one sentence, and names the nearest command."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the sentence and exit with code 2."""
+        if "invalid choice" in message:
+            word, *choices = re.findall(r"[\w-]+", message.split("invalid choice", 1)[1].replace("choose from", ""))
+            near = difflib.get_close_matches(word, choices, n=1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            message = f"there is no '{word}': {hint}There are {', '.join(choices)}"
+        self.exit(2, f"{self.prog}: {message}. See `{self.prog} --help`.\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of `nic`."""
+    from nic_lightning import __version__
+
+    parser = Parser(prog="nic", description="Inspect, use and compare learned codecs. Training: nic-train --help.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    command = commands.add_parser("inspect", help="parameters, multiply-accumulates and memory of a codec")
+    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for nic-train: codec=cae codec.width=48")
+    command.add_argument("--size", default="512x768", metavar="HxW", help="image height x width (default: 512x768)")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(run=_inspect)
+
+    command = commands.add_parser("check", help="compose every config and check it against the code it names")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(run=_check)
+
+    _add_data(commands.add_parser("data", help="what data sets there are, and whether their files are sound"))
+    _add_compress(commands.add_parser("compress", help="images to .nic files"))
+
+    command = commands.add_parser("decompress", help=".nic files to PNG images")
+    command.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    _add_coding(command)
+    command.set_defaults(run=_decompress)
+
+    command = commands.add_parser("report", help="one HTML page that compares runs")
+    command.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder, or a folder of runs")
+    command.add_argument("-o", "--out", type=Path, default=Path("report.html"), metavar="FILE")
+    command.set_defaults(run=_report)
+
+    command = commands.add_parser("bench", help="time this code on this machine", add_help=False)
+    command.add_argument("what", choices=["codec"])
+    command.add_argument("arguments", nargs=argparse.REMAINDER)
+    command.set_defaults(run=_bench)
+    return parser
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    root = argparse.ArgumentParser(add_help=False)
+    root.add_argument("--root", type=Path, help="folder of the data sets (default: $NIC_DATA, or ./data)")
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    actions.add_parser("list", parents=[root], help="the catalogue, and what is at hand").set_defaults(run=_data_list)
+    check = actions.add_parser("check", parents=[root], help="which files are present, missing or damaged")
+    check.add_argument("name", metavar="NAME", help="data set, or a folder of images")
+    check.add_argument("--json", action="store_true", help="print JSON")
+    check.set_defaults(run=_data_check)
+
+
+def _add_compress(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    _add_coding(parser)
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument("--point", metavar="LABEL", help="operating point, or any lambda of a continuous codec")
+    target.add_argument("--bpp", type=float, help="bits per pixel that each file shall have")
+    target.add_argument("--psnr", type=float, help="PSNR in dB that each image shall have")
+    parser.set_defaults(run=_compress)
+
+
+def _add_coding(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder to write into")
+    parser.add_argument("--run", dest="source", type=Path, required=True, help="run folder or checkpoint file")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    from nic_lightning.commands.inspect import inspect
+
+    inspect(args.overrides, args.size, args.json)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from nic_lightning.commands.check import check
+
+    return check(args.json)
+
+
+def _data_list(args: argparse.Namespace) -> None:
+    from nic_lightning.data.catalog import list_table
+
+    print(list_table(args.root))
+
+
+def _data_check(args: argparse.Namespace) -> int:
+    import json
+
+    from nic_lightning.data.catalog import check, check_table
+
+    report = check(args.name, args.root)
+    print(json.dumps(report.as_dict(), indent=2) if args.json else check_table(report))
+    return 0 if report.ok else 1
+
+
+def _compress(args: argparse.Namespace) -> int:
+    from nic_lightning.commands.files import compress
+
+    target = {"point": args.point, "bpp": args.bpp, "psnr": args.psnr}
+    return compress(args.images, args.out, args.source, **target, overwrite=args.overwrite)
+
+
+def _decompress(args: argparse.Namespace) -> int:
+    from nic_lightning.commands.files import decompress
+
+    return decompress(args.files, args.out, args.source, overwrite=args.overwrite)
+
+
+def _report(args: argparse.Namespace) -> None:
+    from nic_lightning.commands.report import report
+
+    report(args.runs, args.out)
+
+
+def _bench(args: argparse.Namespace) -> None:
+    from nic_lightning.analysis import bench
+
+    bench.main(args.arguments)

@@ -1,0 +1,102 @@
+"""`nic-evaluate`: measure a trained run, or a classic codec, with real files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nic_lightning.config import run_hydra
+from nic_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from nic_lightning.codecs.base import ImageCodec
+
+
+def main() -> None:
+    """Console script."""
+    run_hydra(evaluate, "evaluate")
+
+
+def evaluate(config: DictConfig) -> None:
+    """Measure what `config` names (conf/evaluate.yaml) and print its R-D table."""
+    from nic_lightning.callbacks.evaluation import classic_codecs, evaluate_into_run
+    from nic_lightning.report.text import rd_table
+
+    codec, folder, name = _trained(config) if config.run is not None else _classic(config)
+    record = None if config.run is not None else _start_record(config, folder, name)
+    wanted = config.evaluation
+    try:
+        rows = evaluate_into_run(
+            codec,
+            folder,
+            run=folder.resolve().name,
+            experiment=name,
+            datasets=list(wanted.datasets),
+            root=config.root,
+            baselines=classic_codecs(list(wanted.baselines)),
+            points=None if wanted.points is None else list(wanted.points),
+            save_images=wanted.save_images,
+            lpips_path=wanted.lpips,
+            limit=wanted.limit,
+            device=config.device,
+        )
+    except BaseException as error:
+        if record is not None:
+            record.finish("failed", f"{type(error).__name__}: {error}")
+        raise
+    if record is not None:
+        record.finish("finished")
+    print(rd_table(rows))
+    print(f"\nResults: {folder / 'results.parquet'}")
+
+
+def _trained(config: DictConfig) -> tuple[ImageCodec, Path, str]:
+    """Codec of a run folder or checkpoint, the folder of its results, and the name it goes by."""
+    from nic_lightning.codecs.loading import load_codec
+
+    if config.codec is not None:
+        raise UserError("Give run=RUN or codec=NAME, not both.")
+    source = Path(config.run)
+    codec = load_codec(source)
+    folder = source if source.is_dir() else source.parent
+    if folder.name == "checkpoints":
+        folder = folder.parent
+    name = config.name or _name_of(folder) or folder.name
+    return codec, Path(config.run_dir or folder), name
+
+
+def _name_of(folder: Path) -> str | None:
+    from omegaconf import OmegaConf
+
+    path = folder / "config.yaml"
+    return OmegaConf.select(OmegaConf.load(path), "name") if path.is_file() else None
+
+
+def _classic(config: DictConfig) -> tuple[ImageCodec, Path, str]:
+    """A codec without weights, instantiated from conf/codec."""
+    from hydra.utils import instantiate
+
+    from nic_lightning.codecs.learned import LearnedCodec
+
+    if config.codec is None:
+        raise UserError("Give what to evaluate: run=RUN for a trained codec, codec=jpeg or codec=webp.")
+    codec = instantiate(config.codec)
+    if isinstance(codec, LearnedCodec):
+        raise UserError(f"Codec {codec.name} needs trained weights: give run=RUN instead of codec={codec.name}.")
+    name = config.name or codec.name
+    return codec, Path(config.run_dir or Path("runs") / name), name
+
+
+def _start_record(config: DictConfig, folder: Path, name: str) -> Any:
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    from nic_lightning.runs.record import RunRecord
+
+    record = RunRecord(folder)
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    record.start({str(k): v for k, v in plain.items()} | {"name": name}, list(HydraConfig.get().overrides.task))
+    return record

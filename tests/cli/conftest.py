@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+from nic_lightning.codecs.modulated import ModulatedAutoencoder
+
+ARGUMENTS = {"width": 8, "lambdas": [64.0, 512.0, 4096.0]}
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folder of a codec that a few steps have taught to spend more bits at a higher lambda."""
+    torch.manual_seed(0)
+    codec = ModulatedAutoencoder(**ARGUMENTS)
+    optimiser = torch.optim.Adam(codec.parameters(), 2e-3)
+    photo = torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None, :, :128, :128] / 255
+    for _ in range(60):
+        losses = []
+        for point in codec.operating_points:
+            out = codec(photo, point)
+            bpp = -torch.log2(out.likelihoods["y"]).sum() / (128 * 128)
+            losses.append(point.lmbda * (out.x_hat - photo).square().mean() + bpp)
+        optimiser.zero_grad()
+        sum(losses).backward()
+        optimiser.step()
+    codec.eval().update_tables()
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    (folder / "checkpoints").mkdir(parents=True)
+    config = {"_target_": f"{ModulatedAutoencoder.__module__}.ModulatedAutoencoder", **ARGUMENTS}
+    state = {f"codec.{k}": v for k, v in codec.state_dict().items()}
+    torch.save({"codec": {"config": config, "tables": {}}, "state_dict": state}, folder / "checkpoints" / "last.ckpt")
+    (folder / "config.yaml").write_text("name: tiny-experiment\n")
+    return folder
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[Path]:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.fromarray(data.astronaut()[:70, :90]).save(folder / "face.png")
+    Image.fromarray(np.full((33, 17), 200, np.uint8)).save(folder / "grey.png")
+    return [folder / "face.png", folder / "grey.png"]

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from nic_lightning import __version__, cli, config
+from nic_lightning.errors import UserError
+
+
+def test_help_and_version(capsys) -> None:
+    for flag, text in (("--help", "decompress"), ("--version", __version__)):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([flag])
+        assert stop.value.code == 0
+        assert text in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["inspct"], "nic: there is no 'inspct': did you mean 'inspect'? There are inspect, check, "),
+        (["data", "chek", "x"], "nic data: there is no 'chek': did you mean 'check'?"),
+        ([], "nic: the following arguments are required: COMMAND"),
+        (["compress", "a.png", "--run", "r"], "nic compress: the following arguments are required: -o/--out"),
+        (["compress", "a.png", "-o", "o", "--run", "r", "--bpp", "1", "--psnr", "3"], "not allowed with argument"),
+        (["inspect", "--size", "0x5"], "'0x5' is not an image size"),
+        (["inspect", "codec=foo"], "There is no codec 'foo'"),
+        (["data", "check", "kodac"], "kodak"),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence(arguments, sentence: str, capsys) -> None:
+    try:
+        code = cli.main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert len(err.splitlines()) == 1
+
+
+def test_the_front_door_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from nic_lightning import cli\ntry: cli.main(['--help'])\nexcept SystemExit: pass\n"
+        "print(sorted({'torch', 'hydra', 'omegaconf', 'numpy', 'pytorch_lightning'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_endings(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def ending(error: BaseException):
+        def run(args) -> None:
+            raise error
+
+        return run
+
+    monkeypatch.setattr(cli, "_check", ending(KeyboardInterrupt()))
+    assert cli.main(["check"]) == 130
+    monkeypatch.setattr(cli, "_check", ending(UserError("No.")))
+    assert cli.main(["check"]) == 2
+    assert capsys.readouterr().err == "No.\n"
+    monkeypatch.setattr(cli, "_check", ending(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["check"])
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    code = "import sys; from nic_lightning.cli import main; sys.exit(main(['data', 'list']))"
+    command = [sys.executable, "-c", code]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 141
+
+
+def test_data_list(tmp_path: Path, capsys) -> None:
+    assert cli.main(["data", "list", "--root", str(tmp_path)]) == 0
+    assert "kodak" in capsys.readouterr().out
+
+
+def test_data_check(tmp_path: Path, capsys) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "good.png")
+    assert cli.main(["data", "check", str(tmp_path)]) == 0
+    capsys.readouterr()
+    (tmp_path / "bad.png").write_bytes(b"nothing")
+    assert cli.main(["data", "check", str(tmp_path), "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["present"] == ["good.png"]
+    assert "bad.png" in report["damaged"][0]
+
+
+def test_bench_passes_its_arguments_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    import nic_lightning.analysis
+
+    seen = []
+    bench = types.SimpleNamespace(main=seen.append)
+    monkeypatch.setitem(sys.modules, "nic_lightning.analysis.bench", bench)  # type: ignore[arg-type]
+    monkeypatch.setattr(nic_lightning.analysis, "bench", bench, raising=False)
+    assert cli.main(["bench", "codec", "--width", "8", "-h"]) == 0
+    assert seen == [["--width", "8", "-h"]]
+
+
+def test_inspect(capsys) -> None:
+    assert cli.main(["inspect", "codec=cae"]) == 0
+    text = capsys.readouterr().out
+    assert "4,002,819" in text
+    assert cli.main(["inspect", "codec=cae", "codec.width=48", "--json", "--size", "64x96"]) == 0
+    cost = json.loads(capsys.readouterr().out)
+    assert cost["parameters"] == 268_035
+    assert (cost["height"], cost["width"]) == (64, 96)
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [("codec.width=abc", "codec.width must be int, not 'abc'."), ("codec=jpeg", "is not a learned codec")],
+)
+def test_inspect_refuses(override: str, sentence: str, capsys) -> None:
+    assert cli.main(["inspect", "codec=cae", override] if "." in override else ["inspect", override]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_every_config_is_sound(capsys) -> None:
+    assert cli.main(["check"]) == 0, capsys.readouterr().out
+
+
+def test_check_finds_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    import shutil
+
+    shutil.copytree(config.CONF_DIR, tmp_path / "conf")
+    broken = tmp_path / "conf" / "codec" / "broken.yaml"
+    broken.write_text("_target_: nic_lightning.codecs.cae.CompressiveAutoencoder\nwidht: 3\n")
+    monkeypatch.setattr(config, "CONF_DIR", tmp_path / "conf")
+    assert cli.main(["check", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert list(found["problems"]) == ["codec=broken"]
+    assert "did you mean 'width'?" in found["problems"]["codec=broken"][0]
+    assert cli.main(["check"]) == 1
+    assert "codec=broken" in capsys.readouterr().out

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nic_lightning.cli import main
+from nic_lightning.codecs.loading import load_codec
+from nic_lightning.commands.files import MAX_FILE_BYTES
+
+
+def nic(*arguments: object) -> int:
+    return main([str(a) for a in arguments])
+
+
+def test_there_and_back(run: Path, images: list[Path], tmp_path: Path, capsys) -> None:
+    out, back = tmp_path / "files", tmp_path / "back"
+    assert nic("compress", *images, "-o", out, "--run", run, "--point", "512") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    size = (out / "face.nic").stat().st_size
+    assert lines[0].startswith(f"{out / 'face.nic'}: {size:,} bytes, {8 * size / (70 * 90):.4f} bpp, point 512, ")
+    assert nic("decompress", *sorted(out.iterdir()), "-o", back, "--run", run) == 0
+    pixels = np.asarray(Image.open(back / "face.png"), dtype=float)
+    assert pixels.shape == (70, 90, 3)
+    mse = np.square(pixels - np.asarray(Image.open(images[0]), dtype=float)).mean()
+    assert lines[0].endswith(f"{10 * np.log10(255**2 / mse):.2f} dB")
+    assert np.asarray(Image.open(back / "grey.png")).shape == (33, 17, 3)
+
+
+@pytest.mark.parametrize("point", ["64", "1000"])
+def test_a_continuous_codec_takes_any_lambda(run: Path, images: list[Path], tmp_path: Path, point: str) -> None:
+    assert nic("compress", images[0], "-o", tmp_path / "o", "--run", run, "--point", point) == 0
+    _, used = load_codec(run).unpack((tmp_path / "o" / "face.nic").read_bytes())
+    assert used.lmbda == pytest.approx(float(point), rel=1e-3)
+
+
+def test_a_target_rate_is_met(run: Path, images: list[Path], tmp_path: Path, capsys) -> None:
+    rates = {}
+    for point in ("64", "4096"):
+        nic("compress", images[0], "-o", tmp_path / point, "--run", run, "--point", point)
+        rates[point] = 8 * (tmp_path / point / "face.nic").stat().st_size / (70 * 90)
+    target = (rates["64"] + rates["4096"]) / 2
+    assert nic("compress", images[0], "-o", tmp_path / "o", "--run", run, "--bpp", target) == 0
+    got = 8 * (tmp_path / "o" / "face.nic").stat().st_size / (70 * 90)
+    assert got == pytest.approx(target, rel=0.02)
+    capsys.readouterr()
+    assert nic("compress", images[0], "-o", tmp_path / "far", "--run", run, "--psnr", 90) == 0
+    assert "not 90 dB; the nearest gives" in capsys.readouterr().out
+
+
+def test_a_bad_image_is_named_and_the_others_go_on(run: Path, images: list[Path], tmp_path: Path, capsys) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"not an image")
+    gone = tmp_path / "gone.png"
+    assert nic("compress", bad, gone, *images, "-o", tmp_path / "o", "--run", run, "--point", "64") == 2
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 2
+    assert "bad.png" in captured.err
+    assert "gone.png" in captured.err
+    assert "2 of 4 files failed" in captured.err
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["face.nic", "grey.nic"]
+
+
+def test_files_are_not_overwritten_unasked(run: Path, images: list[Path], tmp_path: Path, capsys) -> None:
+    command = ["compress", images[0], "-o", tmp_path / "o", "--run", run, "--point"]
+    assert nic(*command, "64") == 0
+    before = (tmp_path / "o" / "face.nic").read_bytes()
+    assert nic(*command, "4096") == 2
+    assert "use --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "o" / "face.nic").read_bytes() == before
+    assert nic(*command, "4096", "--overwrite") == 0
+    assert (tmp_path / "o" / "face.nic").read_bytes() != before
+
+
+def test_two_images_of_one_name_do_not_share_a_file(run: Path, images: list[Path], tmp_path: Path, capsys) -> None:
+    twin = tmp_path / "face.webp"
+    Image.open(images[0]).save(twin)
+    command = ["compress", images[0], twin, "-o", tmp_path / "o", "--run", run, "--point", "64", "--overwrite"]
+    assert nic(*command) == 2
+    assert "another file of this command already made" in capsys.readouterr().err
+
+
+def test_a_point_must_be_chosen(run: Path, images: list[Path], tmp_path: Path, capsys) -> None:
+    assert nic("compress", images[0], "-o", tmp_path / "o", "--run", run) == 2
+    assert "--point (64, 512, 4096)" in capsys.readouterr().err
+    assert nic("compress", images[0], "-o", tmp_path / "o", "--run", run, "--point", "low") == 2
+    assert "'low'" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_what_is_no_nic_file_is_refused(run: Path, images: list[Path], tmp_path: Path, capsys) -> None:
+    nic("compress", images[0], "-o", tmp_path / "o", "--run", run, "--point", "64")
+    cut = tmp_path / "cut.nic"
+    cut.write_bytes((tmp_path / "o" / "face.nic").read_bytes()[:-3])
+    huge = tmp_path / "huge.nic"
+    with huge.open("wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    capsys.readouterr()
+    assert nic("decompress", cut, huge, tmp_path / "no.nic", "-o", tmp_path / "b", "--run", run) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert "CRC-32" in err[0]
+    assert "was not read" in err[1]
+    assert "no such file" in err[2]
+    assert not list((tmp_path / "b").glob("*")) if (tmp_path / "b").exists() else True
+
+
+def test_the_output_must_be_a_folder(run: Path, images: list[Path], capsys) -> None:
+    assert nic("compress", images[0], "-o", images[1], "--run", run, "--point", "64") == 2
+    assert "is not a folder" in capsys.readouterr().err
+
+
+def test_a_missing_run_is_one_sentence(images: list[Path], tmp_path: Path, capsys) -> None:
+    assert nic("compress", images[0], "-o", tmp_path / "o", "--run", tmp_path / "none") == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
