@@ -19,12 +19,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     codec = ModulatedAutoencoder(**ARGUMENTS)
     optimiser = torch.optim.Adam(codec.parameters(), 2e-3)
-    photo = torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None, :, :128, :128] / 255
-    for _ in range(60):
+    photo = torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None, :, :64, :64] / 255
+    for _ in range(40):
         losses = []
         for point in codec.operating_points:
             out = codec(photo, point)
-            bpp = -torch.log2(out.likelihoods["y"]).sum() / (128 * 128)
+            bpp = -torch.log2(out.likelihoods["y"]).sum() / (64 * 64)
             losses.append(point.lmbda * (out.x_hat - photo).square().mean() + bpp)
         optimiser.zero_grad()
         sum(losses).backward()
