@@ -26,7 +26,7 @@ class ConditionalAutoencoder(LearnedCodec):
     arXiv 1909.04802, on the thesis' base autoencoder (9/5/5). In training, each pass draws one bin width 2^b, b uniform
     in [-bin_range, bin_range], and adds uniform noise of that width; `bin_range: 0` trains with bin width 1 alone. At
     test time every combination of a lambda and one of `steps` is a point; the operating points are those of step 1.
-    Rounding replaces the paper's universal quantisation, which needs a dither shared by both sides and costs distortion.
+    Rounding replaces the universal quantisation of the paper: a dither shared by both sides costs distortion.
     The density of a lambda is shared by its bin widths: a bin's mass is the difference of the cumulative at its edges.
     """
 

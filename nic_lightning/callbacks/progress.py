@@ -1,0 +1,75 @@
+"""One line of progress: step, rate, PSNR and time left."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from tqdm import tqdm
+
+
+class Progress(pl.Callback):
+    """A bar over all steps of the run on a terminal; a line every `seconds` in a log file."""
+
+    def __init__(self, seconds: float = 20.0) -> None:
+        self.seconds = seconds
+        self._bar: Any = None
+        self._first = (0, 0.0)
+        self._printed = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the bar on the rank that writes."""
+        self._first = (trainer.global_step, time.monotonic())
+        self._printed = time.monotonic()
+        if trainer.is_global_zero and sys.stderr.isatty():
+            self._bar = tqdm(total=_steps(trainer), initial=trainer.global_step, unit="step", dynamic_ncols=True)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Advance; values are read (which waits for a GPU) only when they are shown."""
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(trainer.global_step - self._bar.n)
+        if not trainer.is_global_zero or now - self._printed < (1.0 if self._bar is not None else self.seconds):
+            return
+        self._printed = now
+        shown = summary(getattr(pl_module, "latest", {}))
+        if self._bar is not None:
+            self._bar.set_postfix_str(shown, refresh=False)
+            return
+        done, total = trainer.global_step, _steps(trainer)
+        pace = (done - self._first[0]) / max(now - self._first[1], 1e-9)
+        left = f"{(total - done) / pace / 60:.1f} min left" if total and pace else "time left unknown"
+        print(f"step {done}/{total or '?'}  {shown}  {pace:.1f} steps/s  {left}", file=sys.stderr, flush=True)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _steps(trainer: pl.Trainer) -> int | None:
+    total = trainer.estimated_stepping_batches
+    return int(total) if math.isfinite(total) else None
+
+
+def summary(latest: dict[str, Any]) -> str:
+    """Rate and PSNR of the last batch, from the lowest operating point to the highest."""
+    rates = [float(v) for k, v in latest.items() if k.startswith("train/bpp@")]
+    errors = [float(v) for k, v in latest.items() if k.startswith("train/mse@")]
+    parts = []
+    if rates:
+        parts.append(f"bpp {_span(rates, '.3f')}")
+    if errors:
+        parts.append(f"PSNR {_span([-10 * math.log10(max(e, 1e-10)) for e in errors], '.2f')} dB")
+    return "  ".join(parts)
+
+
+def _span(values: list[float], form: str) -> str:
+    ends = [format(values[0], form), format(values[-1], form)]
+    return ends[0] if len(values) == 1 else "..".join(ends)

@@ -1,0 +1,56 @@
+"""Whether a run may use a folder: new, to be continued, done already, or somebody else's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from nic_lightning.errors import RunError
+from nic_lightning.runs.record import read_status
+
+IDENTITY = ("codec", "task", "data", "seed", "init_from")
+"""Config keys that make a run what it is. Another length, logger or cadence continues the same run."""
+
+
+def claim(folder: Path, config: Mapping[str, Any], fresh: bool = False) -> Literal["new", "continue", "finished"]:
+    """Decide what a start in `folder` means; with `fresh`, an old run is moved aside, never deleted.
+
+    Raises RunError when the folder holds a run that differs in one of `IDENTITY`.
+    """
+    if not (folder / "config.yaml").exists():
+        return "new"
+    if fresh:
+        folder.rename(folder.with_name(f"{folder.name}.replaced-{time.strftime('%Y%m%d-%H%M%S')}"))
+        return "new"
+    try:
+        stored = yaml.safe_load((folder / "config.yaml").read_text())
+        state = read_status(folder)["state"]
+    except (OSError, yaml.YAMLError, RunError) as error:
+        raise RunError(f"{folder} holds a damaged run ({error}); give fresh=true to move it aside.") from error
+    for key in IDENTITY:
+        change = _first_difference(key, (stored or {}).get(key), config.get(key))
+        if change:
+            raise RunError(
+                f"{folder} holds another run: {change}; "
+                "give name=NAME for a new run, or fresh=true to move the old one aside."
+            )
+    longer = _max_steps(config) > _max_steps(stored)
+    return "finished" if state == "finished" and not longer else "continue"
+
+
+def _max_steps(config: Mapping[str, Any]) -> int:
+    return int((config.get("trainer") or {}).get("max_steps") or -1)
+
+
+def _first_difference(path: str, old: Any, new: Any) -> str | None:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in sorted(old.keys() | new.keys()):
+            change = _first_difference(f"{path}.{key}", old.get(key), new.get(key))
+            if change:
+                return change
+        return None
+    return None if old == new else f"{path} is {old!r} there and {new!r} here"
