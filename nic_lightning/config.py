@@ -122,21 +122,28 @@ def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
     import hydra
 
     register_schemas()
-    if os.environ.get(FULL_ERROR) == "1":
-        hydra.main(str(CONF_DIR), config_name, version_base="1.3")(_checked(task, full_error="1"))()
+    bugs: list[Exception] = []
+    full = os.environ.get(FULL_ERROR)
+    run = hydra.main(str(CONF_DIR), config_name, version_base="1.3")(_checked(task, full, bugs))
+    if full == "1":
+        run()
         return
     try:
         with _environment(FULL_ERROR, "1"):  # otherwise Hydra prints its own mixture of message and traceback
-            hydra.main(str(CONF_DIR), config_name, version_base="1.3")(_checked(task, full_error=None))()
+            run()
     except Exception as error:
-        sentence = _explained(error)
+        sentence = error if error in bugs else _explained(error)
         if not isinstance(sentence, UserError):
             raise
         print(sentence, file=sys.stderr)
         sys.exit(2)
 
 
-def _checked(task: Callable[[DictConfig], Any], full_error: str | None) -> Callable[[DictConfig], Any]:
+def _checked(
+    task: Callable[[DictConfig], Any], full_error: str | None, bugs: list[Exception]
+) -> Callable[[DictConfig], Any]:
+    """`task` behind `check_targets`; what it raises and no user can help goes to `bugs` as well."""
+
     def run(config: DictConfig) -> Any:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
@@ -147,14 +154,25 @@ def _checked(task: Callable[[DictConfig], Any], full_error: str | None) -> Calla
                 if problems:
                     raise ConfigError(" ".join(problems))
                 return task(config)
-            except UserError as error:
-                # In a multirun the other jobs go on; Hydra raises the first error at the end.
-                if full_error == "1" or HydraConfig.get().mode == RunMode.MULTIRUN:
+            except Exception as error:
+                mistake = _mistake(error)
+                if mistake is None or full_error == "1":
+                    bugs.append(error)
                     raise
-                print(error, file=sys.stderr)
+                # In a multirun the other jobs go on; Hydra raises the first error at the end.
+                if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    raise mistake from error
+                print(mistake, file=sys.stderr)
                 sys.exit(2)
 
     return run
+
+
+def _mistake(error: BaseException | None) -> UserError | None:
+    """The `UserError` behind an error: Hydra wraps what a constructor raises."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error
 
 
 @contextmanager
@@ -192,9 +210,7 @@ def _sentence(error: BaseException) -> str:
         group, name = match.groups()
         found = re.findall(r"^\t(\S+)$", text, re.MULTILINE) or options(group)
         return f"There is no {group} '{name}'{nearest(name, found)}; there are: {', '.join(found)}."
-    if bad := re.search(
-        r"Value '(.*)' of type '\w+' could not be converted to (\w+)\s+full_key: (\S+)", text
-    ):
+    if bad := re.search(r"Value '(.*)' of type '\w+' could not be converted to (\w+)\s+full_key: (\S+)", text):
         return f"{bad[3]} must be of type {bad[2].lower()}, not '{bad[1]}'."
     if match := re.search(r"Could not override '([^']+)'", text):
         return f"There is no key '{match[1]}'{_nearest_key(match[1])}; `--cfg job` lists the keys."
@@ -212,10 +228,6 @@ def _nearest_key(key: str) -> str:
     folder = CONF_DIR / parents[0] if parents else CONF_DIR
     keys: set[str] = set(TrainConfig.__dataclass_fields__) if not parents else set()
     for path in folder.glob("*.yaml"):
-        node = (
-            OmegaConf.select(OmegaConf.load(path), ".".join(parents[1:]))
-            if parents[1:]
-            else OmegaConf.load(path)
-        )
+        node = OmegaConf.select(OmegaConf.load(path), ".".join(parents[1:])) if parents[1:] else OmegaConf.load(path)
         keys |= {str(k) for k in node} if isinstance(node, DictConfig) else set()
     return nearest(last, keys)

@@ -21,11 +21,9 @@ PRIMITIVES: dict[str, tuple[type, ...]] = {
     "bytes": (),
     "Path": (str,),
 }
-SEQUENCES = frozenset(
-    {"list", "tuple", "set", "frozenset", "Sequence", "Iterable", "Collection", "List", "Tuple"}
-)
+SEQUENCES = frozenset({"list", "tuple", "set", "frozenset", "Sequence", "Iterable", "Collection", "List", "Tuple"})
 MAPPINGS = frozenset({"dict", "Mapping", "MutableMapping", "Dict"})
-SUPPLIED = {"task": frozenset({"codec"})}
+SUPPLIED = {"task": frozenset({"codec", "codec_config"})}
 """Required arguments that the program itself hands over when it builds the group."""
 IMPLICIT = {"trainer": "pytorch_lightning.Trainer"}
 """Groups whose keys are the keywords of one class, without a `_target_`."""

@@ -14,6 +14,13 @@ STAND_IN = """
 class Codec:
     def __init__(self, width: int, lambdas: list[float], depth: float = 2.0, name: str | None = None): ...
 
+class Picky:
+    def __init__(self, width: int = 1):
+        from nic_lightning.errors import UserError
+        if width == 13:
+            raise UserError("Thirteen is no width.")
+        1 / (width - 7)
+
 class Wide(Codec):
     def __init__(self, extra: bool = False, **kwargs):
         super().__init__(lambdas=[1.0], **kwargs)
@@ -22,8 +29,8 @@ class Task:
     def __init__(self, codec: Codec, optimizer: "Optimizer", steps: int = 3): ...
 """
 FILES = {
-    "codec/small.yaml": "_target_: stand_in.Codec\nwidth: 8\n"
-    "lambdas: [64.0, 128.0]\ndepth: 2.0\nname: null\n",
+    "codec/small.yaml": "_target_: stand_in.Codec\nwidth: 8\nlambdas: [64.0, 128.0]\ndepth: 2.0\nname: null\n",
+    "codec/picky.yaml": "_target_: stand_in.Picky\nwidth: 8\n",
     "codec/wide.yaml": "_target_: stand_in.Wide\nwidth: 8\n",
     "task/plain.yaml": "_target_: stand_in.Task\nsteps: 3\noptimizer:\n  _target_: torch.optim.Adam\n"
     "  _partial_: true\n  lr: 1e-4\n",

@@ -24,7 +24,7 @@ def test_a_local_file_wins_over_the_experiment(conf: Path) -> None:
 
 
 def test_compose_raises_the_sentence(conf: Path) -> None:
-    with pytest.raises(config.ConfigError, match="There is no codec 'x'; there are: small, wide"):
+    with pytest.raises(config.ConfigError, match="There is no codec 'x'; there are: picky, small, wide"):
         config.compose("train", ["codec=x"])
 
 
@@ -35,5 +35,5 @@ def test_evaluate_composes_without_a_codec(conf: Path) -> None:
 
 
 def test_options_are_the_files_of_a_group(conf: Path) -> None:
-    assert config.options("codec") == ["small", "wide"]
+    assert config.options("codec") == ["picky", "small", "wide"]
     assert config.options("nothing") == []

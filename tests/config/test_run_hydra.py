@@ -5,6 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf.errors import ConfigAttributeError
 
 from nic_lightning import config
 from nic_lightning.errors import DataError
@@ -33,7 +36,7 @@ def untouched(cfg) -> None:
             "There is no key 'codec.widht' (did you mean 'width'?); `--cfg job` lists the keys.",
         ),
         ("sede=3", "There is no key 'sede' (did you mean 'seed'?); `--cfg job` lists the keys."),
-        ("codec=smal", "There is no codec 'smal' (did you mean 'small'?); there are: small, wide."),
+        ("codec=smal", "There is no codec 'smal' (did you mean 'small'?); there are: picky, small, wide."),
         ("experiment=foo", "There is no experiment 'foo'; there are: big."),
         ("codec.width=abc", "codec.width must be int, not 'abc'."),
         ("seed=abc", "seed must be of type integer, not 'abc'."),
@@ -84,6 +87,27 @@ def test_a_bug_keeps_its_traceback(run) -> None:
 
     with pytest.raises(ZeroDivisionError, match="ours"):
         run(task, *OK)
+
+
+def build(cfg) -> None:
+    instantiate(cfg.codec)
+
+
+def test_what_a_constructor_refuses_is_one_sentence(run, capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(build, *OK, "codec=picky", "codec.width=13")
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "Thirteen is no width.\n"
+
+
+def test_what_breaks_in_a_constructor_is_a_bug(run) -> None:
+    with pytest.raises(InstantiationException, match="ZeroDivisionError"):
+        run(build, *OK, "codec=picky", "codec.width=7")
+
+
+def test_a_wrong_key_in_the_task_is_a_bug(run) -> None:
+    with pytest.raises(ConfigAttributeError, match="no_such_key"):
+        run(lambda cfg: cfg.no_such_key, *OK)
 
 
 def test_full_error_brings_the_traceback_back(run, monkeypatch: pytest.MonkeyPatch) -> None:

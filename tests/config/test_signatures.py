@@ -96,9 +96,7 @@ def test_signatures(target: str, required: str, optional: str | None, is_open: b
     assert signature.is_open is is_open
 
 
-@pytest.mark.parametrize(
-    "target", ["toy_package.Nothing", "toy_package.Base.nothing", "no_such.Thing", "toy_package"]
-)
+@pytest.mark.parametrize("target", ["toy_package.Nothing", "toy_package.Base.nothing", "no_such.Thing", "toy_package"])
 def test_what_does_not_exist(target: str) -> None:
     if target == "toy_package":
         assert read_signature(target) is None
