@@ -73,7 +73,7 @@ def test_a_curve_that_is_not_monotone_names_its_points(points):
 def test_missing_values_are_named(value):
     with pytest.raises(BdError, match="'p1' of the anchor curve"):
         bd_rate(curve((0.1, 28.0), (0.2, value)), BASE)
-    with pytest.raises(BdError, match="at 0.0 bpp"):
+    with pytest.raises(BdError, match=r"at 0\.0 bpp"):
         bd_rate([{"bpp": 0.0, "psnr": 3.0}, {"bpp": 0.1, "psnr": 4.0}], BASE)
 
 

@@ -1,0 +1,160 @@
+"""Finding runs on disk and reading them, however damaged they are. No torch needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nic_lightning.errors import RunError
+from nic_lightning.runs.files import checked_path, read_inside
+from nic_lightning.runs.record import read_metrics, read_status
+from nic_lightning.runs.results import MAX_BYTES, read_results
+
+MARKS = ("status.json", "results.parquet", "metrics.jsonl")
+"""A folder that holds one of these is a run."""
+MAX_DEPTH = 6
+MAX_FOLDERS = 20_000
+_MAX_TEXT = 2**20
+_SKIPPED = {"checkpoints", "figures", "wandb", ".git", ".venv", "__pycache__"}
+
+
+@dataclass
+class Run:
+    """A run folder as found on disk. What could not be read is None or empty, and `problems` says why."""
+
+    folder: Path
+    name: str
+    config: dict[str, Any] | None = None
+    config_text: str = ""
+    overrides: list[str] = field(default_factory=list)
+    status: dict[str, Any] | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def state(self) -> str:
+        """"running", "finished", "failed" or "unknown"."""
+        return self.status["state"] if self.status else "unknown"
+
+    def results(self) -> list[dict[str, Any]]:
+        """Rows of results.parquet; empty when there is none or it is damaged (then a problem is added)."""
+        if not os.path.lexists(self.folder / "results.parquet"):
+            return []
+        try:
+            return read_results(checked_path(self.folder, "results.parquet", MAX_BYTES))
+        except RunError as error:
+            self._problem(error)
+            return []
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Lines of metrics.jsonl; empty when there is none or it is unreadable (then a problem is added)."""
+        if not os.path.lexists(self.folder / "metrics.jsonl"):
+            return []
+        try:
+            return read_metrics(self.folder)
+        except RunError as error:
+            self._problem(error)
+            return []
+
+    def read_text(self, name: str) -> str:
+        """A text file of the run, at most 1 MiB; empty when it cannot be read (then a problem is added)."""
+        try:
+            return read_inside(self.folder, name, _MAX_TEXT).decode(errors="replace")
+        except RunError as error:
+            self._problem(error)
+            return ""
+
+    def _problem(self, error: Exception | str) -> None:
+        sentence = f"{self.name}: {error}"
+        if sentence not in self.problems:
+            self.problems.append(sentence)
+
+
+def find_runs(paths: Iterable[str | Path]) -> list[Run]:
+    """The runs at or below the paths, in the order of the paths and then by name; each folder once.
+
+    Raises:
+        RunError: a path does not exist, or has no run at or below it.
+    """
+    found: dict[Path, Run] = {}
+    for path in map(Path, paths):
+        if not path.exists():
+            raise RunError(f"{path} does not exist; name a run folder, or a folder of runs.")
+        folders = _run_folders(path)
+        if not folders:
+            raise RunError(f"{path} holds no run: no folder with a {MARKS[0]}, {MARKS[1]} or {MARKS[2]}.")
+        for folder in folders:
+            key = folder.resolve()
+            if key not in found:
+                found[key] = read_run(folder, _name(folder, path))
+    return list(found.values())
+
+
+def read_run(folder: str | Path, name: str | None = None) -> Run:
+    """One run folder. Never fails: what is missing or damaged is named in `problems`."""
+    folder = Path(folder)
+    run = Run(folder, name or folder.resolve().name or str(folder))
+    run.config_text = run.read_text("config.yaml")
+    if run.config_text:
+        config = _load_yaml(run, "config.yaml", run.config_text)
+        run.config = config if isinstance(config, dict) else None
+        if run.config is None:
+            run._problem("config.yaml is damaged.")
+    if os.path.lexists(folder / "overrides.yaml"):
+        overrides = _load_yaml(run, "overrides.yaml", run.read_text("overrides.yaml"))
+        run.overrides = [str(item) for item in overrides] if isinstance(overrides, list) else []
+    try:
+        run.status = read_status(folder)
+    except RunError as error:
+        run._problem(error)
+    return run
+
+
+def _run_folders(root: Path) -> list[Path]:
+    """Folders with a run at or below `root`, sorted; links are not followed, nor runs searched for runs."""
+    found: list[Path] = []
+    waiting: list[tuple[Path, int]] = [(root, 0)]
+    visited = 0
+    while waiting and visited < MAX_FOLDERS:
+        folder, depth = waiting.pop()
+        visited += 1
+        if any(os.path.lexists(folder / mark) for mark in MARKS):
+            found.append(folder)
+        elif depth < MAX_DEPTH:
+            waiting += [(child, depth + 1) for child in reversed(_children(folder))]
+    return found
+
+
+def _children(folder: Path) -> Sequence[Path]:
+    try:
+        entries = [entry for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    return sorted(Path(entry.path) for entry in entries if entry.name not in _SKIPPED)
+
+
+def _name(folder: Path, root: Path) -> str:
+    """The run's folder name; below a sweep folder, with the sweep's name before it."""
+    top = root.resolve().name or str(root)
+    return top if folder == root else "/".join([top, *folder.relative_to(root).parts])
+
+
+class _NoAliases(yaml.SafeLoader):
+    """Plain values only: nested aliases would let a small file unfold without bound."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not read")
+        return super().compose_node(parent, index)
+
+
+def _load_yaml(run: Run, name: str, text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_NoAliases)  # a SafeLoader: plain values only
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError, TypeError, AttributeError):
+        run._problem(f"{name} is damaged.")
+        return None

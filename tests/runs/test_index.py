@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nic_lightning.errors import RunError
+from nic_lightning.runs.index import find_runs, read_run
+from nic_lightning.runs.record import RunRecord
+from nic_lightning.runs.results import write_results
+
+
+def make_run(folder: Path) -> Path:
+    record = RunRecord(folder)
+    record.start({"name": folder.name, "seed": 1}, ["seed=1"])
+    record.log(1, {"train/loss": 2.0})
+    write_results(folder / "results.parquet", [{"run": folder.name, "bpp": 0.5}])
+    record.finish("finished")
+    return folder
+
+
+def test_a_run_reads_back(tmp_path):
+    (run,) = find_runs([make_run(tmp_path / "one")])
+    assert (run.name, run.state, run.problems) == ("one", "finished", [])
+    assert run.config == {"name": "one", "seed": 1}
+    assert run.overrides == ["seed=1"]
+    assert run.results()[0]["bpp"] == 0.5
+    assert run.metrics()[0]["train/loss"] == 2.0
+
+
+def test_sweeps_are_searched_and_each_run_is_found_once(tmp_path):
+    sweep = tmp_path / "sweep"
+    for name in ("b", "a", "deep/c"):
+        make_run(sweep / name)
+    make_run(sweep / "a" / "checkpoints")
+    runs = find_runs([sweep, str(sweep / "b"), sweep])
+    assert [run.name for run in runs] == ["sweep/a", "sweep/b", "sweep/deep/c"]
+
+
+def test_links_are_not_followed(tmp_path):
+    make_run(tmp_path / "outside")
+    sweep = tmp_path / "sweep"
+    make_run(sweep / "a")
+    os.symlink(tmp_path, sweep / "up")
+    os.symlink(sweep, sweep / "self")
+    assert [run.name for run in find_runs([sweep])] == ["sweep/a"]
+
+
+def test_missing_paths_and_empty_folders(tmp_path):
+    with pytest.raises(RunError, match="does not exist"):
+        find_runs([tmp_path / "gone"])
+    with pytest.raises(RunError, match="holds no run"):
+        find_runs([tmp_path])
+
+
+def test_what_is_missing_is_named(tmp_path):
+    folder = make_run(tmp_path / "one")
+    (folder / "config.yaml").unlink()
+    (folder / "status.json").write_text("{")
+    (run,) = find_runs([folder])
+    assert run.config is None
+    assert run.state == "unknown"
+    assert run.problems == ["one: config.yaml is missing.", "one: status.json is damaged."]
+    assert run.results()
+
+
+def test_empty_files_are_no_problem(tmp_path):
+    folder = make_run(tmp_path / "one")
+    (folder / "metrics.jsonl").write_text("")
+    run = read_run(folder)
+    assert run.metrics() == []
+    (folder / "metrics.jsonl").unlink()
+    (folder / "results.parquet").unlink()
+    assert run.metrics() == []
+    assert run.results() == []
+    assert run.problems == []
+
+
+def test_a_cut_table_is_named_once(tmp_path):
+    folder = make_run(tmp_path / "one")
+    table = folder / "results.parquet"
+    table.write_bytes(table.read_bytes()[:-20])
+    run = read_run(folder)
+    assert run.results() == run.results() == []
+    assert len(run.problems) == 1
+    assert "not a readable results table" in run.problems[0]
+
+
+FILES = ["config.yaml", "overrides.yaml", "status.json", "metrics.jsonl", "results.parquet"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_links_out_of_the_folder_are_not_read(tmp_path, name):
+    folder = make_run(tmp_path / "one")
+    target = tmp_path / name
+    (folder / name).rename(target)
+    os.symlink(target, folder / name)
+    run = read_run(folder)
+    run.metrics()
+    run.results()
+    assert any(name in p and "link out of the run folder" in p for p in run.problems), run.problems
+    (folder / name).unlink()
+    os.symlink(folder / name, folder / name)
+    run = read_run(folder)
+    run.metrics()
+    run.results()
+    assert any(name in p for p in run.problems)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- a list",
+        "a: [1",
+        "a: &x [1]\nb: *x",
+        "!!python/object/apply:os.system ['true']",
+        "[" * 5_000,
+        "\x00",
+    ],
+)
+def test_hostile_configurations(tmp_path, text):
+    folder = make_run(tmp_path / "one")
+    (folder / "config.yaml").write_text(text)
+    (folder / "overrides.yaml").write_text(text)
+    run = read_run(folder)
+    assert run.config is None
+    assert "one: config.yaml is damaged." in run.problems
+
+
+def test_a_configuration_too_large_is_not_read(tmp_path):
+    folder = make_run(tmp_path / "one")
+    (folder / "config.yaml").write_text("#" * (2**20 + 1))
+    assert any("longer than" in p for p in read_run(folder).problems)
+
+
+def test_directories_in_the_place_of_files(tmp_path):
+    folder = tmp_path / "one"
+    for name in FILES:
+        (folder / name).mkdir(parents=True)
+    run = read_run(folder)
+    assert run.metrics() == run.results() == []
+    assert len(run.problems) == 5
+
+
+def test_imports_without_torch():
+    modules = "nic_lightning.runs.index, nic_lightning.runs.record, nic_lightning.runs.wandb"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules or 'wandb' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
