@@ -22,7 +22,6 @@ def main() -> None:
 def evaluate(config: DictConfig) -> None:
     """Measure what `config` names (conf/evaluate.yaml) and print its R-D table."""
     from nic_lightning.callbacks.evaluation import classic_codecs, evaluate_into_run
-    from nic_lightning.report.text import rd_table
 
     codec, folder, name = _trained(config) if config.run is not None else _classic(config)
     record = None if config.run is not None else _start_record(config, folder, name)
@@ -48,6 +47,9 @@ def evaluate(config: DictConfig) -> None:
         raise
     if record is not None:
         record.finish("finished")
+
+    from nic_lightning.report.text import rd_table
+
     print(rd_table(rows))
     print(f"\nResults: {folder / 'results.parquet'}")
 
@@ -55,6 +57,7 @@ def evaluate(config: DictConfig) -> None:
 def _trained(config: DictConfig) -> tuple[ImageCodec, Path, str]:
     """Codec of a run folder or checkpoint, the folder of its results, and the name it goes by."""
     from nic_lightning.codecs.loading import load_codec
+    from nic_lightning.runs.index import read_run
 
     if config.codec is not None:
         raise UserError("Give run=RUN or codec=NAME, not both.")
@@ -63,15 +66,9 @@ def _trained(config: DictConfig) -> tuple[ImageCodec, Path, str]:
     folder = source if source.is_dir() else source.parent
     if folder.name == "checkpoints":
         folder = folder.parent
-    name = config.name or _name_of(folder) or folder.name
-    return codec, Path(config.run_dir or folder), name
-
-
-def _name_of(folder: Path) -> str | None:
-    from omegaconf import OmegaConf
-
-    path = folder / "config.yaml"
-    return OmegaConf.select(OmegaConf.load(path), "name") if path.is_file() else None
+    found = read_run(folder)
+    name = config.name or (found.config or {}).get("name") or found.name
+    return codec, Path(config.run_dir or folder), str(name)
 
 
 def _classic(config: DictConfig) -> tuple[ImageCodec, Path, str]:
