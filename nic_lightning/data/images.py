@@ -1,0 +1,146 @@
+"""Find and read image files that may be hostile: bounded memory, and a reason for each file refused."""
+
+from __future__ import annotations
+
+import os
+import stat
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from nic_lightning.errors import DataError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"})
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM", "TIFF")
+MAX_PIXELS = 89_478_485
+"""Largest image that is read: 256 MiB as 8-bit RGB. Pillow warns of decompression bombs from here on."""
+
+Pixels = NDArray[np.uint8]
+"""One image, shape (H, W, 3), RGB, 0 to 255."""
+
+
+class UnreadableImage(DataError):
+    """One file that is no usable image; `reason` says why in a few words."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"Cannot read the image {path}: {reason}.")
+        self.path = path
+        self.reason = reason
+
+
+def list_images(folder: Path, *, recursive: bool = True, pattern: str = "*") -> tuple[list[Path], list[str]]:
+    """Image files below a folder in sorted order, and "path: reason" for each link that was not followed.
+
+    Folders and files whose name starts with a dot are left out. Links to folders are never followed; links
+    to files only while their target stays inside the folder.
+    """
+    inside = folder.resolve()
+    found: list[Path] = []
+    refused: list[str] = []
+    for place, folders, files in os.walk(folder):
+        here = Path(place)
+        for name in folders:
+            if (here / name).is_symlink():
+                refused.append(f"{here / name}: a link to a folder, which is not followed")
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
+        for name in sorted(files):
+            path = here / name
+            if name.startswith(".") or path.suffix.lower() not in SUFFIXES or not fnmatch(name, pattern):
+                continue
+            if path.is_symlink() and not path.resolve().is_relative_to(inside):
+                refused.append(f"{path}: a link that leaves the folder")
+            else:
+                found.append(path)
+    return sorted(found), refused
+
+
+def read_rgb(path: str | Path) -> Pixels:
+    """Decode an image file to 8-bit RGB, turned upright as its EXIF orientation says.
+
+    Grey is repeated three times; palettes are looked up; 16-bit channels keep their high byte; transparency
+    is composited on black, since the colours hidden under it are arbitrary. Of several frames the first is
+    read.
+
+    Raises:
+        UnreadableImage: not a regular file, not an image, cut, damaged, of an unsupported kind or over
+        `MAX_PIXELS`.
+    """
+    path = Path(path)
+    try:
+        with _open(path) as image:
+            return _to_rgb(path, image)
+    except UnreadableImage:
+        raise
+    except Exception as error:  # a decoder that meets hostile bytes may raise anything
+        raise UnreadableImage(path, _reason(error)) from error
+
+
+def probe(path: Path) -> tuple[int, int]:
+    """(H, W) of the file as stored; `UnreadableImage` if it is damaged. Does not keep the pixels.
+
+    A PNG carries a checksum in every chunk, which is far quicker to verify than its pixels are to decode.
+    """
+    try:
+        with _open(path) as image:
+            if image.format == "PNG":
+                width, height = image.size
+                image.verify()
+                return height, width
+    except UnreadableImage:
+        raise
+    except Exception as error:
+        raise UnreadableImage(path, _reason(error)) from error
+    height, width = read_rgb(path).shape[:2]
+    return height, width
+
+
+def _open(path: Path) -> Image.Image:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
+        raise UnreadableImage(path, "not a regular file")
+    if status.st_size == 0:
+        raise UnreadableImage(path, "an empty file")
+    image = Image.open(path, formats=FORMATS)
+    width, height = image.size
+    if width * height > MAX_PIXELS or width * height == 0:
+        image.close()
+        raise UnreadableImage(path, f"{width}x{height} pixels, the limit is {MAX_PIXELS:,} in all")
+    return image
+
+
+def _to_rgb(path: Path, image: Image.Image) -> Pixels:
+    image.load()
+    upright = _upright(image)
+    if upright.mode.startswith("I;16") or (upright.mode == "I" and image.format == "PNG"):
+        grey = (np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if upright.mode in ("I", "F"):
+        raise UnreadableImage(path, f"pixels of kind {upright.mode!r} have no known range")
+    if "transparency" in upright.info or upright.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        upright = upright.convert("RGBA")
+        black = Image.new("RGBA", upright.size, (0, 0, 0, 255))
+        upright = Image.alpha_composite(black, upright)
+    return np.array(upright.convert("RGB"))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image) or image
+    except Exception:  # a broken EXIF block says nothing about the pixels
+        return image
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image of a known format"
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return f"more than {MAX_PIXELS:,} pixels"
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "truncated" in text.lower():
+        return "cut short"
+    return f"damaged ({text[:80].rstrip('.')})"

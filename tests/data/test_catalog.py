@@ -1,0 +1,168 @@
+"""What the catalogue says about sets that are whole, partial, damaged, missing or unknown."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nic_lightning.data import catalog
+from nic_lightning.errors import DataError
+
+
+@pytest.fixture
+def kodak_copy(nic_data, tmp_path) -> Path:
+    shutil.copytree(nic_data / "kodak", tmp_path / "kodak")
+    for path in (tmp_path / "kodak", *(tmp_path / "kodak").iterdir()):
+        path.chmod(0o755)
+    return tmp_path
+
+
+def test_kodak_is_complete(nic_data):
+    report = catalog.check("kodak", nic_data)
+    assert (len(report.present), report.missing, report.damaged) == (24, [], [])
+    assert report.ok
+    assert report.checksums
+    table = catalog.check_table(report)
+    assert "present  24 of 24" in table
+    assert "damaged  0" in table
+    assert "r0k.us" in table
+
+
+def test_a_flipped_byte_is_damage_and_a_removed_file_is_missing(kodak_copy):
+    path = kodak_copy / "kodak" / "kodim07.png"
+    data = bytearray(path.read_bytes())
+    data[1000] ^= 1
+    path.write_bytes(data)
+    (kodak_copy / "kodak" / "kodim11.png").unlink()
+    report = catalog.check("kodak", kodak_copy)
+    assert len(report.present) == 22
+    assert report.missing == ["kodim11.png"]
+    assert [line.split(":")[0] for line in report.damaged] == ["kodim07.png"]
+    assert not report.ok
+    table = catalog.check_table(report)
+    assert "kodim11.png" in table
+    assert "kodim07.png" in table
+
+
+def test_the_embedded_photographs_are_in_the_wheel():
+    for name in ("embedded", "embedded_valid", "embedded_train"):
+        report = catalog.check(name)
+        assert report.ok, report
+        assert report.checksums
+
+
+def test_embedded_training_and_evaluation_do_not_overlap():
+    parts = [set(catalog.CATALOG[f"embedded{part}"].files) for part in ("", "_valid", "_train")]
+    assert sum(map(len, parts)) == len(set.union(*parts))
+
+
+def test_loose_files_of_clic_2020_are_a_partial_set(tmp_path, noise):
+    noise(tmp_path / "clic2020" / "one.png", 4, 4)
+    noise(tmp_path / "clic2020" / "professional" / "train" / "not_test.png", 4, 4)
+    noise(tmp_path / "clic2020" / "mobile" / "test" / "unpacked" / "two.png", 4, 4)
+    report = catalog.check("clic2020_test", tmp_path)
+    assert sorted(report.present) == ["one.png", "two.png"]
+    assert report.missing_count == 426
+    assert report.state == "partial"
+    assert not report.checksums
+    assert "checksums unknown" in catalog.check_table(report)
+
+
+def test_other_sizes_of_tecnick_do_not_count(tmp_path, noise):
+    noise(tmp_path / "tecnick" / "RGB" / "RGB_OR_1200x1200" / "RGB_OR_1200x1200_001.png", 4, 4)
+    noise(tmp_path / "tecnick" / "RGB" / "RGB_R02_0600x0600" / "RGB_R02_0600x0600_001.png", 4, 4)
+    assert catalog.check("tecnick", tmp_path).present == ["RGB_OR_1200x1200_001.png"]
+
+
+def test_a_folder_of_ones_own_is_decoded(folder):
+    (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:-100])
+    report = catalog.check(str(folder))
+    assert len(report.present) == 6
+    assert report.damaged[0].startswith("cut.png: ")
+    assert report.state == "damaged"
+    assert report.expected is None
+    (folder / "cut.png").unlink()
+    assert catalog.check(str(folder)).state == "present"
+
+
+def test_a_folder_of_nothing_but_damage(tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"text")
+    report = catalog.check(str(tmp_path))
+    assert report.present == []
+    assert report.state == "damaged"
+
+
+def test_a_report_is_plain_json(folder):
+    report = json.loads(json.dumps(catalog.check(str(folder)).as_dict()))
+    assert report["state"] == "present"
+    assert report["ok"] is True
+    assert len(report["present"]) == 6
+
+
+def test_the_list_names_every_set_and_what_is_at_hand(tmp_path, noise):
+    noise(tmp_path / "kodak" / "kodim01.png", 4, 4)
+    table = catalog.list_table(tmp_path)
+    assert all(name in table for name in catalog.CATALOG)
+    assert str(tmp_path) in table
+    assert re.search(r"^kodak +1 of 24 +known", table, re.MULTILINE)
+    assert re.search(r"^tecnick +0 of 100 +unknown", table, re.MULTILINE)
+
+
+def test_an_unknown_name_suggests_the_nearest(tmp_path):
+    with pytest.raises(DataError, match="did you mean 'kodak'") as refusal:
+        catalog.check("kodka", tmp_path)
+    assert "clic2020_mobile_test" in str(refusal.value)
+    with pytest.raises(DataError, match="There is no data set or folder 'zzzzzz'"):
+        catalog.locate("zzzzzz", tmp_path)
+
+
+def test_a_missing_folder_names_folder_source_and_the_ways_out(tmp_path):
+    with pytest.raises(DataError) as refusal:
+        catalog.check("kodak", tmp_path)
+    for part in (str(tmp_path / "kodak"), "r0k.us", "NIC_DATA", "--root"):
+        assert part in str(refusal.value)
+    with pytest.raises(DataError, match="photos/train is missing"):
+        catalog.locate("photos/train", tmp_path)
+
+
+def test_an_empty_folder_is_an_error(tmp_path):
+    (tmp_path / "kodak").mkdir()
+    with pytest.raises(DataError, match="There are no images of data set 'kodak'"):
+        catalog.check("kodak", tmp_path)
+
+
+def test_the_root_is_argument_then_environment_then_data(monkeypatch):
+    monkeypatch.delenv("NIC_DATA", raising=False)
+    assert catalog.find_root() == Path("data")
+    monkeypatch.setenv("NIC_DATA", "/somewhere")
+    assert catalog.find_root() == Path("/somewhere")
+    assert catalog.find_root("/else") == Path("/else")
+
+
+def test_folders_are_found_by_wildcard_below_root_or_working_directory(tmp_path, noise, monkeypatch):
+    noise(tmp_path / "data" / "photos" / "train" / "one" / "x.png", 2, 2)
+    noise(tmp_path / "data" / "photos" / "train" / "two" / "y.png", 2, 2)
+    located = catalog.locate("photos/train/*", tmp_path / "data")
+    assert [path.name for path in located.files] == ["x.png", "y.png"]
+    assert located.name == "photos_train"
+    monkeypatch.chdir(tmp_path)
+    assert catalog.locate("data/photos", tmp_path / "elsewhere").name == "data_photos"
+    assert catalog.locate(tmp_path / "data", None).name == "data"
+
+
+def test_a_missing_package_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DataError, match="pip install scikit-image"):
+        catalog.check("embedded", tmp_path)
+    assert re.search(r"^embedded +0 of 2", catalog.list_table(tmp_path), re.MULTILINE)
+
+
+def test_the_catalogue_starts_without_torch():
+    code = "import sys, nic_lightning.data.catalog; sys.exit('torch' in sys.modules or 'skimage' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
