@@ -60,9 +60,9 @@ class Efficiency:
 def measure(codec: LearnedCodec, size: tuple[int, int] = (512, 768)) -> Efficiency:
     """Count what `codec` costs on one image of `size` (H, W), at each of its operating points.
 
-    Shapes only: the transforms run on fake tensors, so a large size takes neither time nor memory. A
-    multiply-accumulate is half of what FlopCounterMode counts. Images are padded as the codec pads them;
-    costs per pixel are per pixel of the image itself.
+    Counted are `codec.analysis` and `codec.synthesis`, not hyper transforms. They run on fake tensors, so a
+    large size takes neither time nor memory. A multiply-accumulate is half of what FlopCounterMode counts. Images
+    are padded as the codec pads them; costs per pixel are per pixel of the image itself.
     """
     if min(size) < 1:
         raise UserError(f"The image size {size[0]}x{size[1]} is not positive.")
@@ -107,7 +107,7 @@ def _count(codec: nn.Module, transform: Callable[[], Tensor], size: tuple[int, i
 def table(cost: Efficiency) -> str:
     """The costs as text for a terminal."""
     lines = [
-        f"{cost.codec}, one image of {cost.height}x{cost.width}",
+        f"{cost.codec}, one image of {cost.height}x{cost.width}; transforms g_a and g_s, hyper transforms left out",
         f"  parameters        {cost.parameters:>14,}  ({cost.parameters_mib:.2f} MiB as float32)",
         f"  of entropy models {cost.entropy_parameters:>14,}  (not in the line above)",
         "",

@@ -105,7 +105,8 @@ def test_evaluate_a_run(run: Path, images: list[Path], tmp_path: Path, nic_evalu
 
 
 def test_evaluate_a_classic_codec_makes_a_run_of_its_own(images: list[Path], tmp_path: Path, nic_evaluate) -> None:
-    assert nic_evaluate("codec=webp", f"evaluation.datasets=[{images[0].parent}]", "evaluation.points=['50']") == 0
+    label = classic_codecs(["webp"])[0].operating_points[0].label
+    assert nic_evaluate("codec=webp", f"evaluation.datasets=[{images[0].parent}]", f"evaluation.points=[{label}]") == 0
     folder = tmp_path / "runs" / "webp"
     assert json.loads((folder / "status.json").read_text())["state"] == "finished"
     assert yaml.safe_load((folder / "config.yaml").read_text())["name"] == "webp"
