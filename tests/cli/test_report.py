@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nic_lightning.cli import main
+from nic_lightning.runs.results import write_results
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    for job in ("a", "b"):
+        rows = [
+            {"run": job, "codec": "cae", "experiment": "e", "dataset": "d", "item": "i", "label": job + str(k)}
+            | {"index": k, "bpp": 0.1 * (k + 1), "psnr": 30.0 + k, "ms_ssim": 0.9, "ms_ssim_db": 10.0 + k}
+            for k in range(3)
+        ]
+        write_results(tmp_path / "sweep" / job / "results.parquet", rows)
+    return tmp_path / "sweep"
+
+
+def test_the_report_is_written_and_its_place_printed_last(sweep: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "page.html"
+    assert main(["report", str(sweep), "-o", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == f"Report: {out}"
+    assert any("a2" in line and "32.00" in line for line in lines)
+    assert out.read_text().lstrip().lower().startswith("<!doctype html")
+
+
+def test_no_run_no_report(tmp_path: Path, capsys) -> None:
+    assert main(["report", str(tmp_path / "none"), "-o", str(tmp_path / "page.html")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not (tmp_path / "page.html").exists()
