@@ -97,14 +97,19 @@ def register_schemas() -> None:
 def compose(config_name: str = "train", overrides: list[str] | None = None) -> DictConfig:
     """Compose a config as the console script would. Raises `ConfigError` where that one prints a sentence."""
     import hydra
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.singleton import Singleton
 
     register_schemas()
-    arguments = list(overrides or [])
-    with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        try:
-            return hydra.compose(config_name, arguments)
-        except Exception as error:
-            raise _explained(error) from error
+    outer = Singleton.get_state()  # of the run that composes one more config, if there is one
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+            return hydra.compose(config_name, list(overrides or []))
+    except Exception as error:
+        raise _explained(error) from error
+    finally:
+        Singleton.set_state(outer)
 
 
 def options(group: str) -> list[str]:

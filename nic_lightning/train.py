@@ -60,17 +60,21 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     from hydra.utils import instantiate
 
     from nic_lightning.runs.loggers import RecordLogger
-    from nic_lightning.runs.wandb import wandb_logger
+    from nic_lightning.runs.wandb import finish_wandb
 
+    quieten()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     codec = instantiate(config.codec, _convert_="all")
-    task = instantiate(config.task, codec=codec, codec_config=plain["codec"], _convert_="all")
+    make_task = instantiate(config.task, _partial_=True, _convert_="all")  # Hydra would instantiate codec_config, too
+    task = make_task(codec=codec, codec_config=plain["codec"])
     data = instantiate(config.data, _convert_="all")
     last = folder / "checkpoints" / "last.ckpt"
     resume = config.ckpt_path or (str(last) if last.exists() else None)
     if resume is None:
         start_from(codec, config.init_from)
-    wandb = wandb_logger(folder, tags=list(config.tags), config=plain, **(plain["logger"] or {"mode": "disabled"}))
+    sweep = folder.parent.name if folder != Path(config.run_dir).resolve() else None
+    make_wandb = instantiate(config.logger, folder=folder, group=sweep, _partial_=True) if config.logger else None
+    wandb = make_wandb(config=plain) if make_wandb else None
     trainer = pl.Trainer(
         **plain["trainer"],
         default_root_dir=str(folder),
@@ -84,6 +88,19 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     trainer.save_checkpoint(last)
     if trainer.is_global_zero:
         measure(config, folder, wandb)
+        finish_wandb(wandb)
+
+
+def quieten() -> None:
+    """Leave out what third parties say about themselves; warnings about the run stay."""
+    import logging
+    import warnings
+
+    for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "pytorch_lightning.trainer"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch|pytorch_lightning")
+    for message in ("`isinstance.treespec", "The number of training batches", ".*does not have many workers"):
+        warnings.filterwarnings("ignore", message)
 
 
 def start_from(codec: LearnedCodec, source: str | None) -> None:
@@ -119,11 +136,8 @@ def callbacks(config: DictConfig, folder: Path) -> list[pl.Callback]:
 
 def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
     """Real files of every evaluation set at every operating point, into the results table, the terminal and W&B."""
-    from hydra.utils import instantiate
-
-    from nic_lightning.callbacks.evaluation import evaluate_into_run
+    from nic_lightning.callbacks.evaluation import classic_codecs, evaluate_into_run
     from nic_lightning.codecs.loading import load_codec
-    from nic_lightning.config import compose
     from nic_lightning.report.curves import curves
     from nic_lightning.report.figures import rd_figure
     from nic_lightning.report.text import rd_table
@@ -132,7 +146,6 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
     wanted = config.evaluation
     if not wanted.datasets:
         return
-    classics = [instantiate(compose("train", [f"codec={name}"]).codec, _convert_="all") for name in wanted.baselines]
     rows = evaluate_into_run(
         load_codec(folder),
         folder,
@@ -140,17 +153,22 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
         experiment=config.name,
         datasets=list(wanted.datasets),
         root=config.data.get("root"),
-        baselines=classics,
+        baselines=classic_codecs(list(wanted.baselines)),
         points=list(wanted.points) if wanted.points else None,
         save_images=wanted.save_images,
         lpips_path=wanted.lpips,
         limit=wanted.limit,
     )
     print(rd_table(rows))
-    figures = {"rate-distortion/psnr": folder / "figures" / "rd_psnr.png"}
-    rd_figure(curves(rows), "psnr", figures["rate-distortion/psnr"])
-    if wandb:
-        log_results_to_wandb(wandb, rows, figures, sorted((folder / "figures" / "reconstructions").rglob("*.png")))
+    made = curves(rows)
+    plots = {m: rd_figure(made, m, folder / "figures" / f"rd_{m}.png") for m in ("psnr", "ms_ssim_db", "lpips")}
+    pictures = folder / "figures" / "reconstructions"
+    log_results_to_wandb(
+        wandb,
+        rows,
+        {name: path for name, path in plots.items() if path},
+        {str(path.relative_to(pictures).with_suffix("")): path for path in sorted(pictures.rglob("*.png"))},
+    )
 
 
 if __name__ == "__main__":
