@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from nic_lightning.layers.precision import without_autocast
+
 _PEDESTAL = 2.0**-36
 """Square of the re-parameterisation offset 2^-18 of Ballé's released code: keeps the gradient of sqrt finite at 0."""
 
@@ -63,7 +65,7 @@ class _Normalise(torch.autograd.Function):
             half.mul_(root).mul_(root).mul_(root).neg_()
         grad_x = _mix_channels(half, gamma.t(), None).mul_(x).addcmul_(grad, root) if ctx.needs_input_grad[0] else None
         grad_gamma = grad_beta = None
-        if ctx.needs_input_grad[1]:
+        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             grad_gamma, grad_beta = _outer(half, x * x)
         return grad_x, grad_gamma, grad_beta, None
 
@@ -112,7 +114,7 @@ class GDN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, C, H, W)."""
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device.type):
             beta, gamma = nonnegative(self.beta, self.beta_min), nonnegative(self.gamma)
             return _Normalise.apply(x.to(beta.dtype), gamma, beta, self.inverse)  # pyright: ignore[reportReturnType]
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from nic_lightning.layers.precision import without_autocast
 
 
 class ModulationNet(nn.Module):
@@ -26,7 +30,7 @@ class ModulationNet(nn.Module):
 
     def forward(self, lmbda: float) -> Tensor:
         """Factors (1, channels, 1, 1), all above 0."""
-        with torch.autocast(self.output.weight.device.type, enabled=False):
+        with without_autocast(self.output.weight.device.type):
             relative = self.output.weight.new_full((1, 1), lmbda / self.lambda_max)
             return torch.exp(self.output(F.relu(self.hidden(relative))))[:, :, None, None]
 
@@ -39,7 +43,7 @@ class ConditionalAffine(nn.Module):
 
     def __init__(self, channels: int, levels: int):
         super().__init__()
-        one = torch.log(torch.expm1(torch.ones(()))).item()  # softplus(one) == 1
+        one = math.log(math.expm1(1.0))  # softplus(one) == 1
         self.scale = nn.Parameter(torch.full((levels, channels), one))
         self.bias = nn.Parameter(torch.zeros(levels, channels))
 
