@@ -16,10 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nic_lightning.entropy.tables import CdfTables, interpolate
-from nic_lightning.errors import UserError
+from nic_lightning.errors import RunError, UserError
+from nic_lightning.layers.precision import without_autocast
 
 _MAX_SYMBOLS = 8192
 """Symbols of one table at most; rarer ones are escape-coded. An untrained density can have far tails."""
+_MAX_SYMBOL = 2.0**30
+"""Largest absolute value of a symbol; the coder's escape code ends a little above."""
 
 
 class _Tables:
@@ -28,9 +31,17 @@ class _Tables:
     _quantized_cdf: Tensor
     _cdf_length: Tensor
     _offset: Tensor
+    _tables: tuple[Tensor, int, CdfTables] | None = None
+    """The buffer that the arrays were taken from, its version then, and the arrays."""
+
+    @property
+    def table_count(self) -> int:
+        """Rows that the tables must have."""
+        raise NotImplementedError
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         # CompressAI resizes these buffers only in CompressionModel.load_state_dict, which a parent module never calls.
+        self._tables = None
         for name in ("_offset", "_quantized_cdf", "_cdf_length"):
             stored, own = state_dict.get(prefix + name), getattr(self, name)
             if stored is not None and own.shape != stored.shape:
@@ -40,13 +51,18 @@ class _Tables:
     @property
     def tables(self) -> CdfTables:
         """The stored integer tables, as arrays; raises RunError when they were never made."""
-        key = (self._quantized_cdf.data_ptr(), self._quantized_cdf._version, self._quantized_cdf.shape)
-        if getattr(self, "_tables_key", None) != key:
-            arrays = (self._quantized_cdf, self._cdf_length, self._offset)
-            self._tables_cache = CdfTables(*(np.ascontiguousarray(a.cpu().numpy(), dtype=np.int32) for a in arrays))
-            self._tables_key = key
-        return self._tables_cache
+        source = self._quantized_cdf
+        version = 0 if source.is_inference() else source._version
+        # The tensor itself is compared: a new one may lie at the address of one that is gone.
+        if self._tables is None or self._tables[0] is not source or self._tables[1] != version:
+            arrays = (source, self._cdf_length, self._offset)
+            tables = CdfTables(*(np.ascontiguousarray(a.cpu().numpy(), dtype=np.int32) for a in arrays))
+            if len(tables.lengths) != self.table_count:
+                raise RunError(f"The checkpoint holds {len(tables.lengths)} CDF tables instead of {self.table_count}.")
+            self._tables = (source, version, tables)
+        return self._tables[2]
 
+    @torch.inference_mode(False)  # validation runs in inference mode, whose tensors no later training step may change
     def _store(self, pmfs: list[Tensor], tails: list[float], offsets: list[int]) -> None:
         rows = [pmf_to_quantized_cdf(torch.cat([p, p.new_tensor([t])])) for p, t in zip(pmfs, tails, strict=True)]
         device = self._quantized_cdf.device
@@ -56,8 +72,7 @@ class _Tables:
 
     def __getstate__(self):
         state = super().__getstate__()  # pyright: ignore[reportAttributeAccessIssue]
-        for name in ("_tables_key", "_tables_cache"):
-            state.pop(name, None)
+        state.pop("_tables", None)
         return state
 
 
@@ -70,8 +85,8 @@ class _FactorisedCoding:
     tables: CdfTables
 
     def quantise(self, y: Tensor, step: float = 1.0) -> Tensor:
-        """Symbols (N, C, h, w), integers as floats: round((y - median) / step)."""
-        return torch.round((y - self.medians) / step)
+        """Symbols (N, C, h, w), integers as floats: round((y - median) / step), as far as the coder reaches."""
+        return torch.round((y - self.medians) / step).clamp(-_MAX_SYMBOL, _MAX_SYMBOL)
 
     def dequantise(self, symbols: Tensor, step: float = 1.0) -> Tensor:
         """Latents of symbols."""
@@ -79,6 +94,7 @@ class _FactorisedCoding:
 
     def encode(self, y: Tensor, step: float = 1.0) -> tuple[bytes, Tensor]:
         """String of one image's latents (1, C, h, w), and the latents as the decoder will see them."""
+        require_finite(y)
         symbols = self.quantise(y, step)
         return self.tables.encode(to_int32(symbols), self._rows(y.shape[-2:], step)), self.dequantise(symbols, step)
 
@@ -94,11 +110,15 @@ class _FactorisedCoding:
 
 
 def to_int32(symbols: Tensor) -> np.ndarray:
-    """Integer-valued latents as flat int32, channels outermost; raises UserError for what is not finite."""
-    flat = symbols.detach().contiguous().flatten().cpu()
-    if not torch.isfinite(flat).all():
+    """Integer-valued latents within +-2^30 as flat int32, channels outermost; raises UserError for NaN."""
+    require_finite(symbols)
+    return symbols.detach().contiguous().flatten().to(torch.int32).cpu().numpy()
+
+
+def require_finite(latents: Tensor) -> None:
+    """Raise UserError for NaN and infinities."""
+    if not torch.isfinite(latents).all():
         raise UserError("The codec's latents are not finite: the model diverged, or the image holds NaN.")
-    return flat.clamp_(-(2.0**30), 2.0**30).to(torch.int32).numpy()
 
 
 class EntropyBottleneck(_FactorisedCoding, _Tables, _CompressAiBottleneck):
@@ -113,6 +133,11 @@ class EntropyBottleneck(_FactorisedCoding, _Tables, _CompressAiBottleneck):
         self.steps = tuple(float(s) for s in steps)
 
     @property
+    def table_count(self) -> int:
+        """One table a step and channel."""
+        return len(self.steps) * self.channels
+
+    @property
     def medians(self) -> Tensor:
         """Centres of the quantisation grid, (1, C, 1, 1)."""
         return self.quantiles[:, 0, 1].detach()[None, :, None, None]
@@ -123,7 +148,7 @@ class EntropyBottleneck(_FactorisedCoding, _Tables, _CompressAiBottleneck):
         The noise is uniform and as wide as a bin; the likelihood is the density's mass in the bin around the latent.
         """
         training = self.training if training is None else training
-        with torch.autocast(y.device.type, enabled=False):
+        with without_autocast(y.device.type):
             y = y.to(self.quantiles.dtype)
             if training:
                 y_hat = y + torch.empty_like(y).uniform_(-step / 2, step / 2)
@@ -160,7 +185,12 @@ class EntropyBottleneck(_FactorisedCoding, _Tables, _CompressAiBottleneck):
 
     @torch.no_grad()
     def update(self, force: bool = True, update_quantiles: bool = True) -> bool:
-        """Make the integer tables anew (always: stale tables cost bits), quantiles by bisection first."""
+        """Make the integer tables anew (always: stale tables cost bits), quantiles by bisection first.
+
+        Raises UserError when the density is not finite, for which the bisection would not end.
+        """
+        if not all(torch.isfinite(p).all() for p in self.parameters()):
+            raise UserError("An entropy model is not finite: training diverged; lower the learning rate.")
         if update_quantiles:
             self._update_quantiles()
         pmfs, tails, offsets = [], [], []
@@ -215,12 +245,23 @@ class GaussianConditional(_Tables, _CompressAiGaussian):
 
     def forward(self, y: Tensor, scales: Tensor, training: bool | None = None) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Noisy or rounded latents and likelihoods given scales, all (N, C, h, w), in float32."""
-        with torch.autocast(y.device.type, enabled=False):
+        with without_autocast(y.device.type):
             return super().forward(y.float(), scales.float(), training=training)
+
+    @property
+    def table_count(self) -> int:
+        """One table a scale."""
+        return self.LEVELS
+
+    @torch.inference_mode(False)
+    def update(self) -> None:
+        """Make the integer tables of the 64 scales."""
+        super().update()
 
     def encode(self, y: Tensor, scales: Tensor) -> tuple[bytes, Tensor]:
         """String of latents (1, C, h, w) given their scales, and the rounded latents."""
-        symbols = torch.round(y)
+        require_finite(y)
+        symbols = torch.round(y).clamp(-_MAX_SYMBOL, _MAX_SYMBOL)
         return self.tables.encode(to_int32(symbols), self._rows(scales)), symbols
 
     def decode(self, string: bytes, scales: Tensor) -> Tensor:

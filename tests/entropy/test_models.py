@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from compressai.entropy_models import EntropyBottleneck as ReferenceBottleneck
+from compressai.entropy_models import GaussianConditional as ReferenceGaussian
+
+from nic_lightning.entropy.models import BetweenBottlenecks, EntropyBottleneck, GaussianConditional, to_int32
+from nic_lightning.errors import BitstreamError, RunError, UserError
+
+CHANNELS = 5
+
+
+def bottleneck(seed: int = 0, spread: float = 1.0, **arguments) -> EntropyBottleneck:
+    """A bottleneck with random weights and fresh tables; a small `spread` makes its density narrow."""
+    torch.manual_seed(seed)
+    model = EntropyBottleneck(CHANNELS, **arguments)
+    with torch.no_grad():
+        for parameter in model.factors:
+            parameter.normal_(0, 0.5)
+        for parameter in model.matrices:
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        model.matrices[0].sub_(math.log(spread))
+    model.update()
+    return model.eval()
+
+
+def reference_of(model: EntropyBottleneck) -> ReferenceBottleneck:
+    reference = ReferenceBottleneck(CHANNELS, filters=(3, 3, 3))
+    state = model.state_dict()
+    for name in ("_offset", "_quantized_cdf", "_cdf_length"):
+        setattr(reference, name, torch.empty_like(state[name]))
+    reference.load_state_dict(state)
+    return reference.eval()
+
+
+def latents(*shape: int, seed: int = 0, scale: float = 6.0) -> torch.Tensor:
+    return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_forty_six_parameters_a_channel():
+    assert sum(p.numel() for p in EntropyBottleneck(192).parameters()) == 8_832
+
+
+def test_rounded_latents_and_likelihoods_equal_compressai():
+    model = bottleneck()
+    y = latents(3, CHANNELS, 6, 4)
+    y_hat, likelihood = model(y)
+    expected_hat, expected = reference_of(model)(y)
+    torch.testing.assert_close(y_hat, expected_hat)
+    torch.testing.assert_close(likelihood, expected, rtol=1e-4, atol=1e-6)
+    assert (likelihood <= 1).all()
+
+
+def test_noisy_latents_and_gradients_equal_compressai():
+    model, y = bottleneck(), latents(2, CHANNELS, 4, 4)
+    reference = reference_of(model)
+    results = []
+    for m in (model, reference):
+        torch.manual_seed(7)
+        noise = torch.empty_like(y).uniform_(-0.5, 0.5)
+        leaf = (y + noise).requires_grad_()
+        likelihood = m._mass(leaf.permute(1, 0, 2, 3).reshape(CHANNELS, 1, -1), 1.0)[0] if m is model else m._likelihood(
+            leaf.permute(1, 0, 2, 3).reshape(CHANNELS, 1, -1))[0]  # fmt: skip
+        m.zero_grad()
+        likelihood.log().sum().backward()
+        results.append([leaf.grad, *(p.grad for n, p in m.named_parameters() if n != "quantiles")])
+    for mine, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-2, atol=1e-2)
+
+
+def test_training_adds_noise_as_wide_as_a_bin():
+    model = bottleneck(steps=(0.5, 1.0, 2.0))
+    y = torch.zeros(1, CHANNELS, 100, 100)
+    for step in (0.5, 1.0, 2.0):
+        noise = model(y, training=True, step=step)[0]
+        assert noise.abs().max() <= step / 2
+        assert noise.var().item() == pytest.approx(step**2 / 12, rel=0.03)
+
+
+def test_right_tail_keeps_falling_where_compressai_saturates():
+    model = bottleneck(spread=0.05)
+    centre = float(model.medians[0, 0])
+    far = torch.tensor([[[centre + d] for d in (20.0, 40.0, 60.0, 80.0)]]).expand(1, CHANNELS, 4, 1)
+    mirrored = 2 * model.medians - far
+    with torch.no_grad():
+        right = -torch.log2(model._mass(far.permute(1, 0, 2, 3).reshape(CHANNELS, 1, -1), 1.0)[0])[0, 0]
+        left = -torch.log2(model._mass(mirrored.permute(1, 0, 2, 3).reshape(CHANNELS, 1, -1), 1.0)[0])[0, 0]
+    assert (right.diff() > 0).all()
+    assert (left.diff() > 0).all()
+    assert right[-1] > 30
+    assert right.isfinite().all()
+    assert (reference_of(model)._likelihood(far[0].expand(CHANNELS, 4, 1).reshape(CHANNELS, 1, 4))[0][0] == 0).any()
+
+
+def test_gradient_in_the_right_tail_leads_back():
+    model = bottleneck()
+    y = torch.full((1, CHANNELS, 1, 1), 60.0, requires_grad=True)
+    flat = y.permute(1, 0, 2, 3).reshape(CHANNELS, 1, -1)
+    (-torch.log2(model._mass(flat, 1.0)[0])).sum().backward()
+    assert y.grad is not None
+    assert (y.grad > 0.01).all()
+
+
+def test_tables_decode_with_compressai_and_the_other_way_round():
+    model = bottleneck()
+    reference = ReferenceBottleneck(CHANNELS, filters=(3, 3, 3))
+    reference.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("_")}, strict=False)
+    reference.update(force=True)
+    y = latents(1, CHANNELS, 6, 4)
+    torch.testing.assert_close(reference.decompress(reference.compress(y), (6, 4)), model(y)[0])
+    ours = EntropyBottleneck(CHANNELS)
+    ours.load_state_dict(reference.state_dict())
+    string, y_hat = ours.encode(y)
+    assert torch.equal(ours.decode(string, (6, 4)), y_hat)
+
+
+@pytest.mark.parametrize("kind", [EntropyBottleneck, GaussianConditional])
+@pytest.mark.parametrize(("source_updated", "target_updated"), list(itertools.product([False, True], repeat=2)))
+def test_loads_inside_a_parent_whether_updated_or_not(kind, source_updated, target_updated):
+    def parent(seed: int, updated: bool):
+        torch.manual_seed(seed)
+        model = kind(CHANNELS) if kind is EntropyBottleneck else kind()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(1 + 0.2 * seed)  # tables of other sizes
+        if updated:
+            model.update()
+        return torch.nn.Sequential(model)
+
+    source, target = parent(0, source_updated), parent(1, target_updated)
+    target.load_state_dict(copy.deepcopy(source.state_dict()))
+    assert target.state_dict().keys() == source.state_dict().keys()
+    for name, value in source.state_dict().items():
+        assert torch.equal(target.state_dict()[name], value), name
+        assert target.state_dict()[name].dtype == value.dtype
+    if source_updated:
+        assert np.array_equal(target[0].tables.cdf, source[0].tables.cdf)
+    else:
+        with pytest.raises(RunError, match="update_tables"):
+            _ = target[0].tables
+
+
+def test_tables_follow_every_change_of_the_buffers():
+    """Buffers that are made anew may lie at the address, and have the shape and version, of old ones."""
+    model = bottleneck()
+    for round_ in range(30):
+        with torch.no_grad():
+            model.biases[0].add_(0.1 * torch.randn_like(model.biases[0]))
+        if round_ % 3 == 2:
+            model.load_state_dict(copy.deepcopy(model.state_dict()))
+        else:
+            model.update()
+            model.update()
+        assert np.array_equal(model.tables.cdf, model._quantized_cdf.numpy())
+        assert model.tables is model.tables  # kept until a change
+    model._quantized_cdf.zero_()  # in place
+    with pytest.raises(RunError, match="damaged"):
+        _ = model.tables
+
+
+def test_tables_with_too_few_rows_are_refused():
+    """The compiled coder would read behind their end."""
+    for model in (bottleneck(), GaussianConditional()):
+        model.update()
+        for name in ("_offset", "_quantized_cdf", "_cdf_length"):
+            setattr(model, name, getattr(model, name)[:2])
+        with pytest.raises(RunError, match="2 CDF tables instead of"):
+            _ = model.tables
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_update_of_a_diverged_density_ends_with_a_sentence(value):
+    model = bottleneck()
+    with torch.no_grad():
+        model.matrices[1][2] = value
+    with pytest.raises(UserError, match="not finite"):
+        model.update()
+
+
+def test_update_under_inference_mode_leaves_ordinary_tensors():
+    model, gaussian = bottleneck(), GaussianConditional()
+    with torch.inference_mode():
+        model.update()
+        gaussian.update()
+    for module in (model, gaussian):
+        assert not any(t.is_inference() for t in [*module.buffers(), *module.parameters()])
+        assert module.tables.cdf.size
+    model.loss().backward()
+    assert model.quantiles.grad is not None
+
+
+def test_models_made_under_inference_mode_work():
+    with torch.inference_mode():
+        model = bottleneck()
+        string, y_hat = model.encode(latents(1, CHANNELS, 3, 3))
+        assert torch.equal(model.decode(string, (3, 3)), y_hat)
+
+
+def test_a_copy_has_tables_of_its_own():
+    model = bottleneck()
+    before = model.tables.cdf.copy()
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        twin.biases[0].add_(5)
+    twin.update()
+    assert np.array_equal(model.tables.cdf, before)
+    assert not np.array_equal(twin.tables.offsets + twin.quantiles[:, 0, 1].round().int().detach().numpy(), 0)
+
+
+def test_update_moves_the_quantiles_to_their_mass():
+    model = bottleneck(spread=0.01)
+    assert float(model.loss().detach()) < 0.5
+    with torch.no_grad():
+        model.quantiles.add_(3)
+    model.update(update_quantiles=False)
+    assert float(model.loss().detach()) > 1
+
+
+@pytest.mark.parametrize("step", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("spread", [1e-3, 1.0, 30.0])
+def test_decoded_latents_are_the_forward_pass_for_any_density_and_outlier(step, spread):
+    model = bottleneck(spread=spread, steps=(0.5, 1.0, 2.0))
+    y = latents(1, CHANNELS, 5, 7)
+    y[0, 0, 0, :4] = torch.tensor([500.0, -500.0, 1e7, -1e7])
+    string, y_hat = model.encode(y, step)
+    assert torch.equal(model.decode(string, (5, 7), step), y_hat)
+    assert torch.equal(model(y, step=step)[0], y_hat)
+
+
+def test_latents_beyond_the_coders_reach_are_limited_on_both_sides():
+    model, gaussian = bottleneck(), GaussianConditional()
+    gaussian.update()
+    y = torch.full((1, CHANNELS, 2, 2), 1e20)
+    y[0, 0] = -3e9
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        x = y.contiguous(memory_format=memory_format)
+        string, y_hat = model.encode(x)
+        assert torch.equal(model.decode(string, (2, 2)), y_hat)
+        assert torch.equal(model(x)[0], y_hat)
+        string, y_hat = gaussian.encode(x, torch.ones_like(y))
+        assert torch.equal(gaussian.decode(string, torch.ones_like(y)), y_hat)
+    assert (y > 1e19).sum() == (CHANNELS - 1) * 4  # the caller's tensor is left alone
+
+
+def test_latents_that_are_not_finite_are_refused():
+    for value in (math.nan, math.inf):
+        with pytest.raises(UserError, match="not finite"):
+            bottleneck().encode(torch.full((1, CHANNELS, 1, 1), value))
+    with pytest.raises(UserError, match="not finite"):
+        to_int32(torch.tensor([math.nan]))
+
+
+def test_real_bits_match_the_estimate():
+    model = bottleneck(spread=0.3)
+    # Symbols drawn from the tables themselves.
+    rng = np.random.default_rng(0)
+    tables = model.tables
+    symbols = np.stack(
+        [
+            np.searchsorted(tables.cdf[c, : tables.lengths[c]], rng.integers(0, 65535, 4096), side="right") - 1
+            for c in range(CHANNELS)
+        ]
+    )
+    symbols = np.minimum(symbols, tables.lengths[:, None] - 3) + tables.offsets[:, None]
+    y = model.dequantise(torch.from_numpy(symbols).float().view(1, CHANNELS, 64, 64))
+    estimate = float(-torch.log2(model(y)[1]).sum().detach())
+    assert 8 * len(model.encode(y)[0]) == pytest.approx(estimate, rel=0.005)
+
+
+def test_a_string_of_another_size_or_model_is_refused():
+    model = bottleneck()
+    string, _ = model.encode(latents(1, CHANNELS, 4, 4))
+    for size in ((4, 3), (5, 4), (1, 1), (40, 40)):
+        with pytest.raises(BitstreamError):
+            model.decode(string, size)
+
+
+def test_between_two_bottlenecks():
+    low, high = bottleneck(0, spread=0.3), bottleneck(1, spread=1.0)
+    for t in (0.0, 0.31, 1.0):
+        between = BetweenBottlenecks(low, high, t)
+        y = latents(2, CHANNELS, 4, 6)
+        y_hat, likelihood = between(y)
+        assert (likelihood <= 1).all()
+        assert (likelihood > 0).all()
+        strings = [between.encode(image) for image in y.split(1)]
+        decoded = torch.cat([between.decode(s, (4, 6)) for s, _ in strings])
+        assert torch.equal(decoded, y_hat)
+        estimate = float(-torch.log2(likelihood).sum())
+        assert 8 * sum(len(s) for s, _ in strings) == pytest.approx(estimate, abs=2 * 64 + 0.001 * estimate)
+    assert torch.equal(BetweenBottlenecks(low, high, 0.0).medians, low.medians)
+    with pytest.raises(UserError, match="train at a trained lambda"):
+        between(y, training=True)
+
+
+def test_between_at_an_end_costs_about_what_the_trained_one_does():
+    low, high = bottleneck(0, spread=0.3), bottleneck(1, spread=1.0)
+    y = latents(1, CHANNELS, 32, 32, scale=2.0)
+    trained = float(-torch.log2(low(y)[1]).sum().detach())
+    assert float(-torch.log2(BetweenBottlenecks(low, high, 0.0)(y)[1]).sum()) == pytest.approx(trained, rel=0.01)
+
+
+def test_gaussian_equals_compressai():
+    model, reference = GaussianConditional(), ReferenceGaussian(GaussianConditional().scale_table.tolist())
+    model.update()
+    reference.update()
+    for name in ("_offset", "_quantized_cdf", "_cdf_length"):
+        assert torch.equal(getattr(model, name), getattr(reference, name))
+    y, scales = latents(2, 3, 5, 5), latents(2, 3, 5, 5, seed=1).exp()
+    for mine, theirs in zip(model(y, scales, training=False), reference(y, scales, training=False), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    assert np.array_equal(model._rows(scales), reference.build_indexes(scales).flatten().numpy())
+
+
+def test_gaussian_is_float32_under_autocast():
+    model = GaussianConditional()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y_hat, likelihood = model(latents(1, 2, 2, 2).bfloat16(), torch.ones(1, 2, 2, 2).bfloat16())
+    assert y_hat.dtype == likelihood.dtype == torch.float32
+
+
+def test_gaussian_scales_at_every_boundary_round_trip():
+    model = GaussianConditional()
+    model.update()
+    table = model.scale_table.double()
+    scales = torch.cat([table, table * (1 + 1e-12), torch.tensor([0.0, -5.0, 1e-300, 1e300, math.inf, math.nan])])
+    scales = scales.view(1, -1, 1, 1)
+    y = latents(*scales.shape, scale=20.0)
+    y[0, :2] = 500.0
+    string, y_hat = model.encode(y, scales)
+    assert torch.equal(model.decode(string, scales), y_hat)
+    assert torch.equal(y_hat, torch.round(y))
+    assert model._rows(scales).max() < GaussianConditional.LEVELS
