@@ -1,0 +1,189 @@
+"""Rows of results tables as rate-distortion curves. No torch needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nic_lightning.metrics.bd import BdError, BdResult, bd_rate
+from nic_lightning.runs.results import mean
+
+METRICS = {"psnr": "PSNR [dB]", "ms_ssim_db": "MS-SSIM [dB]", "lpips": "LPIPS"}
+"""Qualities that curves are drawn over, and their axis titles; LPIPS is lower for better images."""
+Interval = tuple[float, float]
+_AVERAGED = ("bpp", "bpp_estimated", "psnr", "ms_ssim", "ms_ssim_db", "lpips", "encode_ms", "decode_ms")
+_POINT = ("index", "label", "lmbda", "width", "mode", "quality", "step", "parameters", "macs")
+
+
+@dataclass
+class Curve:
+    """A codec's operating points on one data set, from the lowest rate to the highest."""
+
+    name: str
+    dataset: str
+    codec: str
+    experiment: str | None
+    runs: list[str]
+    classic: bool
+    """JPEG and its like: nothing was trained."""
+    points: list[dict[str, Any]] = field(default_factory=list)
+    """Means over images: the averaged columns of the results table, the point's fields, "run", "images"."""
+    items: frozenset[str] = frozenset()
+    """Names of the images that every point was measured on."""
+    uneven: bool = False
+    """Whether some points were measured on other images than others."""
+
+    def has(self, metric: str) -> bool:
+        """Whether every point has this metric."""
+        return bool(self.points) and all(point[metric] is not None for point in self.points)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """BD-rate of a curve against an anchor, or the sentence why there is none."""
+
+    anchor: str
+    test: str
+    metric: str
+    result: BdResult | None
+    problem: str | None = None
+
+
+def curves(rows: Iterable[Mapping[str, Any]]) -> list[Curve]:
+    """Curves of all data sets, learned codecs before classic ones.
+
+    A run with several operating points is a curve. Runs with one operating point each, the same codec and the
+    same experiment join into one. A classic codec that several runs measured with equal results is one curve.
+    """
+    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        rate = row.get("bpp")
+        if rate is not None and 0 < rate < math.inf:
+            key = (_text(row, "dataset"), _text(row, "codec"), _text(row, "run"))
+            groups.setdefault(key, []).append(row)
+    singles: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    made: list[Curve] = []
+    for (dataset, codec, _), group in groups.items():
+        labels = {row.get("label") for row in group}
+        if len(labels) > 1:
+            made.append(_curve(dataset, codec, group))
+        else:
+            singles.setdefault((dataset, codec, _text(group[0], "experiment")), []).extend(group)
+    made += [_curve(dataset, codec, group) for (dataset, codec, _), group in singles.items()]
+    made = _without_repeats(made)
+    _name(made)
+    order = datasets(made)
+    return sorted(made, key=lambda curve: (order.index(curve.dataset), curve.classic))
+
+
+def datasets(made: Sequence[Curve]) -> list[str]:
+    """Names of the data sets, in the order of the curves."""
+    return list(dict.fromkeys(curve.dataset for curve in made))
+
+
+def shown_range(made: Sequence[Curve], metric: str) -> tuple[Interval, Interval] | None:
+    """Rates and qualities that a plot opens with: those of the learned curves, and a little more.
+
+    A classic codec's best quality costs several times the rate of any learned point and would squeeze these
+    into a corner. None when there is no learned curve.
+    """
+    drawn = [curve for curve in made if curve.has(metric)]
+    rates = [point["bpp"] for curve in drawn if not curve.classic for point in curve.points]
+    if not rates:
+        return None
+    right = 1.25 * max(rates)
+    points = [point for curve in drawn for point in curve.points]
+    values = [p[metric] for p in points if p["bpp"] <= right and math.isfinite(p[metric])]
+    if not values:
+        return None
+    margin = 0.06 * (max(values) - min(values)) or 0.5
+    return (0.0, right), (min(values) - margin, max(values) + margin)
+
+
+def default_anchor(made: Sequence[Curve]) -> Curve | None:
+    """What BD-rates are told against: the first classic codec, else the first curve."""
+    return next((curve for curve in made if curve.classic), made[0] if made else None)
+
+
+def compare(anchor: Curve, test: Curve, metric: str) -> Comparison:
+    """BD-rate of `test` against `anchor`, or why there is none."""
+    problem = None
+    if anchor.uneven or test.uneven:
+        problem = "The points of a curve were measured on different images."
+    elif anchor.items != test.items:
+        problem = "The two curves were measured on different images."
+    if problem is None:
+        try:
+            return Comparison(anchor.name, test.name, metric, bd_rate(anchor.points, test.points, metric))
+        except BdError as error:
+            problem = str(error)
+    return Comparison(anchor.name, test.name, metric, None, problem)
+
+
+def _curve(dataset: str, codec: str, rows: Sequence[Mapping[str, Any]]) -> Curve:
+    groups: dict[tuple[str, Any], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((_text(row, "run"), row.get("label")), []).append(row)
+    points = [_point(group) for group in groups.values()]
+    items = [frozenset(_text(row, "item") for row in group) for group in groups.values()]
+    experiments = {row.get("experiment") for row in rows}
+    return Curve(
+        name=codec,
+        dataset=dataset,
+        codec=codec,
+        experiment=experiments.pop() if len(experiments) == 1 else None,
+        runs=list(dict.fromkeys(_text(row, "run") for row in rows)),
+        classic=all(row.get("quality") is not None for row in rows),
+        points=sorted(points, key=lambda point: point["bpp"]),
+        items=frozenset.intersection(*items),
+        uneven=len(set(items)) > 1,
+    )
+
+
+def _point(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    point: dict[str, Any] = {key: rows[0].get(key) for key in _POINT}
+    point |= {key: mean(row.get(key) for row in rows) for key in _AVERAGED}
+    point["label"] = str(point["label"]) if point["label"] is not None else ""
+    return point | {"run": _text(rows[0], "run"), "images": len(rows)}
+
+
+def _without_repeats(made: Sequence[Curve]) -> list[Curve]:
+    """Classic curves that were measured more than once with the same outcome count once."""
+    kept: list[Curve] = []
+    for curve in made:
+        twin = next((other for other in kept if curve.classic and _same(curve, other)), None)
+        if twin is None:
+            kept.append(curve)
+        else:
+            twin.runs += [run for run in curve.runs if run not in twin.runs]
+    return kept
+
+
+def _same(a: Curve, b: Curve) -> bool:
+    if (a.dataset, a.codec, a.items, len(a.points)) != (b.dataset, b.codec, b.items, len(b.points)):
+        return False
+    return all(
+        p["label"] == q["label"] and abs(p["bpp"] - q["bpp"]) < 1e-9
+        for p, q in zip(a.points, b.points, strict=True)
+    )
+
+
+def _name(made: Sequence[Curve]) -> None:
+    """The codec's name, with experiment or run where several curves of a data set share it."""
+    for dataset in datasets(made):
+        here = [curve for curve in made if curve.dataset == dataset]
+        for curve in here:
+            if sum(other.codec == curve.codec for other in here) > 1:
+                several = len(curve.runs) > 1
+                curve.name = f"{curve.codec} ({curve.experiment if several else curve.runs[0]})"
+        for curve in here:
+            twins = [other for other in here if other.name == curve.name]
+            for number, twin in enumerate(twins[1:], 2):
+                twin.name = f"{twin.name} #{number}"
+
+
+def _text(row: Mapping[str, Any], key: str) -> str:
+    value = row.get(key)
+    return "" if value is None else str(value)

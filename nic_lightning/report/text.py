@@ -1,0 +1,61 @@
+"""The results as plain text, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from nic_lightning.report.curves import Curve, curves, datasets
+
+_COLUMNS = {
+    "point": ("label", "{}"),
+    "bpp": ("bpp", "{:.4f}"),
+    "estimated": ("bpp_estimated", "{:.4f}"),
+    "PSNR": ("psnr", "{:.2f}"),
+    "MS-SSIM dB": ("ms_ssim_db", "{:.2f}"),
+    "LPIPS": ("lpips", "{:.4f}"),
+}
+
+
+def rd_table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rate-distortion table: a block for each data set, a line for each codec and point, means over images.
+
+    Columns: bits per pixel of the files, bits per pixel by the entropy model, PSNR and MS-SSIM in dB, LPIPS.
+    """
+    made = curves(rows)
+    if not made:
+        return "No results."
+    blocks = [_block(name, [c for c in made if c.dataset == name]) for name in datasets(made)]
+    return "\n\n".join(blocks)
+
+
+def aligned(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+    """Cells as text columns: the first two to the left, numbers to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(header, *lines, strict=True)]
+    out = []
+    for line in [header, ["-" * width for width in widths], *lines]:
+        sides = "<<" + ">" * len(line)
+        padded = [f"{cell:{side}{width}}" for cell, side, width in zip(line, sides, widths, strict=False)]
+        out.append("  ".join(padded).rstrip())
+    return out
+
+
+def _block(dataset: str, here: Sequence[Curve]) -> str:
+    lines: list[list[str]] = []
+    for curve in here:
+        for number, point in enumerate(curve.points):
+            lines.append([curve.name if number == 0 else "", *_cells(point)])
+    counts = {point["images"] for curve in here for point in curve.points}
+    images = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+    title = f"{dataset} ({images} image{'' if counts == {1} else 's'})"
+    return "\n".join(_printable(line) for line in [title, *aligned(["codec", *_COLUMNS], lines)])
+
+
+def _cells(point: Mapping[str, Any]) -> list[str]:
+    shown = [(point[key], pattern) for key, pattern in _COLUMNS.values()]
+    return ["-" if value is None else pattern.format(value) for value, pattern in shown]
+
+
+def _printable(text: str) -> str:
+    """Without control characters: names from a run folder must not steer the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)

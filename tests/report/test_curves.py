@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from nic_lightning.report.curves import compare, curves, datasets, default_anchor, shown_range
+from tests.report.samples import classic_rows, learned_rows, row
+
+
+def test_a_point_is_the_mean_over_images():
+    rows = [row("mae", "64", 0.2, 28.0), row("mae", "64", 0.4, 32.0, item="b.png", lpips=0.25)]
+    rows += [row("mae", "256", 0.8, 35.0), row("mae", "256", 1.0, 37.0, item="b.png")]
+    (curve,) = curves(reversed(rows))
+    assert [p["label"] for p in curve.points] == ["64", "256"]
+    first = curve.points[0]
+    assert first["bpp"] == pytest.approx(0.3)
+    assert (first["psnr"], first["images"], first["lpips"]) == (30.0, 2, 0.25)
+    assert curve.items == {"a.png", "b.png"}
+    assert not curve.uneven
+    assert not curve.classic
+    assert curve.has("psnr")
+    assert not curve.has("lpips")
+
+
+def test_runs_with_one_point_of_an_experiment_join():
+    rows = [{**r, "run": f"lambda{i}", "experiment": "sweep"} for i, r in enumerate(learned_rows("cae"))]
+    rows += [{**r, "run": f"other{i}", "experiment": "wide"} for i, r in enumerate(learned_rows("cae", 0.5))]
+    first, second = curves(rows)
+    assert (first.name, second.name) == ("cae (sweep)", "cae (wide)")
+    assert first.runs == ["lambda0", "lambda1", "lambda2", "lambda3"]
+    assert [p["run"] for p in first.points] == first.runs
+
+
+def test_runs_with_several_points_stay_apart():
+    made = curves(learned_rows(run="one") + learned_rows(run="two", scale=0.5))
+    assert [curve.name for curve in made] == ["modulated (one)", "modulated (two)"]
+    names = [c.name for c in curves([*learned_rows("a"), *learned_rows("b")])]
+    assert names == ["a", "b"]
+
+
+def test_curves_that_would_share_a_name_are_numbered():
+    rows = [{**r, "codec": "modulated", "experiment": None} for r in learned_rows(run="")]
+    single = row("modulated", "9", 0.3, 30.0, run="", experiment="")
+    made = curves([*rows, {**single, "run": "x"}, {**single, "run": "y", "experiment": "y"}])
+    assert len({curve.name for curve in made}) == 3
+
+
+def test_a_classic_codec_measured_twice_is_one_curve():
+    made = curves(classic_rows(run="one") + learned_rows(run="one") + classic_rows(run="two"))
+    assert [(c.name, c.classic) for c in made] == [("modulated", False), ("jpeg", True)]
+    assert made[1].runs == ["one", "two"]
+    other = [{**r, "item": "b.png", "bpp": r["bpp"] * 1.1} for r in classic_rows(run="two")]
+    assert [c.name for c in curves(classic_rows(run="one") + other)] == ["jpeg (one)", "jpeg (two)"]
+
+
+def test_data_sets_stay_in_the_order_of_the_rows():
+    made = curves(learned_rows(dataset="z") + learned_rows(dataset="a"))
+    assert datasets(made) == ["z", "a"]
+    assert [c.name for c in made] == ["modulated", "modulated"]
+
+
+@pytest.mark.parametrize("rate", [None, math.nan, math.inf, 0.0, -1.0])
+def test_rows_without_a_rate_are_left_out(rate):
+    assert curves([{**row("a", "1", 1.0, 30.0), "bpp": rate}]) == []
+
+
+def test_default_anchor():
+    learned, classic = curves(learned_rows() + classic_rows())
+    assert default_anchor([learned, classic]) is classic
+    assert default_anchor([learned]) is learned
+    assert default_anchor([]) is None
+
+
+def test_compare():
+    learned, classic = curves(learned_rows() + classic_rows())
+    found = compare(classic, learned, "psnr")
+    assert found.result is not None
+    assert found.result.value < -40
+    assert found.result.overlap == (28.0, 35.0)
+    missing = compare(classic, learned, "lpips")
+    assert missing.result is None
+    assert "no usable values" in str(missing.problem)
+
+
+def test_different_images_have_no_bd_rate():
+    learned, classic = curves(learned_rows() + classic_rows(item="b.png"))
+    assert "different images" in str(compare(classic, learned, "psnr").problem)
+    (uneven,) = curves([*learned_rows(), row("modulated", "64", 0.1, 28.0, item="b.png")])
+    assert uneven.uneven
+    assert "The points of a curve" in str(compare(uneven, uneven, "psnr").problem)
+
+
+def test_plots_open_on_the_learned_codecs():
+    made = curves(learned_rows() + classic_rows())
+    window = shown_range(made, "psnr")
+    assert window is not None
+    assert window[0] == (0.0, 1.0)
+    assert window[1][0] < 27.0
+    assert 35.0 < window[1][1] < 36.0
+    assert shown_range(curves(classic_rows()), "psnr") is None
+    infinite = curves([row("a", "1", 0.5, math.inf), row("a", "2", 0.7, math.inf)])
+    assert shown_range(infinite, "psnr") is None
