@@ -51,7 +51,7 @@ def unpack(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
         raise BitstreamError(
             f"Unknown .nic version {data[4] if len(data) > 4 else '(missing)'}; this decoder reads {VERSION}."
         )
-    if len(data) < 5 + FINGERPRINT_BYTES + 9 or zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
+    if len(data) < 5 + FINGERPRINT_BYTES + 8 or zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
         raise BitstreamError("The file is cut or altered: its CRC-32 does not match its content.")
     reader = _Reader(data[:-4], 5)
     fingerprint = reader.take(FINGERPRINT_BYTES)

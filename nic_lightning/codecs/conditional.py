@@ -39,13 +39,12 @@ class ConditionalAutoencoder(LearnedCodec):
     ):
         super().__init__()
         self.lambdas, self.bin_range = [float(v) for v in lambdas], float(bin_range)
-        if (
-            sorted(set(self.lambdas)) != self.lambdas
-            or not 1 <= len(self.lambdas) * len(steps) <= 254
-            or 1.0 not in steps
-        ):
+        rising = sorted({v for v in self.lambdas if v > 0}) == self.lambdas
+        distinct = len({float(s) for s in steps if s > 0}) == len(steps)
+        if not rising or not distinct or 1.0 not in steps or not 1 <= len(self.lambdas) * len(steps) <= 254:
             raise UserError(
-                "codec.lambdas must rise, codec.steps must hold 1.0, and both together give at most 254 points."
+                "codec.lambdas must be positive and rise, codec.steps must be positive, distinct and hold 1.0, and both "
+                "together give at most 254 points."
             )
         ladder = [(1.0, v) for v in self.lambdas] + [(s, v) for s in sorted(steps) if s != 1.0 for v in self.lambdas]
         self._points = tuple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 
 import torch
@@ -105,6 +106,10 @@ class LearnedCodec(nn.Module):
         bottom, right = (-x.shape[-2] % self.downsampling, -x.shape[-1] % self.downsampling)
         return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
 
+    def _padded(self, height: int, width: int) -> tuple[int, int]:
+        step = self.downsampling
+        return -(-height // step) * step, -(-width // step) * step
+
     @torch.no_grad()
     def compress(self, x: Tensor, point: OperatingPoint) -> Encoded:
         """Entropy-code images (N, 3, H, W) in [0, 1], each on its own so that a string does not depend on its batch."""
@@ -125,8 +130,8 @@ class LearnedCodec(nn.Module):
     @torch.no_grad()
     def decode_latents(self, encoded: Encoded, point: OperatingPoint) -> dict[str, Tensor]:
         """Latents by name as the receiver decodes them."""
-        padded = [-(-side // self.downsampling) * self.downsampling for side in encoded.shape]
-        columns = list(zip(*encoded.strings, strict=True))
+        padded = self._padded(*encoded.shape)
+        columns = list(zip(*encoded.strings, strict=True)) or [()]  # a file without strings is refused below
         decoded = [
             self.decode_image_latents(column, (padded[0] // self.stride, padded[1] // self.stride), point)
             for column in columns
@@ -148,6 +153,10 @@ class LearnedCodec(nn.Module):
                 f"The file was made by another model ({content.fingerprint.hex()}; this one is "
                 f"{self.fingerprint().hex()}): decode it with the run or checkpoint that wrote it."
             )
+        if math.prod(self._padded(content.height, content.width)) > 2 * max_pixels + self.downsampling**2:
+            raise BitstreamError(
+                f"The file declares an image of {content.height}x{content.width}: too thin, padding makes it too large."
+            )
         point = self.point_from_bytes(content.point)
         return Encoded(tuple((s,) for s in content.strings), (content.height, content.width)), point
 
@@ -165,7 +174,9 @@ class LearnedCodec(nn.Module):
     def fingerprint(self) -> bytes:
         """First 8 bytes of the SHA-256 over method, weights and tables; kept until a tensor changes."""
         state = self.state_dict(keep_vars=True)
-        key = tuple((t.data_ptr(), t._version, t.shape) for t in state.values())
+        # Tensors made in inference mode have no version: hash them every time.
+        versions = [object() if t.is_inference() else t._version for t in state.values()]
+        key = tuple((t.data_ptr(), v, t.shape) for t, v in zip(state.values(), versions, strict=True))
         if getattr(self, "_fingerprint_key", None) != key:
             digest = hashlib.sha256(self.name.encode())
             for name, tensor in sorted(state.items()):

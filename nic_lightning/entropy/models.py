@@ -240,7 +240,9 @@ class GaussianConditional(_Tables, _CompressAiGaussian):
     SCALE_MIN, SCALE_MAX, LEVELS = 0.11, 256.0, 64
 
     def __init__(self):
-        table = torch.exp(torch.linspace(math.log(self.SCALE_MIN), math.log(self.SCALE_MAX), self.LEVELS)).tolist()
+        table = (
+            torch.linspace(math.log(self.SCALE_MIN), math.log(self.SCALE_MAX), self.LEVELS, device="cpu").exp().tolist()
+        )
         super().__init__(table, scale_bound=self.SCALE_MIN)
 
     def forward(self, y: Tensor, scales: Tensor, training: bool | None = None) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import dataclasses
+import random
+import time
+import zlib
+
+import pytest
+
+from nic_lightning import bitstream
+from nic_lightning.bitstream import MAX_PIXELS, MAX_STRINGS, Container, header_bytes, pack, unpack
+from nic_lightning.errors import BitstreamError
+
+CONTENT = Container(b"12345678", b"\x03", 512, 769, (b"first" * 30, b"", b"third"))
+
+
+def sealed(body: bytes) -> bytes:
+    """A body with the CRC that fits it."""
+    return body + zlib.crc32(body).to_bytes(4, "little")
+
+
+def header(*fields: int, point: bytes = b"") -> bytes:
+    """Start of a file, then varints."""
+    start = b"NIC1\x01" + b"12345678" + bitstream._varint(len(point)) + point
+    return start + b"".join(map(bitstream._varint, fields))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        CONTENT,
+        Container(b"\0" * 8, b"", 1, 1, ()),
+        Container(b"\xff" * 8, bytes(range(200)), 4096, 8192, (b"x" * 70_000,)),
+        Container(b"abcdefgh", b"", 127, 128, tuple(bytes([i]) * i for i in range(MAX_STRINGS))),
+    ],
+)
+def test_round_trip(content):
+    assert unpack(pack(content)) == content
+
+
+def test_layout_is_the_documented_one():
+    data = pack(Container(b"12345678", b"\x07", 300, 2, (b"ab", b"c")))
+    body = b"NIC1" + b"\x01" + b"12345678" + b"\x01\x07" + b"\xac\x02" + b"\x02" + b"\x02" + b"\x02\x01" + b"abc"
+    assert data == sealed(body)
+    assert header_bytes(unpack(data)) == len(data) - 3
+
+
+def test_a_header_is_small():
+    assert header_bytes(Container(b"12345678", b"", 512, 768, (b"x" * 20_000,))) <= 26
+
+
+def test_every_truncation_and_extension_is_refused():
+    data = pack(CONTENT)
+    for cut in range(len(data)):
+        with pytest.raises(BitstreamError):
+            unpack(data[:cut])
+    for extra in (b"\0", b"\xff\xff", data):
+        with pytest.raises(BitstreamError):
+            unpack(data + extra)
+
+
+def test_every_flipped_bit_is_noticed():
+    data = pack(CONTENT)
+    for place in range(len(data)):
+        for bit in range(8):
+            damaged = bytearray(data)
+            damaged[place] ^= 1 << bit
+            with pytest.raises(BitstreamError):
+                unpack(bytes(damaged))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "not a .nic file"),
+        (b"NIC", "not a .nic file"),
+        (b"\x89PNG\r\n\x1a\n", "not a .nic file"),
+        (b"NIC1", "version"),
+        (b"NIC1\x02" + bytes(40), "version 2"),
+        (b"NIC1\x01" + bytes(40), "CRC"),
+        (sealed(header(512, 512, 1, 100) + b"short"), "longer than the file"),
+        (sealed(header(512, 512, 1, 3) + b"toolong"), "follow its last string"),
+        (sealed(header(512, 512, MAX_STRINGS + 1) + bytes(300)), "strings"),
+        (sealed(header(0, 512, 0)), "0x512"),
+        (sealed(header(512, 0, 0) + b"\0\0"), "512x0"),
+        (sealed(header(2**31, 2**31, 0)), "declares an image"),
+        (sealed(header(MAX_PIXELS + 1, 1, 0)), "declares an image"),
+        (sealed(b"NIC1\x01" + b"12345678" + b"\xff" * 5 + bytes(9)), "longer than 32 bits"),
+        (sealed(b"NIC1\x01" + b"12345678" + b"\x00" + b"\x80" * 40), "longer than 32 bits"),
+        (sealed(b"NIC1\x01" + b"12345678" + bitstream._varint(2**34) + bytes(9)), "longer than the file"),
+    ],
+)
+def test_malformed_files_with_a_fitting_crc(data, reason):
+    with pytest.raises(BitstreamError, match=reason) as error:
+        unpack(data)
+    assert "\n" not in str(error.value)
+
+
+def test_the_caller_may_allow_more_or_fewer_pixels():
+    large = pack(dataclasses.replace(CONTENT, height=2**14, width=2**12))
+    with pytest.raises(BitstreamError):
+        unpack(large)
+    assert unpack(large, max_pixels=2**26).height == 2**14
+    with pytest.raises(BitstreamError):
+        unpack(pack(CONTENT), max_pixels=512 * 769 - 1)
+    assert unpack(pack(CONTENT), max_pixels=512 * 769) == CONTENT
+
+
+def test_random_and_resealed_bytes_end_in_an_error_or_a_container():
+    rng = random.Random(0)
+    original = pack(CONTENT)
+    start, accepted = time.perf_counter(), 0
+    for _ in range(5000):
+        body = bytearray(original[:-4] if rng.random() < 0.7 else b"NIC1\x01" + rng.randbytes(rng.randrange(80)))
+        for _ in range(rng.randrange(4)):
+            body[rng.randrange(5, len(body)) if len(body) > 5 else 0] = rng.randrange(256)
+        data = sealed(bytes(body))
+        try:
+            content = unpack(data)
+        except BitstreamError:
+            continue
+        accepted += 1
+        assert 0 < content.height * content.width <= MAX_PIXELS
+        assert sum(map(len, content.strings)) < len(data)
+    assert accepted > 100
+    assert time.perf_counter() - start < 10
