@@ -28,6 +28,7 @@ class LearnedCodec(nn.Module):
     """Images are padded to multiples of it: the stride of the coarsest latent, a multiple of `stride`."""
     lambda_range: tuple[float, float] | None = None
     """Reachable lambdas when the codec's lambda is continuous."""
+    _fingerprint: tuple[object, bytes] = (None, b"")
 
     @property
     def name(self) -> str:
@@ -125,7 +126,8 @@ class LearnedCodec(nn.Module):
     def decompress(self, encoded: Encoded, point: OperatingPoint) -> Tensor:
         """Images (N, 3, H, W) in [0, 1]; raises BitstreamError for strings that `compress` did not write."""
         images = [self.synthesis(y, point) for y in self.decode_latents(encoded, point)["y"].split(1)]
-        return torch.cat(images)[..., : encoded.shape[0], : encoded.shape[1]].clamp(0, 1)
+        # Latents that no image has, from a hostile file, can overflow to NaN.
+        return torch.cat(images)[..., : encoded.shape[0], : encoded.shape[1]].nan_to_num(0).clamp(0, 1)
 
     @torch.no_grad()
     def decode_latents(self, encoded: Encoded, point: OperatingPoint) -> dict[str, Tensor]:
@@ -172,19 +174,25 @@ class LearnedCodec(nn.Module):
         return self.candidate_points[index]
 
     def fingerprint(self) -> bytes:
-        """First 8 bytes of the SHA-256 over method, weights and tables; kept until a tensor changes."""
+        """First 8 bytes of the SHA-256 over method, weights and tables.
+
+        It is kept while no tensor changes, but only where no parameter can be trained: fused optimisers change
+        parameters without raising their version.
+        """
         state = self.state_dict(keep_vars=True)
-        # Tensors made in inference mode have no version: hash them every time.
-        versions = [object() if t.is_inference() else t._version for t in state.values()]
-        key = tuple((t.data_ptr(), v, t.shape) for t, v in zip(state.values(), versions, strict=True))
-        if getattr(self, "_fingerprint_key", None) != key:
-            digest = hashlib.sha256(self.name.encode())
-            for name, tensor in sorted(state.items()):
-                array = tensor.detach().cpu().contiguous().numpy()
-                digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-                digest.update(array.data if array.size else b"")
-            self._fingerprint, self._fingerprint_key = digest.digest()[: bitstream.FINGERPRINT_BYTES], key
-        return self._fingerprint
+        settled = not any(t.requires_grad or t.is_inference() for t in state.values())
+        key = tuple((t.data_ptr(), t._version, t.shape) for t in state.values()) if settled else None
+        if key is None or key != self._fingerprint[0]:
+            self._fingerprint = (key, self._hash(state))
+        return self._fingerprint[1]
+
+    def _hash(self, state: dict[str, Tensor]) -> bytes:
+        digest = hashlib.sha256(self.name.encode())
+        for name, tensor in sorted(state.items()):
+            array = tensor.detach().cpu().contiguous().numpy()
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            digest.update(array.data if array.size else b"")
+        return digest.digest()[: bitstream.FINGERPRINT_BYTES]
 
     def expect_strings(self, strings: Sequence[bytes], count: int) -> None:
         """Raise BitstreamError unless the file holds `count` strings."""

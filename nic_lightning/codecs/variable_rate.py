@@ -32,7 +32,8 @@ class VariableRateCodec(LearnedCodec):
     def __init__(self, lambdas: Sequence[float]):
         super().__init__()
         self.lambdas = [float(value) for value in lambdas]
-        if not 1 <= len(self.lambdas) <= 15 or sorted(set(self.lambdas)) != self.lambdas or self.lambdas[0] <= 0:
+        rising = sorted({v for v in self.lambdas if 0 < v < math.inf}) == self.lambdas
+        if not rising or not 1 <= len(self.lambdas) <= 15:
             raise UserError(f"codec.lambdas is {list(lambdas)}; give 1 to 15 positive numbers, rising.")
         self._points = tuple(OperatingPoint(i, f"{v:g}", lmbda=v) for i, v in enumerate(self.lambdas))
         self.lambda_range = (self.lambdas[0], self.lambdas[-1]) if len(self.lambdas) > 1 else None
