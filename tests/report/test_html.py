@@ -205,6 +205,17 @@ def test_curves_without_a_bd_rate_say_why(tmp_path):
     assert "odd: The test curve is not monotone: from '1' (0.3000 bpp, psnr 30.0000) to '2'" in text
 
 
+def test_data_sets_have_tabs(tmp_path):
+    rows = learned_rows() + learned_rows(dataset=EVIL)
+    write_report([make_run(tmp_path / "run", rows, pictures=True)], tmp_path / "r.html")
+    page = Page(tmp_path / "r.html")
+    chosen = [(a["data-tab"], a["aria-selected"]) for a in page.named("button") if a.get("role") == "tab"]
+    names = ("curves", "rates", "pictures")
+    assert chosen == [(f"{name}-{i}", ("true", "false")[i]) for name in names for i in (0, 1)]
+    panels = {a["id"]: "hidden" in a for a in page.named("div") if a.get("role") == "tabpanel"}
+    assert panels == {f"{name}-{i}": i == 1 for name in names for i in (0, 1)}
+
+
 def test_infinite_psnr(tmp_path):
     rows = [row("a", "1", 0.5, 30.0), row("a", "2", 4.0, float("inf"))]
     write_report([make_run(tmp_path / "run", rows)], tmp_path / "r.html")

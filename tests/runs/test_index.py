@@ -117,7 +117,7 @@ def test_links_out_of_the_folder_are_not_read(tmp_path, name):
         "a: [1",
         "a: &x [1]\nb: *x",
         "!!python/object/apply:os.system ['true']",
-        "[" * 5_000,
+        "[" * 1_500,
         "\x00",
     ],
 )
