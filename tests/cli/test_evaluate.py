@@ -96,8 +96,11 @@ def test_unknown_points_and_learned_baselines(run: Path, images: list[Path], tmp
 
 def test_evaluate_a_run(run: Path, images: list[Path], tmp_path: Path, nic_evaluate, capsys) -> None:
     arguments = [f"run={run}", f"run_dir={tmp_path / 'out'}", f"evaluation.datasets=[{images[0].parent}]"]
-    assert nic_evaluate(*arguments, "evaluation.save_images=0", "evaluation.limit=1") == 0
-    rows = read_results(tmp_path / "out" / "results.parquet")
+    few = ["evaluation.save_images=0", "evaluation.limit=1", "evaluation.baselines=[webp]"]
+    assert nic_evaluate(*arguments, *few) == 0
+    measured = read_results(tmp_path / "out" / "results.parquet")
+    assert {row["codec"] for row in measured} == {"modulated", "webp"}
+    rows = [row for row in measured if row["codec"] == "modulated"]
     assert [(row["run"], row["experiment"], row["label"]) for row in rows] == [
         ("out", "tiny-experiment", label) for label in ("64", "512", "4096")
     ]
