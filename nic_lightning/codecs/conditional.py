@@ -43,7 +43,7 @@ class ConditionalAutoencoder(LearnedCodec):
         distinct = len({float(s) for s in steps if s > 0}) == len(steps)
         if not rising or not distinct or 1.0 not in steps or not 1 <= len(self.lambdas) * len(steps) <= 254:
             raise UserError(
-                "codec.lambdas must be positive and rise, codec.steps must be positive, distinct and hold 1.0, and both "
+                "codec.lambdas must be positive and rise, codec.steps must be positive, differ and hold 1.0, and both "
                 "together give at most 254 points."
             )
         ladder = [(1.0, v) for v in self.lambdas] + [(s, v) for s in sorted(steps) if s != 1.0 for v in self.lambdas]

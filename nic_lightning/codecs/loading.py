@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,26 @@ def load_codec(path: str | Path) -> LearnedCodec:
     if not isinstance(description, dict) or not isinstance(state, dict):
         raise RunError(f"{file} holds no codec; give a checkpoint that nic-train wrote.")
     try:
-        codec = build_codec(description.get("config"))
         state = {k.removeprefix("codec."): v for k, v in state.items() if k.startswith("codec.")}
-        codec.load_state_dict({**state, **description.get("tables", {})})
+        state |= description.get("tables", {})
+        _require_room(description.get("config"), state, file.stat().st_size)
+        codec = build_codec(description.get("config"))
+        codec.load_state_dict(state)
         for model in codec.entropy_models():
             _ = model.tables  # refuses damaged ones
     except UserError as error:
         raise RunError(f"{file} cannot be loaded: {error}") from error
-    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise RunError(f"{file} does not fit the codec that it names: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # a constructor may raise anything when its arguments come from a foreign file
+        raise RunError(f"{file} does not fit the codec that it names: {reason(error)}") from error
     return codec.eval().requires_grad_(False)
+
+
+def _require_room(config: object, state: dict[str, Any], size: int) -> None:
+    """Refuse a file that asks for a larger codec, or holds larger tensors, than its `size` in bytes can fill."""
+    with torch.device("meta"):
+        needed = sum(t.numel() for t in build_codec(config).state_dict().values())
+    if needed > size or any(t.numel() > size for t in state.values()):
+        raise UserError("it asks for more memory than its weights take.")
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -61,12 +71,24 @@ def find_checkpoint(path: str | Path) -> Path:
 def read_checkpoint(file: Path) -> dict[str, Any]:
     """Content of a checkpoint, tensors on the CPU; raises RunError when it is damaged or holds code."""
     try:
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > file.stat().st_size:  # torch.save does not compress; a bomb does
+            raise RunError(f"{file} is not a checkpoint of nic-train: it unpacks to more than its own size.")
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
-        raise RunError(f"{file} is not an intact checkpoint: {str(error).splitlines()[0]}") from error
+    except RunError:
+        raise
+    except Exception as error:  # on damaged bytes, the unpickler and the archive's reader raise nearly anything
+        raise RunError(f"{file} is not an intact checkpoint: {reason(error)}") from error
     if not isinstance(checkpoint, dict):
         raise RunError(f"{file} is not a checkpoint of nic-train.")
     return checkpoint
+
+
+def reason(error: Exception) -> str:
+    """What an error says, in one line; torch puts a headline above what it found."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[1 if lines[0].endswith(":") and len(lines) > 1 else 0][:300]
 
 
 def build_codec(config: object) -> LearnedCodec:
