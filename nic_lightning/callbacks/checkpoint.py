@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,3 +22,9 @@ def checkpoints(folder: Path, every_n_steps: int | None, every_n_minutes: float 
 class _Last(ModelCheckpoint):
     def __init__(self, **cadence) -> None:
         super().__init__(**cadence, save_top_k=1, monitor=None, enable_version_counter=False, save_weights_only=False)
+
+    def setup(self, *args, **kwargs) -> None:
+        """Lightning's own, without its warning that the folder is not empty: it holds what this run continues."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Checkpoint directory .* exists")
+            super().setup(*args, **kwargs)

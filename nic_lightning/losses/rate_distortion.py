@@ -10,10 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nic_lightning.codecs.base import CodecOutput
+from nic_lightning.errors import UserError
 
 DISTORTIONS = ("mse", "ms-ssim")
 COMPRESSAI_FACTOR = 255.0**2
 """CompressAI multiplies the MSE of [0, 255] images: its lambda is ours / 255^2."""
+MS_SSIM_SIDE = 160
+"""Images up to this side are too small for MS-SSIM: an 11-tap window on the coarsest of five scales."""
 
 
 @dataclass
@@ -28,9 +31,14 @@ class RateDistortion:
 
 
 def rate_distortion(output: CodecOutput, x: Tensor, lmbda: float, distortion: str = "mse") -> RateDistortion:
-    """Loss lmbda * distortion + bpp of images x (N, 3, H, W) in [0, 1] (thesis eq. 2.2; lambda 64 to 4096 for MSE)."""
+    """Loss lmbda * distortion + bpp of images x (N, 3, H, W) in [0, 1] (thesis eq. 2.2; lambda 64 to 4096 for MSE).
+
+    Raises UserError for MS-SSIM of images that its five scales do not fit into.
+    """
     bpp = bits(output.likelihoods) / (x.shape[0] * x.shape[2] * x.shape[3])
     if distortion == "ms-ssim":
+        if min(x.shape[-2:]) <= MS_SSIM_SIDE:
+            raise UserError(f"MS-SSIM needs crops of more than {MS_SSIM_SIDE} pixels a side; these have {x.shape[-1]}.")
         from torchmetrics.functional.image import multiscale_structural_similarity_index_measure as ms_ssim
 
         cost = 1 - ms_ssim(output.x_hat.float(), x, data_range=1.0)

@@ -90,7 +90,14 @@ class RateDistortionTask(pl.LightningModule):
 
     def on_validation_start(self) -> None:
         """Bring the quantiles to where training moved the densities; rounding uses their medians."""
+        self._quantiles = {n: p.detach().clone() for n, p in self.codec.named_parameters() if n.endswith(QUANTILES)}
         self.codec.update_tables()
+
+    def on_validation_end(self) -> None:
+        """Put the quantiles back: training must not depend on when it is validated, or a resumed run would differ."""
+        with torch.no_grad():
+            for name, value in self._quantiles.items():
+                self.codec.get_parameter(name).copy_(value)
 
     def validation_step(self, batch: tuple[Sequence[str], Tensor], batch_idx: int) -> None:
         """Estimated rate and 8-bit PSNR of whole images at every operating point."""
@@ -117,7 +124,9 @@ class RateDistortionTask(pl.LightningModule):
                 "name": QUANTILES,
             },
         ]
-        optimizer = torch.optim.Adam([g for g in groups if g["params"]], fused=True)
+        # A fused step unscales float16's gradients itself, after they were clipped: then clipping would see scaled ones.
+        scaled = self._trainer is not None and str(self.trainer.precision).startswith("16")
+        optimizer = torch.optim.Adam([g for g in groups if g["params"]], fused=not scaled)
         schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, self.halve_at, gamma=0.5)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -162,3 +171,5 @@ def _freeze(codec: nn.Module, prefixes: Sequence[str]) -> None:
     for name, parameter in codec.named_parameters():
         if any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes):
             parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in codec.parameters()):
+        raise UserError("task.freeze names every part of the codec: nothing is left to train.")

@@ -138,8 +138,7 @@ def decode(codec: LearnedCodec, data: bytes) -> bool:
     try:
         encoded, point = codec.unpack(data)
         image = codec.decompress(encoded, point)
-    except BitstreamError as error:
-        assert "\n" not in str(error)
+    except BitstreamError:
         return False
     assert image.shape == (1, 3, *encoded.shape)
     assert image.isfinite().all()

@@ -202,13 +202,14 @@ def test_further_packages_must_be_allowed_by_the_user(monkeypatch, save, tmp_pat
         {"width": {"_target_": "os.system"}},
     ],
 )
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
 def test_arguments_that_do_not_fit(save, arguments):
     content = checkpoint()
     content["codec"]["config"] |= arguments
     start = time.perf_counter()
-    with pytest.raises(RunError) as error, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own, about empty tensors
-        load_codec(save(content))
+    path = save(content)
+    with pytest.raises(RunError) as error:
+        load_codec(path)
     assert "\n" not in str(error.value)
     assert time.perf_counter() - start < 3
 
@@ -238,7 +239,7 @@ def cut(rows: slice):
         lambda t: {k: v * 10**6 if k.endswith("_cdf_length") else v for k, v in t.items()},
         lambda t: {k: -v if k.endswith("_cdf_length") else v for k, v in t.items()},
         lambda t: {k: v.float() * torch.nan if k.endswith("_quantized_cdf") else v for k, v in t.items()},
-        lambda t: {k: torch.zeros(1, dtype=torch.int32).expand(2**36) if k.endswith("_cdf_length") else v for k, v in t.items()},
+        lambda t: {k: torch.tensor([2]).int().expand(2**36) if k.endswith("_cdf_length") else v for k, v in t.items()},
         lambda t: {k: torch.zeros(0, dtype=torch.int32) if "._" in k else v for k, v in t.items()},
         lambda t: {k: v.flip(0) if k.endswith("_quantized_cdf") else v[:1] for k, v in t.items()},
         cut(slice(0, 2)),
@@ -248,9 +249,9 @@ def cut(rows: slice):
 def test_damaged_tables(save, damage):
     content = checkpoint()
     content["codec"]["tables"] = damage(copy.deepcopy(content["codec"]["tables"]))
-    with pytest.raises(RunError), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        load_codec(save(content))
+    path = save(content)
+    with pytest.raises(RunError):
+        load_codec(path)
 
 
 def test_an_archive_that_unpacks_to_more_than_itself(save, tmp_path):
@@ -265,7 +266,7 @@ def test_an_archive_that_unpacks_to_more_than_itself(save, tmp_path):
 
 def test_damaged_and_cut_checkpoints_end_in_a_sentence(save, tmp_path):
     data = save(checkpoint()).read_bytes()
-    rng, path, refused = random.Random(0), tmp_path / "damaged.ckpt", 0
+    rng, path, refused = random.Random(0), tmp_path / "damaged.ckpt", []
     for case in range(150):
         if case % 3 == 0:
             out = bytearray(data[: rng.randrange(len(data))])
@@ -280,11 +281,11 @@ def test_damaged_and_cut_checkpoints_end_in_a_sentence(save, tmp_path):
             try:
                 codec = load_codec(path)
             except RunError as error:
-                refused += 1
-                assert "\n" not in str(error)
+                refused.append(str(error))
             else:
                 assert isinstance(codec, LearnedCodec)
-    assert refused > 100
+    assert len(refused) > 100
+    assert not any("\n" in sentence for sentence in refused)
 
 
 def test_read_checkpoint_keeps_plain_values(save):
