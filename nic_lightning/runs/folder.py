@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,26 +25,37 @@ def claim(folder: Path, config: Mapping[str, Any], fresh: bool = False) -> Liter
     if not (folder / "config.yaml").exists():
         return "new"
     if fresh:
-        folder.rename(folder.with_name(f"{folder.name}.replaced-{time.strftime('%Y%m%d-%H%M%S')}"))
+        _move_aside(folder)
         return "new"
     try:
         stored = yaml.safe_load((folder / "config.yaml").read_text())
         state = read_status(folder)["state"]
-    except (OSError, yaml.YAMLError, RunError) as error:
-        raise RunError(f"{folder} holds a damaged run ({error}); give fresh=true to move it aside.") from error
+        if not isinstance(stored, Mapping):
+            raise RunError("config.yaml is damaged.")
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, RunError) as error:
+        detail = " ".join(str(error).split())
+        raise RunError(f"{folder} holds a damaged run ({detail}); give fresh=true to move it aside.") from error
     for key in IDENTITY:
-        change = _first_difference(key, (stored or {}).get(key), config.get(key))
+        change = _first_difference(key, stored.get(key), config.get(key))
         if change:
             raise RunError(
                 f"{folder} holds another run: {change}; "
                 "give name=NAME for a new run, or fresh=true to move the old one aside."
             )
-    longer = _max_steps(config) > _max_steps(stored)
+    longer = any(_length(config, key) > _length(stored, key) for key in ("max_steps", "max_epochs"))
     return "finished" if state == "finished" and not longer else "continue"
 
 
-def _max_steps(config: Mapping[str, Any]) -> int:
-    return int((config.get("trainer") or {}).get("max_steps") or -1)
+def _move_aside(folder: Path) -> None:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    names = [f"{folder.name}.replaced-{stamp}", *(f"{folder.name}.replaced-{stamp}-{i}" for i in range(2, 100))]
+    folder.rename(next(p for p in map(folder.with_name, names) if not p.exists()))
+
+
+def _length(config: Mapping[str, Any], key: str) -> float:
+    trainer = config.get("trainer")
+    value = trainer.get(key) if isinstance(trainer, Mapping) else None
+    return value if isinstance(value, int | float) and value >= 0 else math.inf  # -1 and null: without end
 
 
 def _first_difference(path: str, old: Any, new: Any) -> str | None:

@@ -32,7 +32,8 @@ def run_job(folder: Path, overrides: list[str], cwd: str) -> None:
         pass
     command = [sys.executable, "-m", "nic_lightning.train", *_forwarded(sys.argv[1:]), *overrides]
     environment = {k: v for k, v in os.environ.items() if k not in _DISTRIBUTED}
-    code = subprocess.run([*command, f"hydra.run.dir='{folder}'"], cwd=cwd, env=environment).returncode
+    place = str(folder).replace("'", "\\'")  # overrides with quotes are part of a job's folder name
+    code = subprocess.run([*command, f"hydra.run.dir='{place}'"], cwd=cwd, env=environment).returncode
     if code:
         raise RunError(f"The job in {folder} failed with exit code {code}; the same command continues it.")
 

@@ -124,7 +124,7 @@ class RateDistortionTask(pl.LightningModule):
                 "name": QUANTILES,
             },
         ]
-        # A fused step unscales float16's gradients itself, after they were clipped: then clipping would see scaled ones.
+        # A fused step unscales float16's gradients itself, and only after they were clipped.
         scaled = self._trainer is not None and str(self.trainer.precision).startswith("16")
         optimizer = torch.optim.Adam([g for g in groups if g["params"]], fused=not scaled)
         schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, self.halve_at, gamma=0.5)
