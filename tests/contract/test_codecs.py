@@ -1,0 +1,168 @@
+"""What every codec of conf/codec promises: a new method is held to it as soon as its YAML exists."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from nic_lightning.codecs.base import ImageCodec
+from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.codecs.loading import build_codec
+from nic_lightning.config import check_targets, compose
+from nic_lightning.errors import BitstreamError
+
+NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "codec").glob("*.yaml"))
+SMALL = {"width": 8, "hidden": 6}
+"""Arguments that are made small wherever a codec has them; lists of widths are divided by 24."""
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def config(request) -> dict:
+    """Plain config of a codec, made small."""
+    composed = compose("train", [f"codec={request.param}"])
+    assert check_targets(composed) == []
+    plain = OmegaConf.to_container(composed.codec, resolve=True)
+    assert isinstance(plain, dict)
+    plain |= {key: value for key, value in SMALL.items() if key in plain}
+    if "widths" in plain:
+        plain["widths"] = [max(2, width // 24) for width in plain["widths"]]
+    return plain
+
+
+@pytest.fixture(scope="module")
+def codec(config):
+    torch.manual_seed(0)
+    codec = instantiate(config, _convert_="all")
+    if isinstance(codec, LearnedCodec):
+        with torch.no_grad():
+            for name, parameter in codec.named_parameters():
+                if parameter.dim() == 4 and not name.startswith("entropy_"):
+                    parameter.mul_(4.0)  # symbols of an untrained codec would nearly all be 0
+        codec.update_tables()
+        codec.eval()
+    return codec
+
+
+@pytest.fixture(scope="module")
+def learned(codec) -> LearnedCodec:
+    if not isinstance(codec, LearnedCodec):
+        pytest.skip("classic codecs have no weights")
+    return codec
+
+
+def test_is_an_image_codec_with_distinct_points(codec):
+    assert isinstance(codec, ImageCodec)
+    points = codec.operating_points
+    assert len({p.label for p in points}) == len(points) > 0
+    assert [p.index for p in points] == list(range(len(points)))
+    for lever in ("lmbda", "quality"):
+        values = [getattr(p, lever) for p in points]
+        assert None in values or values == sorted(values)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (17, 33), (64, 48)])
+def test_files_bring_back_images_of_any_size(codec, picture, size):
+    x = picture(*size)
+    points = codec.operating_points
+    for point in {0: points[0], 1: points[len(points) // 2], 2: points[-1]}.values():
+        data = codec.pack(codec.compress(x, point), point)
+        encoded, named = codec.unpack(data)
+        x_hat = codec.decompress(encoded, named if named.index >= 0 else point)
+        assert x_hat.shape == x.shape
+        assert x_hat.dtype == torch.float32
+        assert 0 <= x_hat.min() <= x_hat.max() <= 1
+        assert codec.pack(codec.compress(x, point), point) == data  # no chance in it
+
+
+def test_hostile_bytes_end_in_a_sentence(codec, picture):
+    point = codec.operating_points[0]
+    data = codec.pack(codec.compress(picture(17, 33), point), point)
+    for wrong in (b"", b"\0", data[:10], data[: len(data) // 2], b"x" * 500, bytes(reversed(data))):
+        with pytest.raises(BitstreamError) as error:
+            codec.decompress(codec.unpack(wrong)[0], point)
+        assert "\n" not in str(error.value)
+
+
+def test_forward_pass(learned, picture):
+    x = picture(33, 50, n=2)
+    for point in learned.candidate_points:
+        for training in (True, False):
+            with torch.no_grad():
+                output = learned.train(training)(x, point)
+            assert output.x_hat.shape == x.shape
+            assert output.x_hat.isfinite().all()
+            assert output.y.shape == output.y_hat.shape
+            assert output.y.shape[0] == 2
+            assert output.likelihoods
+            for likelihood in output.likelihoods.values():
+                assert ((likelihood > 0) & (likelihood <= 1)).all()
+
+
+def test_decoding_gives_what_the_forward_pass_gave(learned, picture):
+    x = picture(33, 50)
+    for point in learned.candidate_points:
+        encoded = learned.compress(x, point)
+        with torch.no_grad():
+            output = learned.eval()(x, point)
+        assert torch.equal(learned.decompress(encoded, point), output.x_hat.clamp(0, 1))
+        decoded = learned.decode_latents(encoded, point)
+        assert all(torch.equal(decoded[k], v) for k, v in encoded.latents.items())
+
+
+def test_points_have_bytes_and_labels(learned):
+    seen = set()
+    for point in learned.candidate_points:
+        data = learned.point_to_bytes(point)
+        assert learned.point_from_bytes(data) == point
+        assert learned.point(point.label) == point
+        seen.add(data)
+    assert len(seen) == len(learned.candidate_points)
+    assert list(learned.candidate_points[: len(learned.operating_points)]) == list(learned.operating_points)
+
+
+def test_a_state_dict_makes_the_same_codec(learned, config, picture):
+    torch.manual_seed(1)
+    twin = build_codec(config).eval()
+    assert twin.fingerprint() != learned.fingerprint()
+    twin.load_state_dict(copy.deepcopy(learned.state_dict()))
+    assert twin.fingerprint() == learned.fingerprint()
+    point = learned.operating_points[-1]
+    data = learned.pack(learned.compress(picture(20, 40), point), point)
+    assert torch.equal(twin.decompress(*twin.unpack(data)), learned.decompress(*learned.unpack(data)))
+
+
+def test_everything_is_trained(learned, picture):
+    """A pass over all points reaches every parameter: none is unused, which distributed training would refuse."""
+    twin = copy.deepcopy(learned).train()
+    x, total = picture(64, 64), torch.zeros(())
+    for point in twin.operating_points:
+        output = twin(x, point)
+        total = total + output.x_hat.square().mean() - sum(v.log2().mean() for v in output.likelihoods.values())
+    losses = [m.loss() for m in twin.entropy_models() if hasattr(m, "quantiles")]
+    (total + torch.stack(losses).sum()).backward()
+    missing = [n for n, p in twin.named_parameters() if p.grad is None]
+    assert missing == []
+    assert all(p.grad.isfinite().all() for p in twin.parameters())
+
+
+def test_builds_and_runs_on_the_meta_device(learned, config):
+    """Checkpoints are measured, and operations counted, without memory."""
+    with torch.device("meta"):
+        outline = build_codec(config)
+        x = torch.empty(1, 3, 64, 128)
+    assert {k: v.shape for k, v in outline.named_parameters()} == {k: v.shape for k, v in learned.named_parameters()}
+    with torch.no_grad():
+        y = outline.analysis(x, outline.operating_points[0])
+        assert outline.synthesis(y, outline.operating_points[0]).shape == x.shape
+
+
+def test_entropy_models_are_named_so(learned):
+    """Published parameter counts leave entropy models out; they are told by their name."""
+    for name, module in learned.named_modules():
+        if hasattr(module, "_quantized_cdf"):
+            assert name.startswith("entropy_")
