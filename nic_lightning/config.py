@@ -175,9 +175,13 @@ def _checked(
 
 def _mistake(error: BaseException | None) -> UserError | None:
     """The `UserError` behind an error: Hydra wraps what a constructor raises."""
-    while error is not None and not isinstance(error, UserError):
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:  # under a debugger, OmegaConf's errors cause themselves
+        if isinstance(error, UserError):
+            return error
+        seen.append(error)
         error = error.__cause__
-    return error
+    return None
 
 
 @contextmanager

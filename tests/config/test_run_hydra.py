@@ -110,6 +110,18 @@ def test_a_wrong_key_in_the_task_is_a_bug(run) -> None:
         run(lambda cfg: cfg.no_such_key, *OK)
 
 
+def test_an_error_that_causes_itself_ends(run) -> None:
+    error = ZeroDivisionError("round and round")
+    error.__cause__ = ValueError("and")
+    error.__cause__.__cause__ = error
+
+    def task(cfg) -> None:
+        raise error
+
+    with pytest.raises(ZeroDivisionError, match="round"):
+        run(task, *OK)
+
+
 def test_full_error_brings_the_traceback_back(run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(config.FULL_ERROR, "1")
     with pytest.raises(Exception, match="widht"):
