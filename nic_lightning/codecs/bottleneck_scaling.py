@@ -12,6 +12,7 @@ from nic_lightning.codecs.cae import AnalysisTransform, SynthesisTransform
 from nic_lightning.codecs.variable_rate import VariableRateCodec
 from nic_lightning.entropy.models import EntropyBottleneck
 from nic_lightning.errors import UserError
+from nic_lightning.layers.convolution import store_kernels
 
 
 class BottleneckScaling(VariableRateCodec):
@@ -26,12 +27,18 @@ class BottleneckScaling(VariableRateCodec):
     there the step size squared is proportional to 1 / lambda. In between two lambdas, log s is interpolated.
     """
 
-    def __init__(self, width: int = 192, lambdas: Sequence[float] = (64, 128, 256, 512, 1024, 2048, 4096)):
+    def __init__(
+        self,
+        width: int = 192,
+        lambdas: Sequence[float] = (64, 128, 256, 512, 1024, 2048, 4096),
+        kernel_param: str = "direct",
+    ):
         super().__init__(lambdas)
         self.g_a, self.g_s = AnalysisTransform(width), SynthesisTransform(width)
         start = 0.5 * torch.log(torch.tensor(self.lambdas) / self.lambdas[-1])
         self.log_scale = nn.Parameter(start[:, None].repeat(1, width))
         self.entropy_y = nn.ModuleList(EntropyBottleneck(width) for _ in self.lambdas)
+        store_kernels(self, kernel_param)
 
     def adopt(self, state: dict[str, Tensor]) -> None:
         """Take the weights of a compressive autoencoder trained at the highest lambda (its `state_dict`).
@@ -44,7 +51,9 @@ class BottleneckScaling(VariableRateCodec):
             if key.startswith("entropy_y.") and not key.rsplit(".", 1)[-1].startswith("_"):
                 adopted |= {f"entropy_y.{i}.{key.removeprefix('entropy_y.')}": value for i in range(len(self.lambdas))}
         if any(own.get(k) is None or own[k].shape != v.shape for k, v in adopted.items()) or not adopted:
-            raise UserError("init_from does not hold a compressive autoencoder (codec=cae) of this codec's width.")
+            raise UserError(
+                "init_from does not hold a compressive autoencoder (codec=cae) of this codec's width and kernel_param."
+            )
         self.load_state_dict(own | adopted)
 
     def scale(self, point: OperatingPoint) -> Tensor:

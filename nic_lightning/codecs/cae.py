@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.entropy.models import EntropyBottleneck
-from nic_lightning.errors import UserError
-from nic_lightning.layers.convolution import conv, deconv, use_rdft
+from nic_lightning.layers.convolution import conv, deconv, store_kernels
 from nic_lightning.layers.gdn import GDN
 
 
@@ -62,10 +61,7 @@ class CompressiveAutoencoder(LearnedCodec):
         self.g_a, self.g_s = AnalysisTransform(width), SynthesisTransform(width)
         self.entropy_y = EntropyBottleneck(width)
         self._points = (OperatingPoint(0, f"{lmbda:g}", lmbda=float(lmbda)),)
-        if kernel_param not in ("direct", "rdft"):
-            raise UserError(f"codec.kernel_param is {kernel_param!r}; it can be direct or rdft.")
-        if kernel_param == "rdft":
-            use_rdft(self)
+        store_kernels(self, kernel_param)
 
     @property
     def operating_points(self) -> Sequence[OperatingPoint]:

@@ -11,7 +11,7 @@ from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.entropy.models import EntropyBottleneck
 from nic_lightning.errors import UserError
-from nic_lightning.layers.convolution import conv, deconv
+from nic_lightning.layers.convolution import conv, deconv, store_kernels
 from nic_lightning.layers.gdn import GDN
 from nic_lightning.layers.modulation import ConditionalAffine
 
@@ -36,6 +36,7 @@ class ConditionalAutoencoder(LearnedCodec):
         lambdas: Sequence[float] = (64, 128, 256, 512, 1024, 2048, 4096),
         bin_range: float = 1.0,
         steps: Sequence[float] = (0.5, 0.7, 1.0, 1.4, 2.0),
+        kernel_param: str = "direct",
     ):
         super().__init__()
         self.lambdas, self.bin_range = [float(v) for v in lambdas], float(bin_range)
@@ -63,6 +64,7 @@ class ConditionalAutoencoder(LearnedCodec):
         )
         self.g_s_affines = nn.ModuleList([ConditionalAffine(c, levels) for c in (w, w, 3)])
         self.entropy_y = nn.ModuleList(EntropyBottleneck(w, steps=tuple(steps)) for _ in self.lambdas)
+        store_kernels(self, kernel_param)
 
     @property
     def operating_points(self) -> Sequence[OperatingPoint]:

@@ -12,7 +12,7 @@ from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.variable_rate import VariableRateCodec
 from nic_lightning.entropy.models import EntropyBottleneck, GaussianConditional
 from nic_lightning.errors import UserError
-from nic_lightning.layers.convolution import conv, deconv
+from nic_lightning.layers.convolution import conv, deconv, store_kernels
 from nic_lightning.layers.gdn import GDN
 from nic_lightning.layers.modulation import ModulationNet
 
@@ -42,6 +42,7 @@ class ScaleHyperprior(VariableRateCodec):
         lambdas: Sequence[float] = (1024.0,),
         modulated: bool = False,
         hidden: int = 50,
+        kernel_param: str = "direct",
     ):
         super().__init__(lambdas)
         if not modulated and len(self.lambdas) > 1:
@@ -62,6 +63,7 @@ class ScaleHyperprior(VariableRateCodec):
         )
         self.entropy_z = nn.ModuleList(EntropyBottleneck(n) for _ in self.lambdas)
         self.entropy_y = GaussianConditional()  # pyright: ignore[reportAttributeAccessIssue]
+        store_kernels(self, kernel_param)
 
     def _factor(self, name: str, layer: int, point: OperatingPoint) -> Tensor | float:
         return self.modulation[name][layer](point.lmbda) if name in self.modulation else 1.0  # pyright: ignore[reportIndexIssue]
@@ -98,7 +100,7 @@ class ScaleHyperprior(VariableRateCodec):
     def encode_latents(self, y: Tensor, point: OperatingPoint) -> tuple[list[bytes], dict[str, Tensor]]:
         """Two strings, z then y."""
         z_string, z_hat = self.bottleneck(self.entropy_z, point).encode(self.hyper_analysis(y, point))
-        y_string, y_hat = self.entropy_y.encode(y, self._exact_scales(z_hat, point))
+        y_string, y_hat = self.entropy_y.encode(y, self._exact_scales(z_hat, point))  # pyright: ignore[reportCallIssue]
         return [z_string, y_string], {"y": y_hat, "z": z_hat}
 
     def decode_image_latents(
@@ -108,7 +110,8 @@ class ScaleHyperprior(VariableRateCodec):
         self.expect_strings(strings, 2)
         z_size = (size[0] // 4, size[1] // 4)
         z_hat = self.bottleneck(self.entropy_z, point).decode(strings[0], z_size)
-        return {"y": self.entropy_y.decode(strings[1], self._exact_scales(z_hat, point)), "z": z_hat}
+        y_hat = self.entropy_y.decode(strings[1], self._exact_scales(z_hat, point))  # pyright: ignore[reportCallIssue]
+        return {"y": y_hat, "z": z_hat}
 
     def _exact_scales(self, z_hat: Tensor, point: OperatingPoint) -> Tensor:
         weights = {k: v.detach().double().cpu() for k, v in self.h_s.named_parameters()}

@@ -70,7 +70,7 @@ class LearnedCodec(nn.Module):
     def update_tables(self) -> None:
         """Make the integer CDF tables from the trained densities: before validation, evaluation and export."""
         for module in self.entropy_models():
-            module.update()
+            module.update()  # pyright: ignore[reportCallIssue]
 
     # What follows is the same for every method.
 

@@ -10,6 +10,7 @@ from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.cae import AnalysisTransform, SynthesisTransform
 from nic_lightning.codecs.variable_rate import VariableRateCodec
 from nic_lightning.entropy.models import EntropyBottleneck
+from nic_lightning.layers.convolution import store_kernels
 from nic_lightning.layers.modulation import ModulationNet
 
 
@@ -30,12 +31,14 @@ class ModulatedAutoencoder(VariableRateCodec):
         width: int = 192,
         lambdas: Sequence[float] = (64, 128, 256, 512, 1024, 2048, 4096),
         hidden: int = 50,
+        kernel_param: str = "direct",
     ):
         super().__init__(lambdas)
         self.g_a, self.g_s = AnalysisTransform(width), SynthesisTransform(width)
         self.modulation = nn.ModuleList(ModulationNet(width, self.lambdas[-1], hidden) for _ in range(3))
         self.demodulation = nn.ModuleList(ModulationNet(width, self.lambdas[-1], hidden) for _ in range(3))
         self.entropy_y = nn.ModuleList(EntropyBottleneck(width) for _ in self.lambdas)
+        store_kernels(self, kernel_param)
 
     def analysis(self, x: Tensor, point: OperatingPoint) -> Tensor:
         """Latents of padded images at the point's lambda."""

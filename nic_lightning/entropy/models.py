@@ -71,7 +71,7 @@ class _Tables:
         self._offset = torch.tensor(offsets, dtype=torch.int32, device=device)
 
     def __getstate__(self):
-        state = super().__getstate__()  # pyright: ignore[reportAttributeAccessIssue]
+        state: dict[str, object] = super().__getstate__()  # pyright: ignore[reportAttributeAccessIssue, reportAssignmentType]
         state.pop("_tables", None)
         return state
 
