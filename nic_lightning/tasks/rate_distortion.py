@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.errors import UserError
@@ -69,13 +70,14 @@ class RateDistortionTask(pl.LightningModule):
         x = x.contiguous(memory_format=self.memory_format)
         logged: dict[str, Tensor] = {}
         loss = x.new_zeros(())
-        for point in self.codec.operating_points:
-            terms = rate_distortion(self.codec(x, point), x, point.lmbda or 0.0, self.distortion)
-            loss = loss + terms.loss
-            logged |= {
-                f"train/bpp@{point.label}": terms.bpp,
-                f"train/{self.distortion}@{point.label}": terms.distortion,
-            }
+        with parametrize.cached():  # kernels stored as coefficients are worked out once for all points
+            for point in self.codec.operating_points:
+                terms = rate_distortion(self.codec(x, point), x, point.lmbda or 0.0, self.distortion)
+                loss = loss + terms.loss
+                logged |= {
+                    f"train/bpp@{point.label}": terms.bpp,
+                    f"train/{self.distortion}@{point.label}": terms.distortion,
+                }
         auxiliary = auxiliary_loss(self.codec)
         logged |= {"train/loss": loss, "train/auxiliary": auxiliary}
         self.latest = {name: value.detach() for name, value in logged.items()}
