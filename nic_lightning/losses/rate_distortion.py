@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nic_lightning.codecs.base import CodecOutput
 from nic_lightning.errors import UserError
 
 DISTORTIONS = ("mse", "ms-ssim")
@@ -17,6 +17,13 @@ COMPRESSAI_FACTOR = 255.0**2
 """CompressAI multiplies the MSE of [0, 255] images: its lambda is ours / 255^2."""
 MS_SSIM_SIDE = 160
 """Images up to this side are too small for MS-SSIM: an 11-tap window on the coarsest of five scales."""
+
+
+class Reconstruction(Protocol):
+    """What the loss needs of a codec's output: images and the likelihoods of all that is transmitted."""
+
+    x_hat: Tensor
+    likelihoods: dict[str, Tensor]
 
 
 @dataclass
@@ -30,7 +37,7 @@ class RateDistortion:
     """MSE of [0, 1] images, or 1 - MS-SSIM."""
 
 
-def rate_distortion(output: CodecOutput, x: Tensor, lmbda: float, distortion: str = "mse") -> RateDistortion:
+def rate_distortion(output: Reconstruction, x: Tensor, lmbda: float, distortion: str = "mse") -> RateDistortion:
     """Loss lmbda * distortion + bpp of images x (N, 3, H, W) in [0, 1] (thesis eq. 2.2; lambda 64 to 4096 for MSE).
 
     Raises UserError for MS-SSIM of images that its five scales do not fit into.
