@@ -7,6 +7,7 @@ import difflib
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -16,6 +17,7 @@ from nic_lightning.errors import UserError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when all went well, 1 for problems found, 2 for wrong input, 130 when interrupted."""
+    warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)  # CompressAI's, when imported
     parser = build_parser()
     args = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -126,6 +127,7 @@ def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
     """
     import hydra
 
+    warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)  # CompressAI's, when imported
     register_schemas()
     bugs: list[Exception] = []
     full = os.environ.get(FULL_ERROR)

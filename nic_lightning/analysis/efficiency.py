@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
 from nic_lightning.codecs.base import OperatingPoint
@@ -79,7 +80,10 @@ def _is_entropy(name: str) -> bool:
 @torch.no_grad()
 def _point_cost(codec: LearnedCodec, point: OperatingPoint, size: tuple[int, int]) -> PointCost:
     device = next((p.device for p in codec.parameters()), None)
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with FakeTensorMode(allow_non_fake_inputs=True), parametrize.cached():
+        for layer in codec.modules():  # kernels that are computed are so once, not for each image
+            if parametrize.is_parametrized(layer, "weight"):
+                _ = layer.weight
         x = codec.pad(torch.empty(1, 3, *size, device=device))
         y, analysis = _count(codec, lambda: codec.analysis(x, point), size)
         _, synthesis = _count(codec, lambda: codec.synthesis(y, point), size)

@@ -10,7 +10,7 @@ from nic_lightning.analysis.efficiency import measure, table
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.errors import UserError
-from nic_lightning.layers.convolution import conv, deconv
+from nic_lightning.layers.convolution import conv, deconv, use_rdft
 from nic_lightning.layers.gdn import GDN
 
 
@@ -56,6 +56,12 @@ def test_published_costs(width, gmac, features, synthesis_features, parameters_m
         assert point.analysis.macs_per_pixel == point.analysis.macs / (512 * 768)
         assert point.analysis.features_mib == pytest.approx(features, abs=0.005)
         assert point.synthesis.features_mib == pytest.approx(synthesis_features, abs=0.006)
+
+
+def test_computed_kernels_cost_nothing_per_image() -> None:
+    plain, computed = StandIn(8), StandIn(8)
+    use_rdft(computed)
+    assert measure(computed, (64, 64)).points == measure(plain, (64, 64)).points
 
 
 def test_the_codec_is_left_as_it_was() -> None:
