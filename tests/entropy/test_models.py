@@ -65,8 +65,8 @@ def test_noisy_latents_and_gradients_equal_compressai():
         torch.manual_seed(7)
         noise = torch.empty_like(y).uniform_(-0.5, 0.5)
         leaf = (y + noise).requires_grad_()
-        likelihood = m._mass(leaf.permute(1, 0, 2, 3).reshape(CHANNELS, 1, -1), 1.0)[0] if m is model else m._likelihood(
-            leaf.permute(1, 0, 2, 3).reshape(CHANNELS, 1, -1))[0]  # fmt: skip
+        flat = leaf.permute(1, 0, 2, 3).reshape(CHANNELS, 1, -1)
+        likelihood = m._mass(flat, 1.0)[0] if m is model else m._likelihood(flat)[0]
         m.zero_grad()
         likelihood.log().sum().backward()
         results.append([leaf.grad, *(p.grad for n, p in m.named_parameters() if n != "quantiles")])
