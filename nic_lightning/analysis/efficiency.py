@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -61,15 +61,16 @@ class Efficiency:
 def measure(codec: LearnedCodec, size: tuple[int, int] = (512, 768)) -> Efficiency:
     """Count what `codec` costs on one image of `size` (H, W), at each of its operating points.
 
-    Counted are `codec.analysis` and `codec.synthesis`, not hyper transforms. They run on fake tensors, so a
-    large size takes neither time nor memory. A multiply-accumulate is half of what FlopCounterMode counts. Images
-    are padded as the codec pads them; costs per pixel are per pixel of the image itself.
+    Counted are `codec.analysis` and `codec.synthesis`, not hyper transforms. They run on a copy on the meta device, so
+    a large size takes neither time nor memory. A multiply-accumulate is half of what FlopCounterMode counts. Images are
+    padded as the codec pads them; costs per pixel are per pixel of the image itself.
     """
     if min(size) < 1:
         raise UserError(f"The image size {size[0]}x{size[1]} is not positive.")
     entropy = sum(p.numel() for name, p in codec.named_parameters() if _is_entropy(name))
     rest = sum(p.numel() for name, p in codec.named_parameters() if not _is_entropy(name))
-    points = tuple(_point_cost(codec, point, size) for point in codec.operating_points)
+    shapes = copy.deepcopy(codec).to("meta")
+    points = tuple(_point_cost(shapes, point, size) for point in codec.operating_points)
     return Efficiency(codec.name, *size, rest, entropy, rest * 4 / MIB, points)
 
 
@@ -79,12 +80,11 @@ def _is_entropy(name: str) -> bool:
 
 @torch.no_grad()
 def _point_cost(codec: LearnedCodec, point: OperatingPoint, size: tuple[int, int]) -> PointCost:
-    device = next((p.device for p in codec.parameters()), None)
-    with FakeTensorMode(allow_non_fake_inputs=True), parametrize.cached():
+    with parametrize.cached():
         for layer in codec.modules():  # kernels that are computed are so once, not for each image
             if parametrize.is_parametrized(layer, "weight"):
                 _ = layer.weight
-        x = codec.pad(torch.empty(1, 3, *size, device=device))
+        x = codec.pad(torch.empty(1, 3, *size, device="meta"))
         y, analysis = _count(codec, lambda: codec.analysis(x, point), size)
         _, synthesis = _count(codec, lambda: codec.synthesis(y, point), size)
     return PointCost(point.label, analysis, synthesis)

@@ -57,7 +57,10 @@ class Encoded:
 class ImageCodec(Protocol):
     """Learned and classic codecs alike. Images are float32 RGB in [0, 1], shape (N, 3, H, W), any H and W."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What tables and figures call the codec."""
+        ...
 
     @property
     def operating_points(self) -> Sequence[OperatingPoint]:

@@ -26,6 +26,8 @@ class LearnedCodec(nn.Module):
     """Image samples from one latent to the next, in each direction."""
     downsampling = 16
     """Images are padded to multiples of it: the stride of the coarsest latent, a multiple of `stride`."""
+    memory_format: torch.memory_format = torch.channels_last
+    """Layout of images and feature maps inside the transforms; channels last is the faster one on CPUs."""
     lambda_range: tuple[float, float] | None = None
     """Reachable lambdas when the codec's lambda is continuous."""
     _fingerprint: tuple[object, bytes] = (None, b"")
@@ -74,6 +76,11 @@ class LearnedCodec(nn.Module):
 
     # What follows is the same for every method.
 
+    def auxiliary_loss(self) -> Tensor:
+        """Sum of the entropy bottlenecks' quantile losses."""
+        losses = [m.loss() for m in self.entropy_models() if hasattr(m, "quantiles")]  # pyright: ignore[reportCallIssue]
+        return torch.stack(losses).sum()
+
     def entropy_models(self) -> list[nn.Module]:
         """Modules that hold CDF tables."""
         return [m for m in self.modules() if hasattr(m, "_quantized_cdf")]
@@ -105,7 +112,8 @@ class LearnedCodec(nn.Module):
     def pad(self, x: Tensor) -> Tensor:
         """Repeat the last row and column until both sides are multiples of `downsampling`."""
         bottom, right = (-x.shape[-2] % self.downsampling, -x.shape[-1] % self.downsampling)
-        return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
+        padded = F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
+        return padded.contiguous(memory_format=self.memory_format)
 
     def _padded(self, height: int, width: int) -> tuple[int, int]:
         step = self.downsampling
@@ -125,7 +133,8 @@ class LearnedCodec(nn.Module):
     @torch.no_grad()
     def decompress(self, encoded: Encoded, point: OperatingPoint) -> Tensor:
         """Images (N, 3, H, W) in [0, 1]; raises BitstreamError for strings that `compress` did not write."""
-        images = [self.synthesis(y, point) for y in self.decode_latents(encoded, point)["y"].split(1)]
+        latents = self.decode_latents(encoded, point)["y"].contiguous(memory_format=self.memory_format)
+        images = [self.synthesis(y, point) for y in latents.split(1)]
         # Latents that no image has, from a hostile file, can overflow to NaN.
         return torch.cat(images)[..., : encoded.shape[0], : encoded.shape[1]].nan_to_num(0).clamp(0, 1)
 
@@ -142,6 +151,9 @@ class LearnedCodec(nn.Module):
 
     def pack(self, encoded: Encoded, point: OperatingPoint) -> bytes:
         """File of one image (the only one of its batch)."""
+        height, width = encoded.shape
+        if height * width > bitstream.MAX_PIXELS:
+            raise UserError(f"An image of {height}x{width} is too large for one .nic file: cut it into tiles.")
         strings = tuple(column[0] for column in encoded.strings)
         return bitstream.pack(
             bitstream.Container(self.fingerprint(), self.point_to_bytes(point), *encoded.shape, strings)

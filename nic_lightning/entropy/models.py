@@ -274,4 +274,4 @@ class GaussianConditional(_Tables, _CompressAiGaussian):
     def _rows(self, scales: Tensor) -> np.ndarray:
         # The smallest tabulated scale that is not below the latent's.
         bounds = self.scale_table[:-1].to(scales)
-        return torch.bucketize(scales.clamp_min(self.SCALE_MIN), bounds).flatten().int().cpu().numpy()
+        return torch.bucketize(scales.clamp_min(self.SCALE_MIN).contiguous(), bounds).flatten().int().cpu().numpy()

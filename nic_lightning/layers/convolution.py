@@ -6,6 +6,8 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from nic_lightning.errors import UserError
@@ -19,10 +21,59 @@ def conv(channels_in: int, channels_out: int, kernel: int, stride: int = 1, bias
 
 def deconv(channels_in: int, channels_out: int, kernel: int, stride: int = 1, bias: bool = True) -> nn.ConvTranspose2d:
     """Transposed convolution that undoes `conv`'s shape exactly: H becomes H * stride."""
-    layer = nn.ConvTranspose2d(
-        channels_in, channels_out, kernel, stride, kernel // 2, output_padding=stride - 1, bias=bias
-    )
+    kind = SubpixelDeconv if channels_out <= 4 and stride > 1 else nn.ConvTranspose2d
+    layer = kind(channels_in, channels_out, kernel, stride, kernel // 2, output_padding=stride - 1, bias=bias)
     return _initialise(layer, kernel * kernel * channels_in)
+
+
+class SubpixelDeconv(nn.ConvTranspose2d):
+    """Transposed convolution to few channels, evaluated on CPUs as a convolution and a pixel shuffle.
+
+    Each of the stride^2 output phases is a small convolution of the input; all phases together are one convolution with
+    stride^2 times the channels. That fills vector units which 3 output channels leave empty: at 192 channels, 9/4, it
+    takes half the time, though 1.8 times the multiplications. Parameters, function and gradients are the parent's.
+    """
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(N, C, H, W) -> (N, C', H * stride, W * stride)."""
+        if x.device.type != "cpu" or output_size is not None or torch.is_autocast_enabled("cpu"):
+            return super().forward(x, output_size)
+        return _Subpixel.apply(x, self.weight, self.bias, self.stride[0])  # pyright: ignore[reportReturnType]
+
+
+class _Subpixel(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.bias = stride, None if bias is None else list(bias.shape)
+        kernel = phase_kernel(weight, stride)
+        spread = None if bias is None else bias.repeat_interleave(stride * stride)
+        return F.pixel_shuffle(F.conv2d(x, kernel, spread, padding=kernel.shape[-1] // 2), stride)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        x, weight = ctx.saved_tensors
+        pad, step = [weight.shape[-1] // 2] * 2, [ctx.stride] * 2
+        mask = list(ctx.needs_input_grad[:3])
+        gradients = torch.ops.aten.convolution_backward(
+            grad, x, weight, ctx.bias, step, pad, [1, 1], True, [ctx.stride - 1] * 2, 1, mask
+        )
+        return *gradients, None
+
+
+def phase_kernel(weight: Tensor, stride: int) -> Tensor:
+    """Kernel (C' s^2, C, m, m) whose shuffled convolution is the transposed convolution of `weight` (C, C', k, k).
+
+    Output sample s q + r sums x[q + d] weight[r + k // 2 - s d] over all d for which the tap exists.
+    """
+    c_in, c_out, k, _ = weight.shape
+    reach = (k // 2 + stride - 1) // stride
+    taps = torch.arange(stride)[:, None] + k // 2 - stride * torch.arange(-reach, reach + 1)[None, :]
+    taps = torch.where((taps >= 0) & (taps < k), taps, k)  # k: a row of zeros
+    spread = F.pad(weight, (0, 1, 0, 1))[:, :, taps][..., taps]  # (C, C', s, m, s, m)
+    m = 2 * reach + 1
+    return spread.permute(1, 2, 4, 0, 3, 5).reshape(c_out * stride * stride, c_in, m, m)
 
 
 def _initialise(layer, fan_in: int):

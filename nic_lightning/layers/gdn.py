@@ -47,8 +47,7 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, gamma: Tensor, beta: Tensor, inverse: bool) -> Tensor:
-        norm = _mix_channels(x * x, gamma, beta)
-        root = norm.sqrt_() if inverse else norm.rsqrt_()
+        root = _root(x, gamma, beta, inverse)
         ctx.save_for_backward(x, gamma, root)
         ctx.inverse = inverse
         return x * root
@@ -68,6 +67,11 @@ class _Normalise(torch.autograd.Function):
         if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
             grad_gamma, grad_beta = _outer(half, x * x)
         return grad_x, grad_gamma, grad_beta, None
+
+
+def _root(x: Tensor, gamma: Tensor, beta: Tensor, inverse: bool) -> Tensor:
+    norm = _mix_channels(x * x, gamma, beta)
+    return norm.sqrt_() if inverse else norm.rsqrt_()
 
 
 def _is_channels_last(x: Tensor) -> bool:
@@ -116,6 +120,8 @@ class GDN(nn.Module):
         """Normalise (N, C, H, W)."""
         with without_autocast(x.device.type):
             beta, gamma = nonnegative(self.beta, self.beta_min), nonnegative(self.gamma)
+            if not torch.is_grad_enabled():
+                return _root(x.to(beta.dtype), gamma, beta, self.inverse).mul_(x)
             return _Normalise.apply(x.to(beta.dtype), gamma, beta, self.inverse)  # pyright: ignore[reportReturnType]
 
     def extra_repr(self) -> str:

@@ -60,6 +60,7 @@ class RateDistortionTask(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         """Lay out kernels, and compile the transforms where that pays."""
+        self.codec.memory_format = self.memory_format
         self.codec.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue]
         if self.compile_transforms and self.device.type == "cuda":
             self.codec.analysis = torch.compile(self.codec.analysis)
@@ -78,7 +79,7 @@ class RateDistortionTask(pl.LightningModule):
                     f"train/bpp@{point.label}": terms.bpp,
                     f"train/{self.distortion}@{point.label}": terms.distortion,
                 }
-        auxiliary = auxiliary_loss(self.codec)
+        auxiliary = self.codec.auxiliary_loss()
         logged |= {"train/loss": loss, "train/auxiliary": auxiliary}
         self.latest = {name: value.detach() for name, value in logged.items()}
         if self._logs_now():
@@ -145,12 +146,6 @@ class RateDistortionTask(pl.LightningModule):
         at which checkpoints happen to be written.
         """
         checkpoint["codec"] = {"config": self.codec_config, "tables": fresh_tables(self.codec)}
-
-
-def auxiliary_loss(codec: LearnedCodec) -> Tensor:
-    """Sum of the entropy bottlenecks' quantile losses."""
-    losses = [m.loss() for m in codec.entropy_models() if hasattr(m, QUANTILES)]  # pyright: ignore[reportCallIssue]
-    return torch.stack(losses).sum()
 
 
 def fresh_tables(codec: LearnedCodec) -> dict[str, Tensor]:

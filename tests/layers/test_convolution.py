@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from nic_lightning.layers.convolution import RdftKernel, conv, deconv, use_rdft
+from nic_lightning.layers.convolution import RdftKernel, SubpixelDeconv, conv, deconv, use_rdft
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(9, 4), (5, 2), (3, 1), (5, 1)])
@@ -71,3 +71,23 @@ def test_fourier_kernels_survive_a_state_dict():
     assert not any("basis" in key for key in source.state_dict())
     target.load_state_dict(source.state_dict())
     torch.testing.assert_close(source[0].weight, target[0].weight)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(9, 4), (5, 2), (3, 2), (7, 3)])
+def test_subpixel_deconvolution_is_the_transposed_convolution_in_value_and_gradient(kernel, stride):
+    torch.manual_seed(0)
+    layer = deconv(6, 3, kernel, stride).double()
+    nn.init.normal_(layer.bias)
+    plain = nn.ConvTranspose2d(6, 3, kernel, stride, kernel // 2, output_padding=stride - 1).double()
+    plain.load_state_dict(layer.state_dict())
+    assert isinstance(layer, SubpixelDeconv)
+    x = torch.randn(2, 6, 5, 7, dtype=torch.float64, requires_grad=True)
+    ours, theirs = layer(x), plain(x)
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    weights = torch.randn_like(ours)
+    for a, b in zip(
+        torch.autograd.grad(ours, [x, *layer.parameters()], weights),
+        torch.autograd.grad(theirs, [x, *plain.parameters()], weights),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)

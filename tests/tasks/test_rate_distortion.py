@@ -15,7 +15,7 @@ from nic_lightning.codecs.loading import build_codec, load_codec
 from nic_lightning.data.datamodule import ImageDataModule
 from nic_lightning.errors import UserError
 from nic_lightning.losses.rate_distortion import rate_distortion
-from nic_lightning.tasks.rate_distortion import RateDistortionTask, auxiliary_loss, fresh_tables
+from nic_lightning.tasks.rate_distortion import RateDistortionTask, fresh_tables
 
 SMALL = {"_target_": "nic_lightning.codecs.modulated.ModulatedAutoencoder", "width": 6, "lambdas": [64, 512]}
 
@@ -74,10 +74,10 @@ def test_one_adam_with_two_groups_is_two_adams(picture):
             codec.eval()  # rounding instead of noise, so that both see the same
             losses = [rate_distortion(codec(x, p), x, p.lmbda).loss for p in codec.operating_points]
             if len(optimizers) == 1:
-                (sum(losses) + auxiliary_loss(codec)).backward()
+                (sum(losses) + codec.auxiliary_loss()).backward()
             else:
                 sum(losses).backward()
-                auxiliary_loss(codec).backward()
+                codec.auxiliary_loss().backward()
             for optimizer in optimizers:
                 optimizer.step()
     for (name, mine), theirs in zip(codecs[0].named_parameters(), codecs[1].parameters(), strict=True):
@@ -91,7 +91,7 @@ def test_quantiles_get_only_the_auxiliary_gradient(picture):
     for name, parameter in codec.named_parameters():
         assert (parameter.grad is None) == name.endswith("quantiles"), name
     network = {n: p.grad.clone() for n, p in codec.named_parameters() if p.grad is not None}
-    auxiliary_loss(codec).backward()
+    codec.auxiliary_loss().backward()
     for name, parameter in codec.named_parameters():
         assert torch.equal(parameter.grad, network[name]) if name in network else parameter.grad.any()
 
@@ -171,7 +171,7 @@ def test_validation_logs_every_point_and_refreshes_tables(fit):
     class Validated(pl.Callback):
         def on_validation_end(self, trainer, pl_module):
             self.metrics = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-            self.auxiliary = float(auxiliary_loss(pl_module.codec).detach())
+            self.auxiliary = float(pl_module.codec.auxiliary_loss().detach())
 
     seen = Validated()
     task, _ = fit(3, codec=codec_of(), trainer={"val_check_interval": 3, "callbacks": [seen]})
