@@ -68,6 +68,8 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     make_task = instantiate(config.task, _partial_=True, _convert_="all")  # Hydra would instantiate codec_config, too
     task = make_task(codec=codec, codec_config=plain["codec"])
     data = instantiate(config.data, _convert_="all")
+    data.prepare_data()
+    data.setup("fit")  # what is missing is found before W&B and the trainer start
     last = folder / "checkpoints" / "last.ckpt"
     resume = config.ckpt_path or (str(last) if last.exists() else None)
     if resume is None:
@@ -105,7 +107,7 @@ def quieten() -> None:
 
 def start_from(codec: LearnedCodec, source: str | None) -> None:
     """Begin with the codec weights of another run (`init_from`)."""
-    from nic_lightning.codecs.loading import find_checkpoint, read_checkpoint
+    from nic_lightning.codecs.loading import find_checkpoint, read_checkpoint, reason
 
     adopt = getattr(codec, "adopt", None)
     if source is None:
@@ -117,7 +119,7 @@ def start_from(codec: LearnedCodec, source: str | None) -> None:
     try:
         (adopt or codec.load_state_dict)(state)
     except RuntimeError as error:
-        raise UserError(f"init_from={source} does not fit this codec: {str(error).splitlines()[1].strip()}") from error
+        raise UserError(f"init_from={source} does not fit this codec: {reason(error)}") from error
 
 
 def callbacks(config: DictConfig, folder: Path) -> list[pl.Callback]:

@@ -142,9 +142,7 @@ class Jpeg(PillowCodec):
     format = "JPEG"
     max_side = 65_500
 
-    def __init__(
-        self, qualities: Sequence[int] = QUALITIES, subsampling: Literal["4:2:0", "4:4:4"] = "4:2:0"
-    ) -> None:
+    def __init__(self, qualities: Sequence[int] = QUALITIES, subsampling: Literal["4:2:0", "4:4:4"] = "4:2:0") -> None:
         super().__init__(qualities)
         if subsampling not in ("4:2:0", "4:4:4"):
             raise UserError(f"JPEG subsampling is '4:2:0' or '4:4:4', not {subsampling!r}.")

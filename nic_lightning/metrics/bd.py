@@ -33,9 +33,7 @@ class BdResult:
     metric: str
 
 
-def bd_rate(
-    anchor: Sequence[Mapping[str, Any]], test: Sequence[Mapping[str, Any]], metric: str = "psnr"
-) -> BdResult:
+def bd_rate(anchor: Sequence[Mapping[str, Any]], test: Sequence[Mapping[str, Any]], metric: str = "psnr") -> BdResult:
     """BD-rate of `test` against `anchor`.
 
     Args:

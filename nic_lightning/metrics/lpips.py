@@ -91,9 +91,7 @@ def load_lpips(path: str | Path | None = None) -> LpipsAlex | None:
     if not file.is_file():
         if named:
             raise DataError(f"The LPIPS weights {file} do not exist; unset NIC_LPIPS or name another file.")
-        _log.warning(
-            "LPIPS is left out: place %s in weights/ below the data root, or set NIC_LPIPS.", FILE_NAME
-        )
+        _log.warning("LPIPS is left out: place %s in weights/ below the data root, or set NIC_LPIPS.", FILE_NAME)
         return None
     model = LpipsAlex()
     try:

@@ -165,8 +165,7 @@ def _same(a: Curve, b: Curve) -> bool:
     if (a.dataset, a.codec, a.items, len(a.points)) != (b.dataset, b.codec, b.items, len(b.points)):
         return False
     return all(
-        p["label"] == q["label"] and abs(p["bpp"] - q["bpp"]) < 1e-9
-        for p, q in zip(a.points, b.points, strict=True)
+        p["label"] == q["label"] and abs(p["bpp"] - q["bpp"]) < 1e-9 for p, q in zip(a.points, b.points, strict=True)
     )
 
 

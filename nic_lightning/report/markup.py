@@ -56,8 +56,6 @@ def tabs(group: str, parts: Sequence[tuple[str, str]]) -> str:
     buttons, panels = [], []
     for i, (title, body) in enumerate(parts):
         chosen = "true" if i == 0 else "false"
-        buttons.append(
-            f'<button role="tab" data-tab="{group}-{i}" aria-selected="{chosen}">{escaped(title)}</button>'
-        )
+        buttons.append(f'<button role="tab" data-tab="{group}-{i}" aria-selected="{chosen}">{escaped(title)}</button>')
         panels.append(f'<div role="tabpanel" id="{group}-{i}"{"" if i == 0 else " hidden"}>{body}</div>')
     return f'<div class="tabs"><div role="tablist">{"".join(buttons)}</div>{"".join(panels)}</div>'

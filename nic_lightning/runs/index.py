@@ -37,7 +37,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """"running", "finished", "failed" or "unknown"."""
+        """One of "running", "finished", "failed" and "unknown"."""
         return self.status["state"] if self.status else "unknown"
 
     def results(self) -> list[dict[str, Any]]:

@@ -114,9 +114,7 @@ def _check_size(path: Path, metadata: Any) -> None:
     """Refuse a table that would not fit in memory before any of it is read."""
     size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
     if metadata.num_rows > MAX_ROWS or size > MAX_BYTES or metadata.num_columns > 500:
-        raise RunError(
-            f"{path} claims {metadata.num_rows:,} rows, {size:,} bytes: more than a results table may hold."
-        )
+        raise RunError(f"{path} claims {metadata.num_rows:,} rows, {size:,} bytes: more than a results table may hold.")
 
 
 def _is_plain(kind: Any) -> bool:
