@@ -40,10 +40,7 @@ def learned_rows(codec: str = "modulated", scale: float = 1.0, **more: Any) -> l
 
 
 def classic_rows(codec: str = "jpeg", **more: Any) -> list[dict[str, Any]]:
-    return [
-        row(codec, f"q{20 * i}", rate, psnr, quality=20.0 * i, **more)
-        for i, (rate, psnr) in enumerate(CLASSIC)
-    ]
+    return [row(codec, f"q{20 * i}", rate, psnr, quality=20.0 * i, **more) for i, (rate, psnr) in enumerate(CLASSIC)]
 
 
 def make_run(folder: Path, rows: list[dict[str, Any]], pictures: bool = False, config: Any = None) -> Path:
