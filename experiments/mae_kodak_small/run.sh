@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Train, measure and gather everything that README.md shows. Finished runs are skipped, half-done ones continued.
+set -euo pipefail
+
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+: "${NIC_DATA:?set NIC_DATA to the folder that holds kodak/ and photos/}"
+export NIC_DATA
+export OMP_NUM_THREADS=1 # one core for each queue
+mkdir -p runs
+
+(
+    nic-train -m experiment=independent_kodak_small codec.lmbda=4096,1024,256,64
+    nic-train experiment=bottleneck_scaling_kodak_small
+) >runs/queue_1.log 2>&1 &
+first=$!
+(
+    nic-train experiment=modulated_kodak_small
+    nic-train experiment=conditional_kodak_small
+    nic-evaluate codec=jpeg 'evaluation.datasets=[kodak]' evaluation.save_images=0
+    nic-evaluate codec=webp 'evaluation.datasets=[kodak]' evaluation.save_images=0
+) >runs/queue_2.log 2>&1 &
+second=$!
+
+failed=0
+wait "$first" || failed=1
+wait "$second" || failed=1
+if ((failed)); then
+    tail -n 3 runs/queue_1.log runs/queue_2.log >&2
+    echo "A queue failed; see above. The same command continues it." >&2
+    exit 1
+fi
+python "$here/collect.py" runs
+nic report runs -o report.html
