@@ -13,7 +13,7 @@ import yaml
 from nic_lightning.errors import RunError
 from nic_lightning.runs.record import read_status
 
-IDENTITY = ("codec", "task", "data", "seed", "init_from")
+IDENTITY = ("seed", "codec", "task", "data", "init_from")
 """Config keys that make a run what it is. Another length, logger or cadence continues the same run."""
 
 
