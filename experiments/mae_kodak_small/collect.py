@@ -129,7 +129,7 @@ def comparison_table(compared: Iterable[Row], found: Mapping[str, Curve]) -> str
     """Markdown: published and measured BD-rate and range of rates of every codec, the anchor first."""
     published = published_curves()
     lines = [
-        "| codec | BD-rate, published | BD-rate, measured | PSNR that both cover | rates, published | rates, measured |",
+        "| codec | BD-rate, published | BD-rate, measured | PSNR in common | rates, published | rates, measured |",
         "|---|---|---|---|---|---|",
     ]
     for row in [{"codec": ANCHOR}, *compared]:
@@ -138,9 +138,9 @@ def comparison_table(compared: Iterable[Row], found: Mapping[str, Curve]) -> str
         if name == ANCHOR:
             rates = ["anchor", "anchor" if name in found else "not run"]
         else:
-            rates = [percent(bd_rate(published[ANCHOR], theirs).value) if theirs else "–"]
+            rates = [percent(bd_rate(published[ANCHOR], theirs).value) if theirs else "-"]
             rates.append(percent(row["bd_rate"]) if "bd_rate" in row else f"none: {row['problem']}")
-        overlap = f"{row['overlap_low']:.2f} … {row['overlap_high']:.2f} dB" if "overlap_low" in row else "–"
+        overlap = f"{row['overlap_low']:.2f} … {row['overlap_high']:.2f} dB" if "overlap_low" in row else "-"
         ours = found[name].points if name in found else []
         lines.append(f"| {name} | {' | '.join(rates)} | {overlap} | {span(theirs)} | {span(ours)} |")
     return "\n".join(lines)
@@ -148,10 +148,13 @@ def comparison_table(compared: Iterable[Row], found: Mapping[str, Curve]) -> str
 
 def points_table(measured: Iterable[Row], notes: Sequence[str]) -> str:
     """Markdown: every operating point, means over images, then what is missing."""
-    lines = ["| codec | point | bpp | estimated | PSNR | MS-SSIM | LPIPS | images |", "|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| codec | point | bpp | estimated | PSNR | MS-SSIM | LPIPS | images |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     formats = dict(zip(POINTS, ("{:.4f}", "{:.4f}", "{:.2f} dB", "{:.2f} dB", "{:.4f}"), strict=True))
     for row in measured:
-        cells = ["–" if row[key] is None else form.format(row[key]) for key, form in formats.items()]
+        cells = ["-" if row[key] is None else form.format(row[key]) for key, form in formats.items()]
         lines.append(f"| {row['codec']} | {row['point']} | {' | '.join(cells)} | {row['images']} |")
     return "\n".join([*lines, *(["", "Missing: " + " ".join(notes)] if notes else [])])
 
@@ -173,7 +176,7 @@ def percent(value: float) -> str:
 def span(points: Sequence[Mapping[str, Any]]) -> str:
     """From the lowest rate to the highest."""
     rates = [point["bpp"] for point in points]
-    return f"{min(rates):.3f} … {max(rates):.3f} bpp" if rates else "–"
+    return f"{min(rates):.3f} … {max(rates):.3f} bpp" if rates else "-"
 
 
 def fill(path: Path, parts: Mapping[str, str]) -> None:

@@ -17,12 +17,11 @@ RECIPE = (
     "name=tiny",
     "codec=modulated",
     "codec.width=8",
-    "codec.hidden=6",
-    "codec.lambdas=[16,4096]",
+    "codec.lambdas=[0.1,64]",
     "data.crop=64",
-    "task.learning_rate=5e-3",
-    "trainer.max_steps=40",
-    "trainer.log_every_n_steps=10",
+    "task.learning_rate=1e-2",
+    "trainer.max_steps=60",
+    "trainer.log_every_n_steps=20",
     "evaluation.baselines=[jpeg]",
     "evaluation.save_images=1",
 )
@@ -51,7 +50,7 @@ class Desk:
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     """The working folder, with one photograph in it."""
     folder = tmp_path_factory.mktemp("desk")
-    Image.fromarray(data.astronaut()[20:150, 150:340]).save(folder / "photo.png")
+    Image.fromarray(data.astronaut()[:501, :450]).save(folder / "photo.png")
     return Desk(folder)
 
 

@@ -85,10 +85,10 @@ def test_the_tables_of_the_readme_are_filled_twice_alike(collect: ModuleType, ru
     out = tmp_path / "out"
     collect.collect(runs, out)
     text = (out / "README.md").read_text()
-    assert "| independent | anchor | anchor | – | 0.079 … 1.010 bpp | 0.100 … 0.800 bpp |" in text
+    assert "| independent | anchor | anchor | - | 0.079 … 1.010 bpp | 0.100 … 0.800 bpp |" in text
     assert "| modulated | -0.0 % | +10.0 % | 28.00 … 35.00 dB | 0.096 … 0.976 bpp | 0.110 … 0.880 bpp |" in text
     assert "| bottleneck_scaling | +6.3 % | +20.0 % |" in text
-    assert "| modulated | 256 | 0.2200 | – | 30.00 dB | 15.00 dB | – | 2 |" in text
+    assert "| modulated | 256 | 0.2200 | - | 30.00 dB | 15.00 dB | - | 2 |" in text
     assert "Missing: bottleneck_scaling_kodak_small: failed. conditional: not run. webp: not run." in text
     collect.collect(runs, out)
     assert (out / "README.md").read_text() == text
