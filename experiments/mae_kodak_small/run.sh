@@ -9,7 +9,7 @@ export OMP_NUM_THREADS=1 # one core for each queue
 mkdir -p runs
 
 (
-    nic-train -m experiment=independent_kodak_small codec.lmbda=4096,1024,256,64
+    nic-train -m experiment=independent_kodak_small codec.lmbda=512,256,128,64
     nic-train experiment=bottleneck_scaling_kodak_small
 ) >runs/queue_1.log 2>&1 &
 first=$!
