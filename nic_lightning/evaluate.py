@@ -97,3 +97,7 @@ def _start_record(config: DictConfig, folder: Path, name: str) -> Any:
     assert isinstance(plain, dict)
     record.start({str(k): v for k, v in plain.items()} | {"name": name}, list(HydraConfig.get().overrides.task))
     return record
+
+
+if __name__ == "__main__":
+    main()

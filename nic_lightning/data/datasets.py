@@ -82,6 +82,8 @@ class ImageFolder(Dataset[tuple[str, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[str, Tensor]:
         """Name and image; a lost file's place is taken by the next image, under that image's own name."""
+        if not 0 <= index < len(self):  # what ends a `for` loop over the images
+            raise IndexError(f"{self.name} has {len(self)} images; there is no image {index}.")
         found, pixels = self._read(index)
         if self.crop is not None:
             pixels = center_crop(pixels, self.crop)

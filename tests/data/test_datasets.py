@@ -166,3 +166,10 @@ def test_crops_are_the_same_from_worker_processes(folder, method):
     loader = DataLoader(crops, batch_size=3, sampler=pairs, num_workers=1, multiprocessing_context=method)
     batches = torch.cat(list(loader))
     assert torch.equal(batches, torch.stack([crops[pair] for pair in pairs]))
+
+
+def test_a_loop_over_the_images_ends():
+    images = evaluation_set("embedded")
+    assert [name for name, _ in images] == images.names
+    with pytest.raises(IndexError, match="no image 2"):
+        images[2]

@@ -1,0 +1,81 @@
+"""Codecs that were really trained, for a minute or so: rate-distortion behaviour, not numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import mean
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from nic_lightning.codecs.bottleneck_scaling import BottleneckScaling
+from nic_lightning.codecs.cae import CompressiveAutoencoder
+from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.codecs.modulated import ModulatedAutoencoder
+from nic_lightning.codecs.search import search_point
+from nic_lightning.data.datamodule import ImageDataModule
+from nic_lightning.data.datasets import evaluation_set
+from nic_lightning.metrics.bd import bd_rate
+from nic_lightning.metrics.evaluation import evaluate_codec
+from nic_lightning.tasks.rate_distortion import RateDistortionTask
+
+
+def train(codec: LearnedCodec, steps: int, freeze: Sequence[str] = ()) -> LearnedCodec:
+    pl.seed_everything(0, verbose=False)
+    task = RateDistortionTask(codec, learning_rate=4e-3, halve_at=[steps * 6 // 10, steps * 8 // 10], freeze=freeze)
+    data = ImageDataModule(["embedded_train"], "embedded_valid", crop=64, batch_size=8, samples_per_epoch=8 * steps)
+    trainer = pl.Trainer(
+        accelerator="cpu", max_steps=steps, gradient_clip_val=1.0, limit_val_batches=0, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
+    )  # fmt: skip
+    trainer.fit(task, datamodule=data)
+    codec.eval().requires_grad_(False)
+    codec.update_tables()
+    return codec
+
+
+def curve(codecs: Sequence[LearnedCodec], names: Sequence[str] = ("embedded",)) -> list[dict[str, float | str]]:
+    """Points of real files, means over the images."""
+    points = []
+    for codec in codecs:
+        rows = [r for name in names for r in evaluate_codec(codec, list(evaluation_set(name)), name)]
+        for label in dict.fromkeys(row["label"] for row in rows):
+            here = [row for row in rows if row["label"] == label]
+            points.append({"label": label} | {k: mean(r[k] for r in here) for k in ("bpp", "bpp_estimated", "psnr")})
+    return points
+
+
+def test_a_trained_modulated_autoencoder_trades_rate_for_quality():
+    codec = train(ModulatedAutoencoder(16, (16, 256), kernel_param="rdft"), 250)
+    points = curve([codec])
+    assert points[0]["bpp"] < points[1]["bpp"]
+    assert points[0]["psnr"] < points[1]["psnr"]
+    assert points[1]["psnr"] > 20  # it learned something: gray images are at 13 to 15 dB
+    for point in points:
+        assert point["bpp"] == pytest.approx(point["bpp_estimated"], rel=0.03)  # the header is about 1 % here
+    x = evaluation_set("embedded")[0][1][None]
+    target = mean(len(codec.pack(codec.compress(x, p), p)) * 8 / x[0, 0].numel() for p in codec.operating_points)
+    found = search_point(codec, x, bpp=target)
+    assert found.bpp == pytest.approx(target, rel=0.02)
+    assert found.message is None
+    assert torch.equal(codec.decompress(*codec.unpack(found.data)), codec.decompress(found.encoded, found.point))
+
+
+@pytest.mark.slow
+def test_modulation_keeps_up_with_independent_models_and_scaling_does_not():
+    """Thesis figure 2.3 in miniature; the real comparison is experiments/mae_kodak_small."""
+    lambdas, steps, width = (32.0, 128.0, 512.0), 1500, 24
+    independent = [train(CompressiveAutoencoder(width, v, "rdft"), steps) for v in lambdas]
+    scaled = BottleneckScaling(width, lambdas, kernel_param="rdft")
+    scaled.adopt(independent[-1].state_dict())
+    train(scaled, steps // 3, freeze=["g_a", "g_s"])
+    modulated = train(ModulatedAutoencoder(width, lambdas, kernel_param="rdft"), steps)
+    single, scaling, modulation = curve(independent), curve([scaled]), curve([modulated])
+    for points in (single, scaling, modulation):
+        assert all(a["bpp"] < b["bpp"] and a["psnr"] < b["psnr"] for a, b in pairwise(points))
+    costs = {"modulated": bd_rate(single, modulation).value, "scaling": bd_rate(single, scaling).value}
+    print(costs, single, modulation, scaling, sep="\n")
+    assert costs["scaling"] > costs["modulated"]
+    assert scaling[0]["bpp"] > modulation[0]["bpp"]
