@@ -1,22 +1,17 @@
 """Each job of a Hydra multirun in a process of its own.
 
 Distributed training re-executes the command line in every rank, which in a multirun would start the whole sweep again;
-and a job that runs out of memory must not take the next one with it. The same command line skips finished jobs and
-continues half-done ones.
+and a job that runs out of memory must not take the next one with it.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 from nic_lightning.errors import RunError
-from nic_lightning.runs.record import read_status
-
-log = logging.getLogger(__name__)
 
 _DISTRIBUTED = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
 _OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
@@ -24,12 +19,6 @@ _OPTIONS = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn
 
 def run_job(folder: Path, overrides: list[str], cwd: str) -> None:
     """Run nic-train with `overrides` in `folder` and wait; raises RunError when it fails."""
-    try:
-        if read_status(folder)["state"] == "finished":
-            log.info("%s is finished already: skipped.", folder)
-            return
-    except RunError:
-        pass
     command = [sys.executable, "-m", "nic_lightning.train", *_forwarded(sys.argv[1:]), *overrides]
     environment = {k: v for k, v in os.environ.items() if k not in _DISTRIBUTED}
     place = str(folder).replace("'", "\\'")  # overrides with quotes are part of a job's folder name

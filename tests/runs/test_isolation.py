@@ -11,7 +11,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from nic_lightning.errors import RunError
 from nic_lightning.runs import isolation
 from nic_lightning.runs.isolation import run_job
-from nic_lightning.runs.record import RunRecord
 
 
 @pytest.fixture
@@ -76,23 +75,6 @@ def test_hydras_own_options_are_forwarded(calls, tmp_path, monkeypatch):
     run_job(tmp_path, ["seed=1"], "/")
     command = calls.started[0][0]
     assert command[3:-1] == ["--config-dir", "/mine", "--config-name=other", "-cd", "/too", "seed=1"]
-
-
-def test_a_finished_job_is_skipped(calls, tmp_path):
-    record = RunRecord(tmp_path)
-    record.start({"seed": 0}, [])
-    record.finish("finished")
-    run_job(tmp_path, [], "/")
-    assert calls.started == []
-
-
-@pytest.mark.parametrize("state", ["running", "failed", None])
-def test_any_other_job_is_started(calls, tmp_path, state):
-    if state:
-        RunRecord(tmp_path).start({"seed": 0}, [])
-        RunRecord(tmp_path).finish(state)
-    run_job(tmp_path, [], "/")
-    assert len(calls.started) == 1
 
 
 def test_a_failing_job_is_named(calls, tmp_path):
