@@ -27,9 +27,16 @@ def train(codec: LearnedCodec, steps: int, freeze: Sequence[str] = ()) -> Learne
     task = RateDistortionTask(codec, learning_rate=4e-3, halve_at=[steps * 6 // 10, steps * 8 // 10], freeze=freeze)
     data = ImageDataModule("embedded_train", "embedded_valid", crop=64, batch_size=8, samples_per_epoch=8 * steps)
     trainer = pl.Trainer(
-        accelerator="cpu", max_steps=steps, gradient_clip_val=1.0, limit_val_batches=0, logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
-    )  # fmt: skip
+        accelerator="cpu",
+        max_steps=steps,
+        gradient_clip_val=1.0,
+        limit_val_batches=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
     trainer.fit(task, datamodule=data)
     codec.eval().requires_grad_(False)
     codec.update_tables()
