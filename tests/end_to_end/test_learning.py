@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from statistics import mean
 
 import pytest
 import pytorch_lightning as pl
 import torch
 
-from nic_lightning.codecs.bottleneck_scaling import BottleneckScaling
-from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.modulated import ModulatedAutoencoder
 from nic_lightning.codecs.search import search_point
 from nic_lightning.data.datamodule import ImageDataModule
 from nic_lightning.data.datasets import evaluation_set
-from nic_lightning.metrics.bd import bd_rate
 from nic_lightning.metrics.evaluation import evaluate_codec
 from nic_lightning.tasks.rate_distortion import RateDistortionTask
 
 
-def train(codec: LearnedCodec, steps: int, freeze: Sequence[str] = ()) -> LearnedCodec:
+def train(codec: LearnedCodec, steps: int) -> LearnedCodec:
     pl.seed_everything(0, verbose=False)
-    task = RateDistortionTask(codec, learning_rate=4e-3, halve_at=[steps * 6 // 10, steps * 8 // 10], freeze=freeze)
+    task = RateDistortionTask(codec, learning_rate=4e-3, halve_at=[steps * 6 // 10, steps * 8 // 10])
     data = ImageDataModule("embedded_train", "embedded_valid", crop=64, batch_size=8, samples_per_epoch=8 * steps)
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -68,21 +64,3 @@ def test_a_trained_modulated_autoencoder_trades_rate_for_quality():
     assert found.bpp == pytest.approx(target, rel=0.02)
     assert found.message is None
     assert torch.equal(codec.decompress(*codec.unpack(found.data)), codec.decompress(found.encoded, found.point))
-
-
-@pytest.mark.slow
-def test_modulation_keeps_up_with_independent_models_and_scaling_does_not():
-    """Thesis figure 2.3 in miniature; the real comparison is experiments/mae_kodak_small."""
-    lambdas, steps, width = (32.0, 128.0, 512.0), 1500, 24
-    independent = [train(CompressiveAutoencoder(width, v, "rdft"), steps) for v in lambdas]
-    scaled = BottleneckScaling(width, lambdas, kernel_param="rdft")
-    scaled.adopt(independent[-1].state_dict())
-    train(scaled, steps // 3, freeze=["g_a", "g_s"])
-    modulated = train(ModulatedAutoencoder(width, lambdas, kernel_param="rdft"), steps)
-    single, scaling, modulation = curve(independent), curve([scaled]), curve([modulated])
-    for points in (single, scaling, modulation):
-        assert all(a["bpp"] < b["bpp"] and a["psnr"] < b["psnr"] for a, b in pairwise(points))
-    costs = {"modulated": bd_rate(single, modulation).value, "scaling": bd_rate(single, scaling).value}
-    print(costs, single, modulation, scaling, sep="\n")
-    assert costs["scaling"] > costs["modulated"]
-    assert scaling[0]["bpp"] > modulation[0]["bpp"]
