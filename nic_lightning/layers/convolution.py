@@ -128,7 +128,8 @@ def store_kernels(module: nn.Module, kernel_param: str) -> None:
     """Choose what is trained for every convolution inside `module`: its taps ("direct") or "rdft" coefficients.
 
     Adam scales every trained number on its own, so training Fourier coefficients lets the smooth parts of a kernel move
-    together: measured on a small compressive autoencoder, it reaches in 1,500 steps the loss that taps reach in 3,000.
+    together. Seen once, not studied: at width 32 and learning rate 2e-3, one seed each, the loss on validation patches
+    was 3.6 after 1,500 steps with coefficients, 4.8 after 1,500 and 3.8 after 3,000 with taps.
     """
     if kernel_param not in ("direct", "rdft"):
         raise UserError(f"codec.kernel_param is {kernel_param!r}; it can be direct or rdft.")
