@@ -210,6 +210,11 @@ def _explained(error: Exception) -> Exception:
 
     if isinstance(error, HydraException | OmegaConfBaseException):
         return ConfigError(_sentence(error))
+    if isinstance(error, ValueError) and "Config group override must be a string" in str(error):
+        groups = ", ".join(sorted(path.name for path in CONF_DIR.iterdir() if path.is_dir()))
+        return ConfigError(
+            f"A group ({groups}) takes the name of one of its files, as in logger=none; null is no name."
+        )
     return error
 
 

@@ -38,6 +38,7 @@ def untouched(cfg) -> None:
         ("sede=3", "There is no key 'sede' (did you mean 'seed'?); `--cfg job` lists the keys."),
         ("codec=smal", "There is no codec 'smal' (did you mean 'small'?); there are: picky, small, wide."),
         ("experiment=foo", "There is no experiment 'foo'; there are: big."),
+        ("codec=null", "takes the name of one of its files, as in logger=none; not null."),
         ("codec.width=abc", "codec.width must be int, not 'abc'."),
         ("seed=abc", "seed must be of type integer, not 'abc'."),
         ("evaluation.limit=abc", "evaluation.limit must be of type integer, not 'abc'."),
