@@ -143,7 +143,7 @@ def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
         if not isinstance(sentence, UserError):
             raise
         print(sentence, file=sys.stderr)
-        sys.exit(2)
+        sys.exit(sentence.exit_code)
 
 
 def _checked(
@@ -170,7 +170,7 @@ def _checked(
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
                     raise mistake from error
                 print(mistake, file=sys.stderr)
-                sys.exit(2)
+                sys.exit(mistake.exit_code)
 
     return run
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """Wrong input. The command lines print its sentence and exit with code 2, without a traceback."""
+    """Wrong input. The command lines print its sentence and exit with its code, without a traceback."""
+
+    exit_code = 2
 
 
 class BitstreamError(UserError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,23 +35,22 @@ def train(config: DictConfig) -> None:
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir).resolve()
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportAssignmentType]
-    main_process = os.environ.get("LOCAL_RANK", "0") == "0"
-    if main_process and claim(folder, plain, config.fresh) == "finished":
+    if main_process() and claim(folder, plain, config.fresh) == "finished":
         print(f"{folder} is finished already; give name=NAME for a new run, or fresh=true to start over.")
         return
     if hydra.mode == RunMode.MULTIRUN:
         run_job(folder, list(hydra.overrides.task), hydra.runtime.cwd)
         return
     record = RunRecord(folder)
-    if main_process:
+    if main_process():
         record.start(plain, list(hydra.overrides.task))
     try:
         fit_and_measure(config, plain, folder, record)
     except BaseException as error:
-        if main_process:
+        if main_process():
             record.finish("failed", f"{type(error).__name__}: {error}")
         raise
-    if main_process:
+    if main_process():
         record.finish("finished")
 
 
@@ -59,6 +59,7 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     import pytorch_lightning as pl
     from hydra.utils import instantiate
 
+    from nic_lightning.callbacks.checkpoint import AtomicCheckpointIO
     from nic_lightning.runs.loggers import RecordLogger
     from nic_lightning.runs.wandb import finish_wandb
 
@@ -70,10 +71,11 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     data = instantiate(config.data, _convert_="all")
     data.prepare_data()
     data.setup("fit")  # what is missing is found before W&B and the trainer start
-    last = folder / "checkpoints" / "last.ckpt"
-    resume = config.ckpt_path or (str(last) if last.exists() else None)
+    resume = config.ckpt_path or checkpoint_to_continue(folder)
     if resume is None:
         start_from(codec, config.init_from)
+        if main_process():
+            record.cut_metrics(0)  # of an earlier start that was killed before it saved anything
     sweep = folder.parent.name if folder != Path(config.run_dir).resolve() else None
     make_wandb = instantiate(config.logger, folder=folder, group=sweep, _partial_=True) if config.logger else None
     wandb = make_wandb(config=plain) if make_wandb else None
@@ -81,16 +83,24 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
         **plain["trainer"],
         default_root_dir=str(folder),
         logger=[RecordLogger(record), *([wandb] if wandb else [])],
-        callbacks=callbacks(config, folder),
+        callbacks=callbacks(config, folder, record),
+        plugins=[AtomicCheckpointIO()],
         enable_progress_bar=False,
+        enable_checkpointing=False,  # Lightning's own; ours is among the callbacks
     )
     trainer.fit(task, datamodule=data, ckpt_path=resume)
     if trainer.interrupted:
         raise RunError("Interrupted; the same command continues the run.")
-    trainer.save_checkpoint(last)
+    trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
     if trainer.is_global_zero:
         measure(config, folder, wandb)
         finish_wandb(wandb)
+
+
+def main_process() -> bool:
+    """Whether this process writes the run folder: rank 0, whoever started the ranks (Lightning, torchrun or Slurm)."""
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    return all(os.environ.get(name, "0") == "0" for name in ranks)
 
 
 def quieten() -> None:
@@ -122,9 +132,19 @@ def start_from(codec: LearnedCodec, source: str | None) -> None:
         raise UserError(f"init_from={source} does not fit this codec: {reason(error)}") from error
 
 
-def callbacks(config: DictConfig, folder: Path) -> list[pl.Callback]:
+def checkpoint_to_continue(folder: Path) -> str | None:
+    """The newest intact checkpoint of the run folder, if it has one; damaged ones are named on stderr."""
+    from nic_lightning.runs.checkpoints import newest_intact
+
+    path, damaged = newest_intact(folder)
+    for sentence in damaged if main_process() else []:
+        print(f"{sentence}; continuing from {path}.", file=sys.stderr)
+    return str(path) if path else None
+
+
+def callbacks(config: DictConfig, folder: Path, record: Any) -> list[pl.Callback]:
     """What every run has around its training."""
-    from nic_lightning.callbacks.checkpoint import checkpoints
+    from nic_lightning.callbacks.checkpoint import Checkpoints
     from nic_lightning.callbacks.progress import Progress
     from nic_lightning.callbacks.random_state import RandomState
 
@@ -132,7 +152,7 @@ def callbacks(config: DictConfig, folder: Path) -> list[pl.Callback]:
     return [
         RandomState(),
         Progress(),
-        *checkpoints(folder / "checkpoints", cadence.every_n_steps, cadence.every_n_minutes),
+        Checkpoints(folder / "checkpoints", cadence.every_n_steps, cadence.every_n_minutes, record),
     ]
 
 

@@ -1,30 +1,212 @@
-"""When the whole state of training is written."""
+"""When the whole state of training is written, and how: by steps, by minutes, on a signal; whole or not at all."""
 
 from __future__ import annotations
 
-import warnings
-from datetime import timedelta
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from pytorch_lightning.callbacks import ModelCheckpoint
+import pytorch_lightning as pl
+import torch
+import torch.distributed
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from nic_lightning.errors import RunError
+from nic_lightning.runs.checkpoints import LAST, PREVIOUS
+from nic_lightning.runs.record import RunRecord
+
+AGREE_EVERY = 10
+"""Steps between two questions among ranks whether one of them wants to save: a question makes a GPU wait."""
 
 
-def checkpoints(folder: Path, every_n_steps: int | None, every_n_minutes: float | None) -> list[ModelCheckpoint]:
-    """Callbacks that keep `folder`/last.ckpt current, by steps, by minutes, or both. Lightning writes atomically."""
-    callbacks = []
-    if every_n_steps:
-        callbacks.append(_Last(dirpath=folder, filename="last", every_n_train_steps=every_n_steps))
-    if every_n_minutes:
-        callbacks.append(_Last(dirpath=folder, filename="last", train_time_interval=timedelta(minutes=every_n_minutes)))
-    return callbacks
+class Stopped(RunError):
+    """Training ended on SIGTERM, its state saved."""
+
+    exit_code = 128 + signal.SIGTERM
 
 
-class _Last(ModelCheckpoint):
-    def __init__(self, **cadence) -> None:
-        super().__init__(**cadence, save_top_k=1, monitor=None, enable_version_counter=False, save_weights_only=False)
+class Checkpoints(pl.Callback):
+    """Keep `folder`/last.ckpt current, and the one before it as previous.ckpt.
 
-    def setup(self, *args, **kwargs) -> None:
-        """Lightning's own, without its warning that the folder is not empty: it holds what this run continues."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Checkpoint directory .* exists")
-            super().setup(*args, **kwargs)
+    Saved between two steps: after the metrics of the last step are logged and its validation is done, before the next
+    one begins. The length of metrics.jsonl goes into the checkpoint, and a resumed run cuts the file to it, so that
+    its lines continue without gap or repeat.
+
+    SIGUSR1 saves and goes on; under Slurm the job is put into the queue again, and ends. SIGTERM saves and ends.
+    In distributed training one rank's signal is enough.
+
+    Args:
+        folder: where the checkpoints lie.
+        every_n_steps: optimiser steps between two; None: not by steps.
+        every_n_minutes: minutes between two; None: not by time.
+        record: the run record, on every rank; only rank 0 touches it. None: no metrics to keep in step.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        every_n_steps: int | None = 1000,
+        every_n_minutes: float | None = None,
+        record: RunRecord | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.every_n_steps, self.every_n_minutes, self.record = every_n_steps, every_n_minutes, record
+        self._saved_at_step, self._saved_at_time = 0, time.monotonic()
+        self._between_steps = False
+        self._signals: set[int] = set()
+        self._handlers: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen to signals, now that Lightning has set its own handlers: they would end a run without saving it."""
+        self._saved_at_step, self._saved_at_time = trainer.global_step, time.monotonic()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGUSR1):
+                self._handlers[number] = signal.signal(number, lambda got, _: self._signals.add(got))
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Save what the steps so far have made, if it is time."""
+        step = trainer.global_step
+        if step == self._saved_at_step:  # nothing new, or in the middle of accumulating gradients
+            return
+        stop, asked, due = self._wishes(trainer, step)
+        if stop or asked or due or (self.every_n_steps and step % self.every_n_steps == 0):
+            self.save(trainer, between_steps=True)
+        if asked and "SLURM_JOB_ID" in os.environ:
+            if trainer.is_global_zero:
+                requeue()
+            stop = True
+        if stop:
+            raise Stopped(f"Stopped by a signal after step {step}; the same command continues the run.")
+
+    def save(self, trainer: pl.Trainer, between_steps: bool = False) -> None:
+        """Write last.ckpt; every rank has to call it."""
+        self._between_steps = between_steps
+        try:
+            trainer.save_checkpoint(self.folder / LAST)
+        finally:
+            self._between_steps = False
+        self._saved_at_step, self._saved_at_time = trainer.global_step, time.monotonic()
+
+    def _wishes(self, trainer: pl.Trainer, step: int) -> tuple[bool, bool, bool]:
+        """Whether any rank was told to stop, was told to save, or sees that time is up."""
+        seconds = (self.every_n_minutes or 0) * 60
+        due = bool(seconds) and time.monotonic() - self._saved_at_time >= seconds
+        wishes = [signal.SIGTERM in self._signals, signal.SIGUSR1 in self._signals, due]
+        if trainer.world_size > 1:
+            if step % AGREE_EVERY:
+                return False, False, False
+            shared = torch.tensor(wishes, dtype=torch.int32, device=trainer.strategy.root_device)
+            torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
+            wishes = [bool(wish) for wish in shared.tolist()]
+        self._signals.clear()
+        return wishes[0], wishes[1], wishes[2]
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add how far metrics.jsonl reaches, and the count of steps as Lightning's restart expects it."""
+        if self.record is not None and trainer.is_global_zero:
+            checkpoint["metrics_bytes"] = self.record.metrics_bytes()
+        if self._between_steps and trainer.accumulate_grad_batches == 1:
+            # A restart counts the last step once more, since Lightning's own checkpoints are written before it counts.
+            checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Cut off the metrics that the resumed run will log again."""
+        length = checkpoint.get("metrics_bytes")
+        if self.record is not None and trainer.is_global_zero and isinstance(length, int):
+            self.record.cut_metrics(length)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        self._handlers.clear()
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Write beside the target, flush to the disk, then rename; the file before it stays as previous.ckpt.
+
+    Lightning's own way goes through the folder of temporary files, which is often another file system, where the move
+    is a copy that a kill can cut, and holds the whole checkpoint in memory a second time.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Raises RunError when the disk is full or the folder cannot be written; what was there is then intact."""
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            if path.exists():
+                _replace_by_link(path, path.with_name(PREVIOUS))
+            os.replace(temporary, path)
+            _flush_folder(path.parent)
+        except (OSError, RuntimeError) as error:
+            _forget(temporary)
+            if isinstance(error, RuntimeError) and "write" not in str(error):
+                raise
+            # torch's writer raises a RuntimeError of its own for a full disk.
+            reason = error.strerror if isinstance(error, OSError) else _free_space(path.parent)
+            raise RunError(
+                f"The checkpoint {path} could not be written: {reason}. "
+                f"{'The earlier one is intact; the same command continues from it.' if path.exists() else ''}".strip()
+            ) from error
+        except BaseException:
+            _forget(temporary)
+            raise
+
+
+def requeue(run: Callable[..., Any] = subprocess.run) -> None:
+    """Ask Slurm to start this job again; a sentence on stderr when it refuses."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    job = f"{array}_{task}" if array and task else os.environ["SLURM_JOB_ID"]
+    try:
+        run(["scontrol", "requeue", job], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        detail = " ".join(str(getattr(error, "stderr", "") or error).split())
+        print(f"Slurm did not put job {job} into the queue again: {detail}. Submit it once more.", file=sys.stderr)
+
+
+def _replace_by_link(source: Path, target: Path) -> None:
+    """Let `target` name the file that `source` names; `source` is never missing on the way."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, temporary)
+    os.replace(temporary, target)
+
+
+def _flush_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _forget(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _free_space(folder: Path) -> str:
+    return f"{shutil.disk_usage(folder).free / 2**20:.0f} MiB are left on its disk"

@@ -12,7 +12,10 @@ import torch.distributed
 
 
 class RandomState(pl.Callback):
-    """Save the generators of torch, CUDA, Python and NumPy of each rank; restore them before the first resumed step."""
+    """Save the generators of torch, CUDA, Python and NumPy of each rank; restore them before the first resumed step.
+
+    A new run's ranks begin with equal weights, from one seed, and go on with noise of their own.
+    """
 
     def __init__(self) -> None:
         self._pending: dict[str, Any] | None = None
@@ -33,6 +36,11 @@ class RandomState(pl.Callback):
         """Keep this rank's state; with another number of ranks there is none that fits."""
         states = checkpoint.get("random_state") or []
         self._pending = states[trainer.global_rank] if len(states) == trainer.world_size else None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let ranks differ in their quantisation noise."""
+        if trainer.global_rank and self._pending is None:
+            torch.manual_seed((torch.initial_seed() + 1_000_003 * trainer.global_rank) % 2**63)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

@@ -15,6 +15,7 @@ import yaml
 from nic_lightning.errors import RunError
 from nic_lightning.runs.environment import environment, git_state
 from nic_lightning.runs.files import checked_path, read_inside, write_atomically
+from nic_lightning.runs.process import this_process
 
 STATES = ("running", "finished", "failed")
 _MAX_STATUS = 2**20
@@ -47,6 +48,9 @@ class RunRecord:
         now = _now()
         facts = {"started": now, "seeds": _seeds(config), "git": git, **environment()}
         earlier = self._earlier_environments()
+        status = {"state": "running", "started": self._first_start() or now, "ended": None, "error": None}
+        # First, since a folder with a config and without a status would count as damaged.
+        write_atomically(self.folder / "status.json", _to_json({**status, "process": this_process()}))
         write_atomically(self.folder / "config.yaml", _to_yaml(config))
         write_atomically(self.folder / "overrides.yaml", _to_yaml(list(overrides)))
         write_atomically(self.folder / "environment.json", _to_json({**facts, "earlier": earlier}))
@@ -54,8 +58,6 @@ class RunRecord:
             write_atomically(self.folder / "git.diff", diff)
         else:
             (self.folder / "git.diff").unlink(missing_ok=True)
-        status = {"state": "running", "started": self._first_start() or now, "ended": None, "error": None}
-        write_atomically(self.folder / "status.json", _to_json(status))
 
     def log(self, step: int, values: Mapping[str, float], epoch: int | None = None) -> None:
         """Append one line to metrics.jsonl; NaN and infinities as the strings "nan", "inf" and "-inf"."""
@@ -75,13 +77,24 @@ class RunRecord:
         if written != len(data):
             raise RunError(f"{self.metrics_path} cannot be written: the disk is full.")
 
-    def truncate_after(self, step: int) -> None:
-        """Forget the lines of steps after `step`: a resumed run writes them again."""
-        if not self.metrics_path.exists():
-            return
-        kept = [line for line in read_metrics(self.folder) if line["step"] <= step]
-        text = "".join(json.dumps({k: _plain(v) for k, v in line.items()}) + "\n" for line in kept)
-        write_atomically(self.metrics_path, text)
+    def metrics_bytes(self) -> int:
+        """Length of metrics.jsonl in bytes: a checkpoint keeps it, see `cut_metrics`."""
+        return self.metrics_path.stat().st_size if self.metrics_path.exists() else 0
+
+    def cut_metrics(self, length: int) -> None:
+        """Forget the lines after the first `length` bytes: a resumed run writes them again."""
+        if 0 <= length < self.metrics_bytes():
+            os.truncate(self.metrics_path, length)
+            _drop_cut_line(self.metrics_path)
+
+    def add_environment(self, facts: Mapping[str, Any]) -> None:
+        """Add what is known only once training begins, such as `numerics()`, to environment.json."""
+        try:
+            known = json.loads(read_inside(self.folder, "environment.json", 16 * _MAX_STATUS))
+        except (RunError, ValueError, RecursionError):
+            known = {}
+        if isinstance(known, dict):
+            write_atomically(self.folder / "environment.json", _to_json({**known, **facts}))
 
     def finish(self, state: str, error: str | None = None) -> None:
         """End the run as "finished" or "failed"."""

@@ -92,17 +92,23 @@ def test_restart_drops_a_cut_line(tmp_path):
     assert [line["a"] for line in read_metrics(tmp_path)] == [1.0, 2.0]
 
 
-def test_truncate_after(tmp_path):
+def test_metrics_are_cut_to_the_length_that_a_checkpoint_keeps(tmp_path):
     record = RunRecord(tmp_path)
-    record.truncate_after(3)
-    for step in range(6):
+    assert record.metrics_bytes() == 0
+    record.cut_metrics(0)
+    for step in range(3):
         record.log(step, {"a": math.nan if step == 2 else step})
-    record.truncate_after(3)
-    record.log(4, {"a": 40.0})
+    length = record.metrics_bytes()
+    record.log(3, {"a": 3.0})
+    record.cut_metrics(length)
+    record.log(3, {"a": 30.0})
     lines = read_metrics(tmp_path)
-    assert [line["step"] for line in lines] == [0, 1, 2, 3, 4]
+    assert [line["step"] for line in lines] == [0, 1, 2, 3]
     assert math.isnan(lines[2]["a"])
-    assert lines[4]["a"] == 40.0
+    assert lines[3]["a"] == 30.0
+    record.cut_metrics(length - 1)  # not the end of a line: a file that somebody edited
+    record.cut_metrics(10**9)
+    assert [line["step"] for line in read_metrics(tmp_path)] == [0, 1]
 
 
 def test_log_survives_kill(tmp_path):
