@@ -117,5 +117,5 @@ def test_what_torch_says_of_a_full_disk_becomes_a_sentence(tmp_path, monkeypatch
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="file/last.ckpt could not be written"):
+    with pytest.raises(RunError, match=r"file/last\.ckpt could not be written"):
         AtomicCheckpointIO().save_checkpoint({}, tmp_path / "file" / "last.ckpt")

@@ -1,0 +1,193 @@
+"""Trainings that are killed and started again by the same command end as if nobody had touched them."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+STEPS, EPOCH = 60, 10
+RECIPE = (
+    "codec=modulated",
+    "codec.width=8",
+    "codec.lambdas=[64,512]",
+    "data.crop=32",
+    "data.batch_size=2",
+    "data.validation_limit=4",
+    "task.halve_at=[33]",
+    "trainer.gradient_clip_val=1.0",
+    f"trainer.max_steps={STEPS}",
+    "trainer.log_every_n_steps=1",
+    "checkpoint.every_n_steps=7",  # sometimes within an epoch, sometimes at its end
+    "evaluation.datasets=[]",
+    "logger=none",
+)
+MODES = {
+    "one process": (*RECIPE, f"data.samples_per_epoch={2 * EPOCH}"),
+    "two processes": (*RECIPE, f"data.samples_per_epoch={4 * EPOCH}", "trainer=ddp_cpu"),
+}
+
+
+class Training:
+    """`nic-train` of one run folder, as a process group that can be killed."""
+
+    def __init__(self, folder: Path, name: str, recipe: tuple[str, ...]) -> None:
+        self.folder, self.run = folder, folder / "runs" / name
+        self.command = [sys.executable, "-m", "nic_lightning.train", f"name={name}", *recipe]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> subprocess.Popen[bytes]:
+        unset = {"WANDB_MODE", "NIC_DATA", "LOCAL_RANK", "RANK"}
+        environment = {k: v for k, v in os.environ.items() if k not in unset} | {"OMP_NUM_THREADS": "1"}
+        with (self.folder / f"{self.run.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+        return self.process
+
+    def finish(self) -> None:
+        code = self.start().wait(timeout=300)
+        assert code == 0, (self.folder / f"{self.run.name}.log").read_text()[-3000:]
+
+    def kill_when(self, moment: Callable[[Training], bool], victim: str = "all") -> bool:
+        """Start, wait for the moment and kill -9; False where the training was over before."""
+        process = self.start()
+        deadline = time.monotonic() + 300
+        while not moment(self):
+            if process.poll() is not None:
+                assert process.returncode == 0, (self.folder / f"{self.run.name}.log").read_text()[-3000:]
+                return False
+            assert time.monotonic() < deadline, "the moment never came"
+            time.sleep(0.0005)
+        if victim == "all":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            os.kill(self._rank_1(), signal.SIGKILL)
+        code = process.wait(timeout=120)
+        assert code != 0, "a training that lost a process has to say so"
+        return True
+
+    def _rank_1(self) -> int:
+        """The process that Lightning started beside the first."""
+        assert self.process is not None
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            parent = stat.read_text().rpartition(")")[2].split()[1]
+            command = (stat.parent / "cmdline").read_text()
+            if int(parent) == self.process.pid and "nic_lightning" in command:
+                return int(stat.parent.name)
+        raise AssertionError("there is no second process")
+
+    def lines(self) -> list[str]:
+        path = self.run / "metrics.jsonl"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def rows(self) -> list[dict]:
+        return [{k: v for k, v in json.loads(line).items() if k != "time"} for line in self.lines()]
+
+
+def after_lines(count: int, seconds: float) -> Callable[[Training], bool]:
+    """Somewhere after that many lines were logged."""
+
+    def moment(training: Training) -> bool:
+        if len(training.lines()) < count:
+            return False
+        time.sleep(seconds)
+        return True
+
+    return moment
+
+
+def in_validation(training: Training) -> bool:
+    """The last step of an epoch is logged, its validation not yet."""
+    lines = training.lines()
+    return len(lines) > EPOCH and lines[-1].endswith("}") and json.loads(lines[-1])["step"] % EPOCH == EPOCH - 1
+
+
+def in_writing(training: Training) -> bool:
+    """A checkpoint is being written."""
+    return (training.run / "checkpoints" / ".last.ckpt.tmp").exists()
+
+
+def differences(one: object, other: object, path: str = "") -> Iterator[str]:
+    """Where two checkpoints differ in a bit."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        assert one.keys() == other.keys(), path
+        for key in one:
+            yield from differences(one[key], other[key], f"{path}.{key}")
+    elif isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        assert len(one) == len(other), path
+        for i, (a, b) in enumerate(zip(one, other, strict=True)):
+            yield from differences(a, b, f"{path}[{i}]")
+    elif isinstance(one, torch.Tensor):
+        if not (isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)):
+            yield path
+    elif one != other:
+        yield path
+
+
+def assert_same(training: Training, reference: Training) -> None:
+    ends = [torch.load(t.run / "checkpoints" / "last.ckpt", weights_only=True) for t in (training, reference)]
+    for end in ends:
+        assert end["global_step"] == STEPS
+        del end["metrics_bytes"]  # times have more digits or fewer
+        del end["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"]  # batches fetched, some in vain
+    assert list(differences(*ends)) == []
+    assert training.rows() == reference.rows()
+    steps = [row["step"] for row in training.rows() if "train/loss" in row]
+    assert steps == list(range(STEPS))
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory) -> Callable[[str], Training]:
+    """The uninterrupted training of a mode."""
+    made: dict[str, Training] = {}
+
+    def get(mode: str) -> Training:
+        if mode not in made:
+            made[mode] = Training(tmp_path_factory.mktemp("reference"), "reference", MODES[mode])
+            made[mode].finish()
+        return made[mode]
+
+    return get
+
+
+def test_killed_in_an_epoch_and_in_a_validation(tmp_path, reference):
+    training = Training(tmp_path, "killed", MODES["one process"])
+    assert training.kill_when(after_lines(17, 0.01))
+    assert training.kill_when(in_validation)
+    training.finish()
+    assert_same(training, reference("one process"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mode", "kills"), [("one process", 16), ("two processes", 8)])
+def test_killed_at_random_moments(mode, kills, tmp_path, reference, capsys):
+    dice, training = random.Random(kills), Training(tmp_path, "killed", MODES[mode])
+    done = {"in an epoch": 0, "in a validation": 0, "while a checkpoint was written": 0, "one rank of two": 0}
+    goal = len(reference(mode).lines())
+    for turn in range(kills):
+        kind = list(done)[turn % (4 if mode == "two processes" else 3)]
+        reached = len(training.lines())
+        moment = {
+            "in a validation": in_validation,
+            "while a checkpoint was written": in_writing,
+        }.get(kind, after_lines(min(reached + dice.randrange(1, 2 * goal // kills), goal - 2), dice.random() / 20))
+        if training.kill_when(moment, "one" if kind == "one rank of two" else "all"):
+            done[kind] += 1
+        else:  # it finished meanwhile: its life begins again under another name
+            assert_same(training, reference(mode))
+            training = Training(tmp_path, f"killed_{turn}", MODES[mode])
+    training.finish()
+    assert_same(training, reference(mode))
+    with capsys.disabled():
+        print(f"\n{mode}: {sum(done.values())} kills ({', '.join(f'{n} {k}' for k, n in done.items() if n)})")
+    assert sum(done.values()) >= kills * 3 // 4
