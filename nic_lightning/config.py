@@ -65,6 +65,7 @@ class TrainConfig:
     name: str = "???"
     run_dir: str = "???"
     seed: int = 0
+    deterministic: bool = False
     tags: list[str] = field(default_factory=list)
     fresh: bool = False
     ckpt_path: str | None = None

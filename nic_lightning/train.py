@@ -31,6 +31,7 @@ def train(config: DictConfig) -> None:
     from nic_lightning.runs.folder import claim
     from nic_lightning.runs.isolation import run_job
     from nic_lightning.runs.record import RunRecord
+    from nic_lightning.runs.resume import recorded_overrides
 
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir).resolve()
@@ -43,7 +44,7 @@ def train(config: DictConfig) -> None:
         return
     record = RunRecord(folder)
     if main_process():
-        record.start(plain, list(hydra.overrides.task))
+        record.start(plain, recorded_overrides(folder, plain, hydra.overrides.task, str(hydra.job.config_name)))
     try:
         fit_and_measure(config, plain, folder, record)
     except BaseException as error:
@@ -60,10 +61,13 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     from hydra.utils import instantiate
 
     from nic_lightning.callbacks.checkpoint import AtomicCheckpointIO
+    from nic_lightning.runs.deterministic import say_cost, trainer_options
     from nic_lightning.runs.loggers import RecordLogger
     from nic_lightning.runs.wandb import finish_wandb
 
     quieten()
+    if main_process():
+        say_cost(plain)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     codec = instantiate(config.codec, _convert_="all")
     make_task = instantiate(config.task, _partial_=True, _convert_="all")  # Hydra would instantiate codec_config, too
@@ -80,7 +84,7 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     make_wandb = instantiate(config.logger, folder=folder, group=sweep, _partial_=True) if config.logger else None
     wandb = make_wandb(config=plain) if make_wandb else None
     trainer = pl.Trainer(
-        **plain["trainer"],
+        **trainer_options(plain),
         default_root_dir=str(folder),
         logger=[RecordLogger(record), *([wandb] if wandb else [])],
         callbacks=callbacks(config, folder, record),
@@ -145,6 +149,7 @@ def checkpoint_to_continue(folder: Path) -> str | None:
 def callbacks(config: DictConfig, folder: Path, record: Any) -> list[pl.Callback]:
     """What every run has around its training."""
     from nic_lightning.callbacks.checkpoint import Checkpoints
+    from nic_lightning.callbacks.numerics import Numerics
     from nic_lightning.callbacks.progress import Progress
     from nic_lightning.callbacks.random_state import RandomState
 
@@ -152,6 +157,7 @@ def callbacks(config: DictConfig, folder: Path, record: Any) -> list[pl.Callback
     return [
         RandomState(),
         Progress(),
+        Numerics(record),
         Checkpoints(folder / "checkpoints", cadence.every_n_steps, cadence.every_n_minutes, record),
     ]
 

@@ -15,16 +15,43 @@ _TIMEOUT = 20
 
 
 def environment() -> dict[str, Any]:
-    """Python, packages, platform, processors, memory (bytes), GPUs and the command line, as plain Python."""
+    """Python, packages, platform, processors, memory (bytes), command line and working folder, as plain Python."""
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
         "cpu_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": _memory(),
-        "gpus": _gpus(),
         "command": list(sys.argv),
+        "cwd": os.getcwd(),
         "packages": _packages(),
+    }
+
+
+def numerics() -> dict[str, Any]:
+    """What results depend on beside code and seeds, as torch is set now: call it in the process that trains.
+
+    Threads of the CPU (they split sums differently), precision of float32 products on a GPU, choice of deterministic
+    kernels, and the GPUs.
+    """
+    import torch
+
+    backends = torch.backends
+    return {
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "numerics": {
+            "threads": torch.get_num_threads(),
+            "interop_threads": torch.get_num_interop_threads(),
+            "cpu_capability": backends.cpu.get_cpu_capability(),
+            "mkldnn": backends.mkldnn.is_available(),
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+            "cuda": torch.version.cuda,
+            "cudnn": backends.cudnn.version() if backends.cudnn.is_available() else None,
+            "cudnn_tf32": backends.cudnn.allow_tf32,
+            "cudnn_benchmark": backends.cudnn.benchmark,
+            "cudnn_deterministic": backends.cudnn.deterministic,
+            "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        },
     }
 
 
@@ -32,8 +59,8 @@ def git_state() -> tuple[dict[str, Any] | None, bytes]:
     """State of the checkout that the package lies in, else of the one around the current folder.
 
     Returns:
-        Commit, branch, dirty or not, untracked files; and the difference to that commit, cut after MAX_DIFF
-        bytes. (None, b"") outside of git.
+        Commit, branch, dirty or not, the first 100 untracked files and their count; and the difference to that
+        commit, for `git apply`, cut after MAX_DIFF bytes. (None, b"") outside of git.
     """
     for folder in (Path(__file__).resolve().parents[1], Path.cwd()):
         if commit := _git(folder, "rev-parse", "HEAD").decode(errors="replace").strip():
@@ -41,7 +68,8 @@ def git_state() -> tuple[dict[str, Any] | None, bytes]:
     else:
         return None, b""
     top = Path(_git(folder, "rev-parse", "--show-toplevel").decode(errors="replace").strip() or folder)
-    diff = _git(top, "diff", "--no-ext-diff", "--no-color", "HEAD", limit=MAX_DIFF + 1)
+    form = ("--no-ext-diff", "--no-textconv", "--no-color", "--binary", "--src-prefix=a/", "--dst-prefix=b/")
+    diff = _git(top, "diff", *form, "HEAD", limit=MAX_DIFF + 1)
     untracked = _git(top, "ls-files", "--others", "--exclude-standard").decode(errors="replace").splitlines()
     state = {
         "commit": commit,
@@ -49,6 +77,7 @@ def git_state() -> tuple[dict[str, Any] | None, bytes]:
         "dirty": bool(diff),
         "diff_cut": len(diff) > MAX_DIFF,
         "untracked": untracked[:100],
+        "untracked_count": len(untracked),
     }
     return state, diff[:MAX_DIFF]
 
@@ -84,11 +113,3 @@ def _memory() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None
-
-
-def _gpus() -> list[str]:
-    """Names of the visible GPUs; empty unless torch is in use already, since importing it takes seconds."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
-        return []
-    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

@@ -11,19 +11,23 @@ from typing import Any, Literal
 import yaml
 
 from nic_lightning.errors import RunError
+from nic_lightning.runs.process import other_process
 from nic_lightning.runs.record import read_status
 
 IDENTITY = ("seed", "codec", "task", "data", "init_from")
 """Config keys that make a run what it is. Another length, logger or cadence continues the same run."""
+PLACES = frozenset({"data.root", "data.workers", "data.cache_mb"})
+"""Below them, what says only where and how the same data is read."""
 
 
 def claim(folder: Path, config: Mapping[str, Any], fresh: bool = False) -> Literal["new", "continue", "finished"]:
     """Decide what a start in `folder` means; with `fresh`, an old run is moved aside, never deleted.
 
-    Raises RunError when the folder holds a run that differs in one of `IDENTITY`.
+    Raises RunError when the folder holds a run that differs in one of `IDENTITY`, or that another process is at.
     """
     if not (folder / "config.yaml").exists():
         return "new"
+    _refuse_living(folder)
     if fresh:
         _move_aside(folder)
         return "new"
@@ -35,15 +39,29 @@ def claim(folder: Path, config: Mapping[str, Any], fresh: bool = False) -> Liter
     except (OSError, ValueError, RecursionError, yaml.YAMLError, RunError) as error:
         detail = " ".join(str(error).split())
         raise RunError(f"{folder} holds a damaged run ({detail}); give fresh=true to move it aside.") from error
-    for key in IDENTITY:
-        change = _first_difference(key, stored.get(key), config.get(key))
-        if change:
-            raise RunError(
-                f"{folder} holds another run: {change}; "
-                "give name=NAME for a new run, or fresh=true to move the old one aside."
-            )
+    change = another_run(stored, config)
+    if change:
+        raise RunError(
+            f"{folder} holds another run: {change}; "
+            "give name=NAME for a new run, or fresh=true to move the old one aside."
+        )
     longer = any(_length(config, key) > _length(stored, key) for key in ("max_steps", "max_epochs"))
     return "finished" if state == "finished" and not longer else "continue"
+
+
+def another_run(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+    """What in `new` makes it another run than `old`, as half a sentence; None when it is the same."""
+    changes = (_first_difference(key, old.get(key), new.get(key)) for key in IDENTITY)
+    return next(filter(None, changes), None)
+
+
+def _refuse_living(folder: Path) -> None:
+    try:
+        pid = other_process(read_status(folder))
+    except RunError:  # damaged, which is no sign of life
+        return
+    if pid:
+        raise RunError(f"{folder} is being trained by process {pid}; wait for it, or end it and start again.")
 
 
 def _move_aside(folder: Path) -> None:
@@ -65,4 +83,4 @@ def _first_difference(path: str, old: Any, new: Any) -> str | None:
             if change:
                 return change
         return None
-    return None if old == new else f"{path} is {old!r} there and {new!r} here"
+    return None if old == new or path in PLACES else f"{path} is {old!r} there and {new!r} here"

@@ -12,6 +12,7 @@ import yaml
 
 from nic_lightning.errors import RunError
 from nic_lightning.runs.files import checked_path, read_inside
+from nic_lightning.runs.process import life
 from nic_lightning.runs.record import read_metrics, read_status
 from nic_lightning.runs.results import MAX_BYTES, read_results
 
@@ -37,8 +38,16 @@ class Run:
 
     @property
     def state(self) -> str:
-        """One of "running", "finished", "failed" and "unknown"."""
-        return self.status["state"] if self.status else "unknown"
+        """One of "running", "elsewhere" (on another host), "interrupted", "finished", "failed" and "unknown".
+
+        What status.json calls running is believed only while its process lives.
+        """
+        if self.status is None:
+            return "unknown"
+        if self.status["state"] != "running":
+            return self.status["state"]
+        lives = life(self.status)
+        return "running" if lives == "alive" else "interrupted" if lives == "dead" else "elsewhere"
 
     def results(self) -> list[dict[str, Any]]:
         """Rows of results.parquet; empty when there is none or it is damaged (then a problem is added)."""

@@ -51,8 +51,8 @@ class RunRecord:
         status = {"state": "running", "started": self._first_start() or now, "ended": None, "error": None}
         # First, since a folder with a config and without a status would count as damaged.
         write_atomically(self.folder / "status.json", _to_json({**status, "process": this_process()}))
-        write_atomically(self.folder / "config.yaml", _to_yaml(config))
-        write_atomically(self.folder / "overrides.yaml", _to_yaml(list(overrides)))
+        write_atomically(self.folder / "config.yaml", to_yaml(config))
+        write_atomically(self.folder / "overrides.yaml", to_yaml(list(overrides)))
         write_atomically(self.folder / "environment.json", _to_json({**facts, "earlier": earlier}))
         if diff:
             write_atomically(self.folder / "git.diff", diff)
@@ -197,7 +197,8 @@ class _PlainDumper(yaml.SafeDumper):
         return True
 
 
-def _to_yaml(value: Any) -> str:
+def to_yaml(value: Any) -> str:
+    """Plain values as YAML, in their order."""
     plain = dict(value) if isinstance(value, Mapping) else value
     return yaml.dump(plain, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
 
