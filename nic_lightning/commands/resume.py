@@ -53,7 +53,7 @@ def _resume_each(folder: Path, overrides: Sequence[str], force: bool) -> int:
         if code in (-signal.SIGTERM, 128 + signal.SIGTERM):
             return 128 + signal.SIGTERM
         if code:
-            failures.append(f"{run.folder} failed with exit code {code}; see {run.folder / 'train.log'}.")
+            failures.append(f"{run.folder} failed with exit code {code}.")
     done = len(runs) - len(failures)
     print(f"{done} of {len(runs)} runs are finished, {continued} of them were continued.")
     for sentence in failures:

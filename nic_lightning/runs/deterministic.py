@@ -6,9 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-COST = "Deterministic: the same result again on the same hardware; slower on a GPU, an error where a kernel has no such way."
-    "Deterministic mode: the same result again on the same hardware; slower on a GPU, and an error for kernels without."
-)
+COST = "Deterministic: the same result again on this hardware; slower on a GPU, an error where there is no such kernel."
 
 
 def trainer_options(config: Mapping[str, Any]) -> dict[str, Any]:
