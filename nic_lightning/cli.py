@@ -71,6 +71,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_coding(command)
     command.set_defaults(run=_decompress)
 
+    _add_runs(commands.add_parser("runs", help="what runs there are, and how to have one again"))
+    _add_resume(commands.add_parser("resume", help="continue an interrupted run, or a sweep, from its folder alone"))
+
     command = commands.add_parser("report", help="one HTML page that compares runs")
     command.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder, or a folder of runs")
     command.add_argument("-o", "--out", type=Path, default=Path("report.html"), metavar="FILE")
@@ -92,6 +95,37 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     check.add_argument("name", metavar="NAME", help="data set, or a folder of images")
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(run=_data_check)
+
+
+def _add_runs(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    action = actions.add_parser("list", help="state, steps and loss of every run in a folder")
+    action.add_argument("folder", nargs="?", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+    action.add_argument("--json", action="store_true", help="print JSON")
+    action.set_defaults(run=_runs_list)
+    text = "Print a shell script that makes the run again: its commit, its uncommitted changes, its packages, its command."
+    action = actions.add_parser("reproduce", help="the commands that make a run again", description=text)
+    action.add_argument("folder", type=Path, metavar="RUN", help="run folder")
+    action.add_argument(
+        "--start",
+        action="store_true",
+        help="do it now, with the packages at hand, and compare the losses; this runs the code that the run folder "
+        "holds as git.diff, so do it with folders that you trust",
+    )
+    action.add_argument("-o", "--out", type=Path, metavar="DIR", help="new folder (default in print: reproduced)")
+    action.set_defaults(run=_runs_reproduce)
+
+
+def _add_resume(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="RUN", help="run folder, or a folder of runs")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="what does not make another run of it: trainer.max_steps=30000, data.root=/path, trainer=gpu, logger=none",
+    )
+    parser.add_argument("--force", action="store_true", help="also when it was last seen running on another host")
+    parser.set_defaults(run=_resume)
 
 
 def _add_compress(parser: argparse.ArgumentParser) -> None:
@@ -149,6 +183,24 @@ def _decompress(args: argparse.Namespace) -> int:
     from nic_lightning.commands.files import decompress
 
     return decompress(args.files, args.out, args.source, overwrite=args.overwrite)
+
+
+def _runs_list(args: argparse.Namespace) -> None:
+    from nic_lightning.commands.runs import list_runs
+
+    list_runs(args.folder, args.json)
+
+
+def _runs_reproduce(args: argparse.Namespace) -> int:
+    from nic_lightning.commands.reproduce import reproduce
+
+    return reproduce(args.folder, args.start, args.out)
+
+
+def _resume(args: argparse.Namespace) -> int:
+    from nic_lightning.commands.resume import resume
+
+    return resume(args.folder, args.overrides, args.force)
 
 
 def _report(args: argparse.Namespace) -> None:

@@ -24,7 +24,7 @@ def environment() -> dict[str, Any]:
         "memory_bytes": _memory(),
         "command": list(sys.argv),
         "cwd": os.getcwd(),
-        "packages": _packages(),
+        "packages": packages(),
     }
 
 
@@ -99,7 +99,8 @@ def _git(folder: Path, *arguments: str, limit: int = 2**20) -> bytes:
     return output if code == 0 or cut else b""
 
 
-def _packages() -> dict[str, str]:
+def packages() -> dict[str, str]:
+    """Version of every installed package."""
     found: dict[str, str] = {}
     for distribution in metadata.distributions():
         name = distribution.metadata["Name"] if distribution.metadata else None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nic_lightning.config import TrainConfig
+from nic_lightning.config import TrainConfig, check_targets
 from nic_lightning.errors import RunError, UserError
 from nic_lightning.runs.files import read_inside, write_atomically
 from nic_lightning.runs.folder import another_run, claim
@@ -96,7 +96,7 @@ def _stored_config(run: Run) -> dict[str, Any]:
 
 def _refuse_living(run: Run, force: bool) -> None:
     status = run.status or {}
-    if any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID")):
+    if any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")):
         return  # rank 0 of this very start has looked
     if pid := other_process(status):
         raise RunError(f"{run.folder} is being trained by process {pid}; wait for it, or end it and start again.")
@@ -119,6 +119,8 @@ def _composed(folder: Path, stored: dict[str, Any], extra: Sequence[str]) -> dic
     try:
         config = OmegaConf.merge(OmegaConf.structured(TrainConfig), stored)
         apply(config, extra)
+        if problems := check_targets(config):
+            raise UserError(" ".join(problems))
         plain: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise RunError(f"{folder} cannot be continued: {str(error).splitlines()[0]}.") from error
