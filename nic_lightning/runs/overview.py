@@ -44,9 +44,9 @@ def overview(run: Run) -> Line:
     """The line of a run. Never fails, whatever the folder holds."""
     config = run.config if isinstance(run.config, dict) else {}
     trainer = config.get("trainer")
-    steps = trainer.get("max_steps") if isinstance(trainer, dict) else None
+    steps: Any = trainer.get("max_steps") if isinstance(trainer, dict) else None
     logged = _last_lines(run.folder)
-    last = logged[-1] if logged else {}
+    last: dict[str, Any] = logged[-1] if logged else {}
     loss = next((line["train/loss"] for line in reversed(logged) if "train/loss" in line), None)
     damaged = run.status is None or run.config is None
     failure = run.status.get("error") if run.status and run.state == "failed" else None
@@ -67,9 +67,9 @@ def table(lines: list[Line]) -> str:
     rows = [("run", "state", "step", "loss", "last sign", "")]
     for line in lines:
         total = "" if line.max_steps is None else f" / {line.max_steps:,}"
-        step = "–" if line.step is None else f"{line.step:,}{total}"
-        loss = "–" if line.loss is None else f"{line.loss:.5g}"
-        when = (line.when or "–")[:16].replace("T", " ")
+        step = "-" if line.step is None else f"{line.step:,}{total}"
+        loss = "-" if line.loss is None else f"{line.loss:.5g}"
+        when = (line.when or "-")[:16].replace("T", " ")
         rows.append((line.name, line.state, step, loss, when, line.problem or ""))
     cells = [[_printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -101,7 +101,7 @@ def _parse(raw: bytes) -> dict[str, Any] | None:
         return None
     kept: dict[str, Any] = {"step": line["step"]}
     for key in ("time", "train/loss"):
-        value = line.get(key)
+        value: Any = line.get(key)
         if value in ("nan", "inf", "-inf") or (type(value) in (int, float) and abs(value) < 1e300):
             kept[key] = float(value)
     return kept

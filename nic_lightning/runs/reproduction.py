@@ -81,7 +81,8 @@ def read(run: Run) -> Reproduction:
         raise RunError(f"{run.folder} is damaged: {'; '.join(run.problems) or 'environment.json holds no facts'}")
     if not isinstance(run.config.get("trainer"), dict):
         raise RunError(f"{run.folder} holds no training; nic-evaluate makes its table again.")
-    git_facts = facts.get("git") if isinstance(facts.get("git"), dict) else {}
+    found = facts.get("git")
+    git_facts: dict[str, Any] = found if isinstance(found, dict) else {}
     commit = str(git_facts.get("commit") or "")
     made = Reproduction(
         run,

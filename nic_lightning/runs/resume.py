@@ -117,7 +117,7 @@ def _composed(folder: Path, stored: dict[str, Any], extra: Sequence[str]) -> dic
         if key_of(override) in ("run_dir", "fresh"):
             raise UserError(f"'{override}': nic resume continues a run in its own folder; nic-train starts another.")
     try:
-        config = OmegaConf.merge(OmegaConf.structured(TrainConfig), stored)
+        config: Any = OmegaConf.merge(OmegaConf.structured(TrainConfig), stored)
         apply(config, extra)
         if problems := check_targets(config):
             raise UserError(" ".join(problems))
