@@ -96,8 +96,8 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     if trainer.interrupted:
         raise RunError("Interrupted; the same command continues the run.")
     trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
+    measure(config, folder, wandb)
     if trainer.is_global_zero:
-        measure(config, folder, wandb)
         finish_wandb(wandb)
 
 
@@ -163,8 +163,11 @@ def callbacks(config: DictConfig, folder: Path, record: Any) -> list[pl.Callback
 
 
 def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
-    """Real files of every evaluation set at every operating point, into the results table, the terminal and W&B."""
-    from nic_lightning.callbacks.evaluation import classic_codecs, evaluate_into_run
+    """Real files of every evaluation set at every operating point, into the results table, the terminal and W&B.
+
+    Every rank measures its share of the images; the first one tells.
+    """
+    from nic_lightning.callbacks.evaluation import Ranks, classic_codecs, evaluate_into_run
     from nic_lightning.codecs.loading import load_codec
     from nic_lightning.report.curves import curves
     from nic_lightning.report.figures import rd_figure
@@ -186,7 +189,10 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
         save_images=wanted.save_images,
         lpips_path=wanted.lpips,
         limit=wanted.limit,
+        ranks=Ranks.of_this_process(),
     )
+    if not main_process():
+        return
     print(rd_table(rows))
     made = curves(rows)
     plots = {m: rd_figure(made, m, folder / "figures" / f"rd_{m}.png") for m in ("psnr", "ms_ssim_db", "lpips")}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, distributed
 
 from nic_lightning.analysis.efficiency import measure
 from nic_lightning.codecs.base import ImageCodec, OperatingPoint
@@ -25,6 +27,31 @@ Report = Callable[[str, str, str, OperatingPoint], None]
 """Called after each file with codec, data set, image and operating point."""
 
 
+@dataclass(frozen=True)
+class Ranks:
+    """The processes that share an evaluation: image i is measured by rank i modulo size."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def of_this_process(cls) -> Ranks:
+        """The ranks of the default process group; one rank where there is none."""
+        if not (distributed.is_available() and distributed.is_initialized()):
+            return cls()
+        return cls(distributed.get_rank(), distributed.get_world_size())
+
+    def in_order(self, rows: list[Row], per_image: int) -> list[Row]:
+        """The rows of all ranks, image by image, as one process would have made them; `per_image` rows each."""
+        if self.size == 1:
+            return rows
+        shares: list[Any] = [None] * self.size
+        distributed.all_gather_object(shares, (rows, per_image))
+        each = max(count for _, count in shares)  # a rank without an image knows no count
+        images = [[share[i : i + each] for i in range(0, len(share), each)] for share, _ in shares if share]
+        return [row for turn in zip_longest(*images, fillvalue=[]) for image in turn for row in image]
+
+
 def evaluate_into_run(
     codec: ImageCodec,
     folder: Path,
@@ -40,36 +67,41 @@ def evaluate_into_run(
     limit: int | None = None,
     device: str = "cpu",
     on_item: Report | None = None,
+    ranks: Ranks | None = None,
 ) -> list[Row]:
     """Measure `codec`, and the classic `baselines` beside it, on each data set; the new rows of the results table.
 
     They replace rows of the same codec and data set in `folder`/results.parquet, which is written whole at the end.
     `points` are labels (None: all of the codec's); `save_images` reconstructions of the codec, not of baselines, are
-    kept per data set; `limit` takes the first images only. Raises what `evaluate_codec` and `evaluation_set` raise.
+    kept per data set; `limit` takes the first images only. With `ranks` every process measures its share of the images,
+    all get all rows, in the order of a single process, and rank 0 writes them. Raises what `evaluate_codec` and `evaluation_set` raise.
     """
     sets = {name: evaluation_set(name, root) for name in datasets}  # a missing one is found before hours of work
     lpips = load_lpips(lpips_path)
     chosen = None if points is None else [_point(codec, label) for label in points]
     rows: list[Row] = []
+    ranks = ranks or Ranks()
     for name, images in sets.items():
         for one in (codec, *baselines):
             sizes: dict[str, tuple[int, int]] = {}
             kept = folder / RECONSTRUCTIONS if one is codec and save_images else None
             new = evaluate_codec(
                 one,
-                _items(images, limit, sizes),
+                _items(images, limit, sizes, ranks),
                 name,
                 points=chosen if one is codec else None,
                 lpips=lpips,
                 device=device,
                 save_images=kept,
-                save_count=save_images,
+                save_count=len(range(ranks.rank, save_images, ranks.size)),
                 on_item=_reporter(on_item, one.name, name),
             )
-            rows += _with_macs(new, one, sizes)
+            per_image = len(new) // max(len(sizes), 1)
+            rows += ranks.in_order(_with_macs(new, one, sizes), per_image)
     for row in rows:
         row.update(run=run, experiment=experiment)
-    _merge(folder / RESULTS, rows)
+    if ranks.rank == 0:
+        _merge(folder / RESULTS, rows)
     return rows
 
 
@@ -99,8 +131,10 @@ def _point(codec: ImageCodec, label: str) -> OperatingPoint:
     return found[label]
 
 
-def _items(images: ImageFolder, limit: int | None, sizes: dict[str, tuple[int, int]]) -> Iterator[tuple[str, Tensor]]:
-    for index in range(len(images) if limit is None else min(limit, len(images))):
+def _items(
+    images: ImageFolder, limit: int | None, sizes: dict[str, tuple[int, int]], ranks: Ranks
+) -> Iterator[tuple[str, Tensor]]:
+    for index in range(ranks.rank, len(images) if limit is None else min(limit, len(images)), ranks.size):
         name, image = images[index]
         sizes[name] = (image.shape[-2], image.shape[-1])
         yield name, image

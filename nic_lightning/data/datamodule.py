@@ -139,11 +139,15 @@ class ImageDataModule(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """Validation images one at a time, in order of name; every rank sees its own share of them."""
+        """Validation images one at a time, in order of name; every rank sees its own share of them.
+
+        Where there are fewer images than ranks, every rank sees all: none may be without, and the mean is the same.
+        """
         if self.validation is None:
             return []
         images = _opened(self.validation_images)
-        indices = range(self._rank(), len(images), self._world_size())
+        ranks = self._world_size()
+        indices = range(self._rank(), len(images), ranks) if len(images) >= ranks else range(len(images))
         return DataLoader(
             images,
             batch_size=1,

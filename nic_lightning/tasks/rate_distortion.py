@@ -58,10 +58,13 @@ class RateDistortionTask(pl.LightningModule):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         _freeze(codec, freeze)
 
-    def on_fit_start(self) -> None:
-        """Lay out kernels, and compile the transforms where that pays."""
+    def configure_model(self) -> None:
+        """Lay out kernels; distributed training fixes the layout of their gradients right after this."""
         self.codec.memory_format = self.memory_format
         self.codec.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue]
+
+    def on_fit_start(self) -> None:
+        """Compile the transforms where that pays."""
         if self.compile_transforms and self.device.type == "cuda":
             self.codec.analysis = torch.compile(self.codec.analysis)
             self.codec.synthesis = torch.compile(self.codec.synthesis)
