@@ -71,6 +71,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_coding(command)
     command.set_defaults(run=_decompress)
 
+    _add_export(commands.add_parser("export", help="a trained codec as a folder of its own: safetensors, JSON, ONNX"))
+
     _add_runs(commands.add_parser("runs", help="what runs there are, and how to have one again"))
     _add_resume(commands.add_parser("resume", help="continue an interrupted run, or a sweep, from its folder alone"))
 
@@ -103,7 +105,7 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
     action.add_argument("folder", nargs="?", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
     action.add_argument("--json", action="store_true", help="print JSON")
     action.set_defaults(run=_runs_list)
-    text = "Print a shell script that makes the run again: its commit, its uncommitted changes, its packages, its command."
+    text = "Print a shell script that makes the run again: commit, uncommitted changes, packages, command line."
     action = actions.add_parser("reproduce", help="the commands that make a run again", description=text)
     action.add_argument("folder", type=Path, metavar="RUN", help="run folder")
     action.add_argument(
@@ -138,9 +140,26 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_compress)
 
 
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Write a codec for use by nic_lightning.load_codec(DIR), nic compress --run DIR, and others."
+    parser.add_argument("source", type=Path, metavar="RUN", help="run folder, checkpoint file or export folder")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument(
+        "--onnx",
+        action="store_true",
+        help="also g_a and g_s as ONNX, a pair of files a point, checked with onnxruntime; hyper transforms are left "
+        "out, because decoding needs them in float64, for which onnxruntime has no convolutions",
+    )
+    parser.add_argument(
+        "--point", action="append", dest="points", metavar="LABEL", help="only this point as ONNX; may be repeated"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an export that exists")
+    parser.set_defaults(run=_export)
+
+
 def _add_coding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder to write into")
-    parser.add_argument("--run", dest="source", type=Path, required=True, help="run folder or checkpoint file")
+    parser.add_argument("--run", dest="source", type=Path, required=True, help="run folder, checkpoint file or export")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
 
@@ -183,6 +202,12 @@ def _decompress(args: argparse.Namespace) -> int:
     from nic_lightning.commands.files import decompress
 
     return decompress(args.files, args.out, args.source, overwrite=args.overwrite)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from nic_lightning.commands.export import export
+
+    export(args.source, args.out, onnx=args.onnx, points=args.points, overwrite=args.overwrite)
 
 
 def _runs_list(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""A codec from a run folder or a checkpoint, without Lightning, Hydra or W&B."""
+"""A codec from a run folder, a checkpoint or an export folder, without Lightning, Hydra or W&B."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from nic_lightning.codecs import exporting
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.errors import RunError, UserError
 
@@ -18,30 +20,51 @@ _ARGUMENT_TYPES = (int, float, str, bool, type(None))
 
 
 def load_codec(path: str | Path) -> LearnedCodec:
-    """Codec on the CPU in evaluation mode with the CDF tables that were stored, from a run folder or a .ckpt file.
+    """Codec on the CPU in evaluation mode with the CDF tables that were stored.
 
-    Nothing in the file is executed: tensors and plain values only, and the named class must be a `LearnedCodec` of
-    nic_lightning.codecs or of a package listed in the environment variable NIC_CODEC_PACKAGES (separated by commas).
-    Raises RunError with the reason when that is not what the file holds.
+    `path` is a run folder, a .ckpt file or a folder that `nic export` wrote. Nothing in it is executed: tensors and
+    plain values only, and the named class must be a `LearnedCodec` of nic_lightning.codecs or of a package listed in
+    the environment variable NIC_CODEC_PACKAGES (separated by commas). Raises RunError with the reason when that is not
+    what the files hold.
     """
-    file = find_checkpoint(path)
-    checkpoint = read_checkpoint(file)
-    description, state = checkpoint.get("codec"), checkpoint.get("state_dict")
-    if not isinstance(description, dict) or not isinstance(state, dict):
-        raise RunError(f"{file} holds no codec; give a checkpoint that nic-train wrote.")
+    return load_with_config(path)[0]
+
+
+def load_with_config(path: str | Path) -> tuple[LearnedCodec, dict[str, Any]]:
+    """`load_codec`, and the plain config that the codec was built from."""
+    source = Path(path)
+    export = exporting.read_export(source) if exporting.is_export(source) else None
+    if export is None:
+        source = find_checkpoint(source)
+        config, state = _codec_of(read_checkpoint(source), source)
+        size = source.stat().st_size
+    else:
+        config, state, size = export.config, export.state, export.size
     try:
-        state = {k.removeprefix("codec."): v for k, v in state.items() if k.startswith("codec.")}
-        state |= description.get("tables", {})
-        _require_room(description.get("config"), state, file.stat().st_size)
-        codec = build_codec(description.get("config"))
+        _require_room(config, state, size)
+        codec = build_codec(config)
         codec.load_state_dict(state)
         for model in codec.entropy_models():
             _ = model.tables  # refuses damaged ones
+        codec.eval().requires_grad_(False)
+        if export is not None:
+            exporting.require_same(codec, export)
     except UserError as error:
-        raise RunError(f"{file} cannot be loaded: {error}") from error
+        raise RunError(f"{source} cannot be loaded: {error}") from error
     except Exception as error:  # a constructor may raise anything when its arguments come from a foreign file
-        raise RunError(f"{file} does not fit the codec that it names: {reason(error)}") from error
-    return codec.eval().requires_grad_(False)
+        raise RunError(f"{source} does not fit the codec that it names: {reason(error)}") from error
+    assert isinstance(config, dict)
+    return codec, config
+
+
+def _codec_of(checkpoint: dict[str, Any], file: Path) -> tuple[object, dict[str, Tensor]]:
+    """Codec's config and state, tables included."""
+    description, state = checkpoint.get("codec"), checkpoint.get("state_dict")
+    tables = description.get("tables", {}) if isinstance(description, dict) else None
+    if not isinstance(description, dict) or not isinstance(state, dict) or not isinstance(tables, dict):
+        raise RunError(f"{file} holds no codec; give a checkpoint that nic-train wrote.")
+    state = {k.removeprefix("codec."): v for k, v in state.items() if isinstance(k, str) and k.startswith("codec.")}
+    return description.get("config"), state | tables
 
 
 def _require_room(config: object, state: dict[str, Any], size: int) -> None:

@@ -1,0 +1,29 @@
+"""`nic export`: a trained codec as a folder of its own."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+from nic_lightning.codecs.exporting import DESCRIPTION, WEIGHTS, export_codec
+from nic_lightning.codecs.loading import load_with_config
+from nic_lightning.errors import UserError
+
+
+def export(
+    run: Path, out: Path, *, onnx: bool = False, points: list[str] | None = None, overwrite: bool = False
+) -> None:
+    """Write the codec of `run` to the folder `out`; with `onnx`, its transforms at `points` (default: all) too."""
+    if points and not onnx:
+        raise UserError("--point chooses what --onnx exports; give --onnx too.")
+    codec, config = load_with_config(run)
+    chosen = [codec.point(label) for label in points or [p.label for p in codec.operating_points]] if onnx else []
+    # As an exception, the signal leaves nothing half-written.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        export_codec(codec, config, out, onnx_points=chosen, overwrite=overwrite)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    size = (out / WEIGHTS).stat().st_size
+    print(f"{out}: {WEIGHTS} ({size:,} bytes) and {DESCRIPTION}, fingerprint {codec.fingerprint().hex()}")

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import nic_lightning
+from nic_lightning.cli import main
+
+
+def nic(*arguments: object) -> int:
+    return main([str(a) for a in arguments])
+
+
+def test_an_export_stands_in_for_the_run(run: Path, images: list[Path], tmp_path: Path, capsys) -> None:
+    out, handler = tmp_path / "export", signal.getsignal(signal.SIGTERM)
+    assert nic("export", run, "-o", out) == 0
+    fingerprint = nic_lightning.load_codec(run).fingerprint().hex()
+    size = (out / "codec.safetensors").stat().st_size
+    assert capsys.readouterr().out == (
+        f"{out}: codec.safetensors ({size:,} bytes) and codec.json, fingerprint {fingerprint}\n"
+    )
+    assert signal.getsignal(signal.SIGTERM) is handler
+    for source in (run, out):
+        folder = tmp_path / f"by-{source.name}"
+        assert nic("compress", *images, "-o", folder, "--run", source, "--point", "512") == 0
+    for name in ("face.nic", "grey.nic"):
+        assert (tmp_path / "by-export" / name).read_bytes() == (tmp_path / f"by-{run.name}" / name).read_bytes()
+        assert nic("decompress", tmp_path / "by-export" / name, "-o", tmp_path / "png", "--run", run) == 0
+    capsys.readouterr()
+    assert nic("export", run, "-o", out) == 2
+    assert capsys.readouterr().err == f"{out} exists; give another folder, or --overwrite to replace an export.\n"
+    assert nic("export", run, "-o", out, "--overwrite") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--point", "64"], "--point chooses what --onnx exports; give --onnx too."),
+        (["--onnx", "--point", "9999"], "lambda 9999 is outside this codec's range, 64 to 4096."),
+        (["--onnx"], "pip install 'nic_lightning[onnx]'"),
+    ],
+)
+def test_what_cannot_be_exported(run: Path, tmp_path: Path, capsys, monkeypatch, arguments, sentence: str) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert nic("export", run, "-o", tmp_path / "export", *arguments) == 2
+    captured = capsys.readouterr()
+    assert sentence in captured.err
+    assert len(captured.err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_killed_export_leaves_no_folder(run: Path, tmp_path: Path, number: int) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    code = "import sys; from nic_lightning.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "export", str(run), "-o", str(tmp_path / "export"), "--onnx"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while process.poll() is None and not list(tmp_path.glob(".export.*.partial/*.onnx")):
+        time.sleep(0.01)
+    os.kill(process.pid, number)
+    _, err = process.communicate()
+    assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}[signal.Signals(number)]
+    assert b"Traceback" not in err
+    left = [p.name for p in tmp_path.iterdir()]
+    assert all(name.endswith(".partial") for name in left)
+    assert len(left) == (number == signal.SIGKILL)
+    assert nic("export", run, "-o", tmp_path / "export") == 0

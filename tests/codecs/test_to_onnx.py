@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from nic_lightning.codecs import to_onnx
+from nic_lightning.codecs.to_onnx import export_point, require_packages
+from nic_lightning.errors import UserError
+
+CONF = Path(__file__).parents[2] / "conf" / "codec"
+LADDER = {"lambdas": [64, 512]}
+
+
+@pytest.fixture(scope="module")
+def onnxruntime():
+    return pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'nic_lightning[onnx]'")
+
+
+@pytest.fixture
+def numbers(onnxruntime):
+    """What an ONNX file gives for an input."""
+
+    def run(file: Path, name: str, x: torch.Tensor) -> torch.Tensor:
+        session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
+        return torch.from_numpy(session.run(None, {name: x.contiguous().numpy()})[0])
+
+    return run
+
+
+@torch.no_grad()
+def test_onnx_files_code_an_image_as_the_codec_does(tmp_path, make_codec, numbers, picture) -> None:
+    codec = make_codec("modulated", **LADDER, kernel_param="rdft")
+    point = codec.point("200")  # between two trained ones
+    state = {key: value.clone() for key, value in codec.state_dict().items()}
+    sentence = export_point(codec, point, tmp_path)
+    files = {name: tmp_path / f"{name}@{point.label}.onnx" for name in ("g_a", "g_s")}
+    assert sentence.startswith(f"g_a@{point.label}.onnx, g_s@{point.label}.onnx: largest difference from torch ")
+    assert sorted(tmp_path.iterdir()) == sorted(files.values())
+    assert not any(word in file.read_bytes() for word in (b".py", b"/home", b"/tmp") for file in files.values())
+    assert all(torch.equal(value, state[key]) for key, value in codec.state_dict().items())
+
+    for shape in ((16, 16, 1), (48, 160, 3)):
+        x = picture(*shape)
+        y, y_hat = codec.analysis(x, point), codec.likelihoods(codec.analysis(x, point), point)[0]
+        scale = codec.synthesis(y_hat, point).abs().max().item()
+        torch.testing.assert_close(numbers(files["g_a"], "x", x), y, rtol=0, atol=1e-4)
+        x_hat = numbers(files["g_s"], "y_hat", y_hat)
+        torch.testing.assert_close(x_hat, codec.synthesis(y_hat, point), rtol=0, atol=1e-5 * max(1, scale))
+
+    with pytest.raises(UserError, match="given twice"):
+        export_point(codec, point, tmp_path)
+
+    # Files that are some other point's, or some other weights', as a wrong export would be.
+    with pytest.raises(UserError, match=r"g_a@.* differs from the codec by"):
+        to_onnx._check(codec, codec.operating_points[1], files)
+    codec.g_s.deconvs[2].bias.add_(0.01 * scale)
+    with pytest.raises(UserError, match=r"g_s@.* differs from the codec by"):
+        to_onnx._check(codec, point, files)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(p.stem for p in CONF.glob("*.yaml")))
+def test_every_learned_codec_is_exported(name, tmp_path, make_codec, onnxruntime) -> None:
+    config = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    if "baselines" in config["_target_"]:
+        pytest.skip("classic codecs have no transforms")
+    codec = make_codec(name, **(LADDER if "lambdas" in config and name != "hyperprior" else {}))
+    for point in codec.operating_points:
+        export_point(codec, point, tmp_path)
+    for file in sorted(tmp_path.iterdir()):
+        session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
+        about = session.get_modelmeta().custom_metadata_map
+        assert about["fingerprint"] == codec.fingerprint().hex()
+        assert about["multiple"] == str(codec.downsampling)
+        step = codec.downsampling if file.name.startswith("g_a") else codec.stride
+        shape = (session.get_inputs() if file.name.startswith("g_a") else session.get_outputs())[0].shape
+        assert shape == ["n", 3, f"{step}*h", f"{step}*w"]
+    assert len(list(tmp_path.iterdir())) == 2 * len(codec.operating_points)
+
+
+def test_missing_packages_are_named(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match=r"needs onnxruntime: pip install 'nic_lightning\[onnx\]'"):
+        require_packages()
