@@ -45,6 +45,14 @@ class CheckpointConfig:
 class EvaluationConfig:
     """What is measured with real files after training, and by `nic-evaluate`."""
 
+@dataclass
+class GuardConfig:
+    """What happens when training diverges."""
+
+    restarts: int = 0
+    lower: float = 0.5
+
+
     datasets: list[str] = field(default_factory=lambda: ["embedded"])
     baselines: list[str] = field(default_factory=list)
     points: list[str] | None = None
@@ -82,6 +90,7 @@ class EvaluateConfig:
     run: str | None = None
     name: str | None = None
     run_dir: str | None = None
+    guard: GuardConfig = field(default_factory=GuardConfig)
     device: str = "cpu"
     root: str | None = None
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

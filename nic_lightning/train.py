@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,13 +93,30 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
         enable_progress_bar=False,
         enable_checkpointing=False,  # Lightning's own; ours is among the callbacks
     )
-    trainer.fit(task, datamodule=data, ckpt_path=resume)
+    fit(trainer, task, data, resume, config, folder)
     if trainer.interrupted:
         raise RunError("Interrupted; the same command continues the run.")
     trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
     measure(config, folder, wandb)
     if trainer.is_global_zero:
         finish_wandb(wandb)
+
+
+def fit(trainer: pl.Trainer, task: Any, data: Any, resume: str | None, config: DictConfig, folder: Path) -> None:
+    """Train; after a divergence begin again at a lower learning rate, if `guard.restarts` allows it."""
+    from nic_lightning.callbacks.guard import DivergenceError, out_of_memory, start_again_lower
+
+    try:
+        trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
+    except DivergenceError as error:
+        if not main_process():
+            raise
+        launcher: Any = trainer.strategy.launcher
+        if launcher is not None:
+            launcher.kill(signal.SIGKILL)  # the other ranks, which wait for this one
+        start_again_lower(error, folder, config.guard.restarts, config.guard.lower)
+    except (RuntimeError, MemoryError) as error:
+        raise out_of_memory(error, folder) or error from error
 
 
 def main_process() -> bool:
@@ -150,12 +168,15 @@ def callbacks(config: DictConfig, folder: Path, record: Any) -> list[pl.Callback
     """What every run has around its training."""
     from nic_lightning.callbacks.checkpoint import Checkpoints
     from nic_lightning.callbacks.numerics import Numerics
+    from nic_lightning.callbacks.guard import Guard
     from nic_lightning.callbacks.progress import Progress
     from nic_lightning.callbacks.random_state import RandomState
+    from nic_lightning.runs.restarts import learning_rate_scale
 
     cadence = config.checkpoint
     return [
         RandomState(),
+        Guard(learning_rate_scale(folder)),  # before what writes checkpoints
         Progress(),
         Numerics(record),
         Checkpoints(folder / "checkpoints", cadence.every_n_steps, cadence.every_n_minutes, record),

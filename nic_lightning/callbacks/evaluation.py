@@ -74,7 +74,8 @@ def evaluate_into_run(
     They replace rows of the same codec and data set in `folder`/results.parquet, which is written whole at the end.
     `points` are labels (None: all of the codec's); `save_images` reconstructions of the codec, not of baselines, are
     kept per data set; `limit` takes the first images only. With `ranks` every process measures its share of the images,
-    all get all rows, in the order of a single process, and rank 0 writes them. Raises what `evaluate_codec` and `evaluation_set` raise.
+    all get all rows, in the order of a single process, and rank 0 writes them. Raises what `evaluate_codec` and
+    `evaluation_set` raise.
     """
     sets = {name: evaluation_set(name, root) for name in datasets}  # a missing one is found before hours of work
     lpips = load_lpips(lpips_path)

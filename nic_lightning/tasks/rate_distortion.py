@@ -140,7 +140,8 @@ class RateDistortionTask(pl.LightningModule):
         """Clip the network's gradient norm only: the quantiles' gradients are orders of magnitude larger."""
         if gradient_clip_val:
             network = [g["params"] for g in optimizer.param_groups if g["name"] == "network"]
-            nn.utils.clip_grad_norm_([p for params in network for p in params], gradient_clip_val)
+            norm = nn.utils.clip_grad_norm_([p for params in network for p in params], gradient_clip_val)
+            self.latest["train/gradient_norm"] = norm.detach()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a decoder needs beside the weights: the codec's config and tables that fit these weights.
