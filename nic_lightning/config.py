@@ -5,6 +5,7 @@ Nothing here imports torch, and Hydra only inside functions: `nic --help`, `nic-
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sys
@@ -27,6 +28,9 @@ CONF_DIR = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent /
 """The Hydra tree: inside an installed wheel, or beside the package in a checkout."""
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
+LAUNCHERS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
+"""Optional launchers of Hydra, and the extra of this package that brings each."""
+_LONGEST_NAME = 100
 
 
 class ConfigError(UserError):
@@ -62,6 +66,13 @@ class GuardConfig:
 
 
 @dataclass
+class LaunchConfig:
+    """How the jobs of a multirun share a machine (`runs/slots.py`)."""
+
+    slots: int | None = None
+
+
+@dataclass
 class TrainConfig:
     """Top level of conf/train.yaml. Groups are typed by the signatures of their targets (`check_targets`)."""
 
@@ -80,6 +91,7 @@ class TrainConfig:
     init_from: str | None = None
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    launch: LaunchConfig = field(default_factory=LaunchConfig)
 
 
 @dataclass
@@ -97,12 +109,27 @@ class EvaluateConfig:
 
 
 def register_schemas() -> None:
-    """Tell Hydra the types of the top level; the configs take them up as `schema` and `evaluate_schema`."""
+    """Tell Hydra the types of the top level (`schema`, `evaluate_schema`), and OmegaConf of `safe_name`."""
     from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
 
     store = ConfigStore.instance()
     store.store(name="schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
+    OmegaConf.register_new_resolver("safe_name", safe_name, replace=True)
+
+
+def safe_name(text: str) -> str:
+    """`text` as the name of a folder: as it is if it is short and plain, else made so, with a hash of the whole."""
+    if re.fullmatch(r"[\w.=,+\[\]-]*", text) and len(text.encode()) <= _LONGEST_NAME:
+        return text
+    kept = re.sub(r"[^\w.=,+\[\]-]+", "_", text).encode()[: _LONGEST_NAME - 9].decode(errors="ignore")
+    return f"{kept}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def quoted(text: str) -> str:
+    """`text` as a value on Hydra's command line."""
+    return "'" + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), text) + "'"
 
 
 def compose(config_name: str = "train", overrides: list[str] | None = None) -> DictConfig:
@@ -148,6 +175,8 @@ def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
     try:
         with _environment(FULL_ERROR, "1"):  # otherwise Hydra prints its own mixture of message and traceback
             run()
+    except KeyboardInterrupt:
+        sys.exit(130)
     except Exception as error:
         sentence = error if error in bugs else _explained(error)
         if not isinstance(sentence, UserError):
@@ -234,6 +263,8 @@ def _sentence(error: BaseException) -> str:
     text = f"{error}\n{error.__cause__ or ''}"
     if match := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         group, name = match.groups()
+        if group == "hydra/launcher" and name in LAUNCHERS:
+            return f"The launcher {name} is not installed: pip install 'nic_lightning[{LAUNCHERS[name]}]'."
         found = re.findall(r"^\t(\S+)$", text, re.MULTILINE) or options(group)
         return f"There is no {group} '{name}'{nearest(name, found)}; there are: {', '.join(found)}."
     if bad := re.search(r"Value '(.*)' of type '\w+' could not be converted to (\w+)\s+full_key: (\S+)", text):

@@ -37,11 +37,11 @@ def train(config: DictConfig) -> None:
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir).resolve()
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportAssignmentType]
+    if hydra.mode == RunMode.MULTIRUN:
+        run_job(folder, plain, hydra)
+        return
     if main_process() and claim(folder, plain, config.fresh) == "finished":
         print(f"{folder} is finished already; give name=NAME for a new run, or fresh=true to start over.")
-        return
-    if hydra.mode == RunMode.MULTIRUN:
-        run_job(folder, list(hydra.overrides.task), hydra.runtime.cwd)
         return
     record = RunRecord(folder)
     if main_process():

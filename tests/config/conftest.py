@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,3 +69,14 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield folder
     GlobalHydra.instance().clear()
     HydraConfig.instance().cfg = None
+
+
+@pytest.fixture
+def run(conf: Path, monkeypatch: pytest.MonkeyPatch):
+    """`run(task, *arguments)`: nic-train with the stand-in configs and another task."""
+
+    def start(task, *arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["nic-train", *arguments])
+        config.run_hydra(task, "train")
+
+    return start

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf.errors import ConfigAttributeError
@@ -13,15 +16,6 @@ from nic_lightning import config
 from nic_lightning.errors import DataError
 
 OK = ["data.folder=x", "name=r"]
-
-
-@pytest.fixture
-def run(conf: Path, monkeypatch: pytest.MonkeyPatch):
-    def start(task, *arguments: str) -> None:
-        monkeypatch.setattr(sys, "argv", ["nic-train", *arguments])
-        config.run_hydra(task, "train")
-
-    return start
 
 
 def untouched(cfg) -> None:
@@ -38,7 +32,7 @@ def untouched(cfg) -> None:
         ("sede=3", "There is no key 'sede' (did you mean 'seed'?); `--cfg job` lists the keys."),
         ("codec=smal", "There is no codec 'smal' (did you mean 'small'?); there are: picky, small, wide."),
         ("experiment=foo", "There is no experiment 'foo'; there are: big."),
-        ("codec=null", "takes the name of one of its files, as in logger=none; not null."),
+        ("codec=null", "takes the name of one of its files, as in logger=none; null is no name."),
         ("codec.width=abc", "codec.width must be int, not 'abc'."),
         ("seed=abc", "seed must be of type integer, not 'abc'."),
         ("evaluation.limit=abc", "evaluation.limit must be of type integer, not 'abc'."),
@@ -135,25 +129,40 @@ def test_full_error_brings_the_traceback_back(run, monkeypatch: pytest.MonkeyPat
         run(task, *OK)
 
 
-def test_in_a_multirun_the_other_jobs_go_on(run, capsys) -> None:
-    widths = []
-
+def test_an_interrupted_run_ends_without_a_traceback(run, capsys) -> None:
     def task(cfg) -> None:
-        widths.append(cfg.codec.width)
-        if cfg.codec.width == 1:
-            raise DataError("one is too small")
+        raise KeyboardInterrupt
 
     with pytest.raises(SystemExit) as stop:
-        run(task, "-m", *OK, "codec.width=1,2,3")
-    assert stop.value.code == 2
-    assert widths == [1, 2, 3]
-    assert capsys.readouterr().err.splitlines()[-1] == "one is too small"
+        run(task, *OK)
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == ""
 
 
-def test_multirun_folders_are_named_by_what_differs(run, conf: Path) -> None:
-    run(lambda cfg: None, "-m", *OK, "codec.width=1,2", "experiment=big", "tags=[a]")
-    found = {p.name for p in (conf.parent / "runs" / "r").iterdir() if p.is_dir()}
-    assert found == {"codec.width=1,data.folder=x", "codec.width=2,data.folder=x"}
+def test_a_launcher_that_is_not_installed_names_its_extra(run, conf: Path, capsys) -> None:
+    (conf / "launch").mkdir()
+    for launcher, extra in config.LAUNCHERS.items():
+        (conf / "launch" / "far.yaml").write_text(
+            f"# @package _global_\ndefaults:\n  - override /hydra/launcher: {launcher}\n"
+        )
+        with without(launcher), pytest.raises(SystemExit) as stop:
+            run(untouched, "-m", *OK, "launch=far", "seed=1,2")
+        assert stop.value.code == 2
+        sentence = f"The launcher {launcher} is not installed: pip install 'nic_lightning[{extra}]'.\n"
+        assert capsys.readouterr().err == sentence
+
+
+@contextmanager
+def without(launcher: str) -> Iterator[None]:
+    """Hydra as it is where the plugin was never installed."""
+    Plugins.instance()
+    known = ConfigStore.instance().repo["hydra"]["launcher"]
+    removed = known.pop(f"{launcher}.yaml", None)
+    try:
+        yield
+    finally:
+        if removed is not None:
+            known[f"{launcher}.yaml"] = removed
 
 
 def test_hydra_flags_pass_through(run, capsys) -> None:
