@@ -46,16 +46,16 @@ class CheckpointConfig:
 
 
 @dataclass
-class EvaluationConfig:
-    """What is measured with real files after training, and by `nic-evaluate`."""
-
-@dataclass
 class GuardConfig:
     """What happens when training diverges."""
 
     restarts: int = 0
     lower: float = 0.5
 
+
+@dataclass
+class EvaluationConfig:
+    """What is measured with real files after training, and by `nic-evaluate`."""
 
     datasets: list[str] = field(default_factory=lambda: ["embedded"])
     baselines: list[str] = field(default_factory=list)
@@ -90,6 +90,7 @@ class TrainConfig:
     ckpt_path: str | None = None
     init_from: str | None = None
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     launch: LaunchConfig = field(default_factory=LaunchConfig)
 
@@ -102,7 +103,6 @@ class EvaluateConfig:
     run: str | None = None
     name: str | None = None
     run_dir: str | None = None
-    guard: GuardConfig = field(default_factory=GuardConfig)
     device: str = "cpu"
     root: str | None = None
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
