@@ -59,12 +59,13 @@ def wandb_logger(
     if chosen == "disabled":
         return None
     try:
-        from pytorch_lightning.loggers import WandbLogger
         from pytorch_lightning.utilities import rank_zero_only
+
+        from nic_lightning.runs.loggers import ForgivingWandbLogger
 
         if rank_zero_only.rank != 0:
             # Other ranks hold a logger that never opens a run, so that all ranks log the same calls.
-            return WandbLogger(project=project, save_dir=folder, id=_run_id(folder, create=False))
+            return ForgivingWandbLogger(project=project, save_dir=folder, id=_run_id(folder, create=False))
         init: dict[str, Any] = {
             "project": project,
             "dir": str(folder),
@@ -76,7 +77,7 @@ def wandb_logger(
             "resume": "allow",
         }
         run = _open(init, chosen)
-        return WandbLogger(project=project, save_dir=folder, id=init["id"], name=init["name"], experiment=run)
+        return ForgivingWandbLogger(project=project, save_dir=folder, id=init["id"], name=init["name"], experiment=run)
     # W&B raises its own errors, the operating system's, and those of its helper process.
     except Exception as error:
         _log.warning("W&B is left out of this run: %s", _first_line(error))

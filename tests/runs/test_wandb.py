@@ -187,3 +187,33 @@ def test_results_never_raise(caplog):
     finish_wandb(broken)
     assert "The results are not in W&B: gone" in caplog.text
     assert "did not end properly: gone" in caplog.text
+
+
+def test_a_lost_helper_process_ends_in_one_warning(tmp_path):
+    """In a process of its own: W&B keeps one helper for all runs of a process."""
+    code = """
+import logging, os, signal, sys
+from pathlib import Path
+from nic_lightning.runs.wandb import finish_wandb, wandb_logger
+logging.basicConfig(level=logging.WARNING, format="%(message)s")
+logger = wandb_logger(sys.argv[1], mode="offline")
+logger.log_metrics({"a": 1.0}, 1)
+me = str(os.getpid())
+for stat in Path("/proc").glob("[0-9]*/stat"):
+    if stat.read_text().rpartition(")")[2].split()[1] == me:
+        os.kill(int(stat.parent.name), signal.SIGKILL)
+for step in range(2, 200):
+    logger.log_metrics({"a": 1.0}, step)
+    if logger._lost:
+        break
+logger.log_metrics({"a": 1.0}, 1000)
+logger.finalize("success")
+finish_wandb(logger)
+print("went on")
+os._exit(0)  # W&B's own leave-taking waits for the helper that is gone
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
+    environment = {k: v for k, v in os.environ.items() if k != "WANDB_MODE"} | {"WANDB_SILENT": "true"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.stdout.strip().endswith("went on"), done.stderr
+    assert done.stderr.count("W&B is lost") == 1
