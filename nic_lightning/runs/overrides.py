@@ -18,7 +18,7 @@ HARDWARE = frozenset(
     {"accelerator", "devices", "num_nodes", "strategy", "precision", "benchmark", "sync_batchnorm"},
 )
 """What `trainer=NAME` changes of a stored trainer: where it computes; not how long, nor what it logs."""
-_PLAIN = re.compile(r"[A-Za-z_][\w./:+@-]*|/[\w./:+@-]*")
+_PLAIN = re.compile(r"[A-Za-z_][\w./:+@-]*|/[\w./:+@-]*", re.ASCII)
 _CONSTANTS = ("null", "true", "false", "nan", "inf", "on", "off", "yes", "no")
 
 
@@ -54,8 +54,8 @@ def _set(config: Any, text: str, key: str, value: Any, add: bool) -> None:
         raise UserError(f"'{text}' cannot be set for a run that is stored; of the groups, trainer and logger can.")
     if key in PATHS and isinstance(value, str):
         value = str(Path.cwd() / value)
-    if not add and OmegaConf.select(config, key, default=_MISSING) is _MISSING:
-        raise UserError(f"There is no key '{key}'{nearest(key, _keys(config))}; +{text} adds it.")
+    if key.split(".")[0] not in config or (not add and OmegaConf.select(config, key, default=_MISSING) is _MISSING):
+        raise UserError(f"There is no key '{key}'{nearest(key, _keys(config))}.")
     try:
         OmegaConf.update(config, key, value, force_add=True)
     except (OmegaConfBaseException, AttributeError, TypeError) as error:

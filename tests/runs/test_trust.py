@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+from omegaconf import OmegaConf
+
+from nic_lightning.config import compose, options
+from nic_lightning.errors import RunError
+from nic_lightning.runs.trust import require_known_targets
+
+
+@pytest.mark.parametrize("codec", [name for name in options("codec") if name not in ("jpeg", "webp")])
+def test_every_config_of_ours_is_known(codec):
+    require_known_targets(OmegaConf.to_container(compose("train", ["name=x", f"codec={codec}"]), resolve=True))
+
+
+@pytest.mark.parametrize("task", options("task"))
+def test_every_task_of_ours_is_known(task):
+    require_known_targets(OmegaConf.to_container(compose("train", ["name=x", f"task={task}"]), resolve=True))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "builtins.eval",
+        "subprocess.Popen",
+        "nic_lightning.codecs.cae.os.system",
+        "nic_lightning.data.datamodule.os.system",
+        "nic_lightning.data.datamodule.Path",
+        "nic_lightning.data.datamodule._with_names",
+        "nic_lightning.runs.isolation.run_job",
+        "nic_lightning.runs.isolation.subprocess.run",
+        "nic_lightning.train.main",
+        "nic_lightning.codecs.missing.Class",
+        "nic_lightning.codecs",
+        "nic_lightning",
+        "",
+        "..",
+        3,
+    ],
+)
+@pytest.mark.parametrize("nest", [lambda t: {"codec": t}, lambda t: {"a": [{"b": [[t]]}]}], ids=["group", "deep"])
+def test_others_are_refused(target, nest):
+    with pytest.raises(RunError, match=r"no class of nic_lightning.*NIC_CODEC_PACKAGES"):
+        require_known_targets(nest({"_target_": target, "command": "true"}))
+
+
+def test_packages_of_the_user(monkeypatch):
+    monkeypatch.setenv("NIC_CODEC_PACKAGES", "mine,other.codecs")
+    require_known_targets({"codec": {"_target_": "mine.codecs.Mine"}, "task": {"_target_": "other.codecs.x.Y"}})
+    for target in ("minelike.Mine", "other.tasks.Y"):
+        with pytest.raises(RunError, match="no class"):
+            require_known_targets({"codec": {"_target_": target}})
