@@ -29,6 +29,8 @@ LOG = "output.log"
 _DISTRIBUTED = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
 _SLURM_TASK = ("SLURM_NTASKS", "SLURM_NPROCS", "SLURM_NTASKS_PER_NODE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID")
 """With these, Lightning would leave the starting of ranks to Slurm."""
+_NO_HINT = "ignore:The `srun` command is available"
+"""And without them, it would advise to use srun."""
 _PATIENCE = 60.0
 _POLL = 0.2
 
@@ -114,7 +116,9 @@ def _sources(hydra: Any) -> list[str]:
 
 
 def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
-    left = {**os.environ, **changes}
+    left = {**os.environ, "PYTHONUNBUFFERED": "1", **changes}
+    if not os.environ.keys().isdisjoint(_SLURM_TASK):
+        left["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), _NO_HINT]))
     return {k: v for k, v in left.items() if v is not None and k not in (*_DISTRIBUTED, *_SLURM_TASK)}
 
 

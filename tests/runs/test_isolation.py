@@ -75,13 +75,18 @@ def test_a_job_has_an_environment_of_its_own_and_a_log(hydra, folder, script, mo
     for name in left_out:
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("NIC_DATA", "/data")
-    script("import json, os, sys; print(json.dumps(dict(os.environ))); print(os.getcwd(), 'grün', file=sys.stderr)")
+    monkeypatch.delenv("PYTHONWARNINGS", raising=False)
+    script(
+        "import warnings; warnings.warn('The `srun` command is available on your system but is not used.')\n"
+        "import json, os, sys; print(json.dumps(dict(os.environ))); print(os.getcwd(), 'grün', file=sys.stderr)"
+    )
     run_job(folder, JOB, hydra)
     lines = (folder / "output.log").read_text().splitlines()
     environment = json.loads(next(line for line in lines if line.startswith("{")))
     assert not set(left_out) & environment.keys()
     assert environment["NIC_DATA"] == "/data"
-    assert f"{hydra.runtime.cwd} grün" in lines
+    assert lines[-1] == f"{hydra.runtime.cwd} grün"
+    assert len(lines) == 2  # no advice to use srun
     assert capsys.readouterr().out.splitlines() == ["seed=1 starts", "seed=1 is finished"]
 
 
