@@ -165,38 +165,3 @@ def test_the_report_is_one_page_that_asks_for_nothing(desk: Desk, run: Path) -> 
     for word in ("modulated", "jpeg", "BD-rate", "data:image/"):
         assert word in page
     assert not re.search(r"""<(?:script|link|img|iframe)[^>]+(?:src|href)\s*=\s*["']?(?:https?:)?//""", page)
-
-
-@pytest.mark.slow
-def test_a_sweep_makes_a_folder_for_each_job_and_skips_them_the_second_time(desk: Desk) -> None:
-    sweep = (
-        "-m",
-        "name=sweep",
-        "codec=cae",
-        "codec.width=8",
-        "codec.lmbda=64,256",
-        "data.crop=64",
-        "trainer.max_steps=2",
-        "evaluation.limit=1",
-        "evaluation.save_images=0",
-        "logger=none",
-    )
-    done = desk("nic-train", *sweep)
-    assert done.returncode == 0, done.stderr
-    folders = [path for path in sorted((desk.folder / "runs" / "sweep").iterdir()) if path.is_dir()]
-    jobs = {path.name.partition("codec.lmbda=")[2].split(",")[0]: path for path in folders}
-    assert sorted(jobs) == ["256", "64"]
-    assert len(folders) == 2
-    for label, folder in jobs.items():
-        assert json.loads((folder / "status.json").read_text())["state"] == "finished"
-        assert yaml.safe_load((folder / "config.yaml").read_text())["codec"]["lmbda"] == float(label)
-        assert {row["label"] for row in read_results(folder / "results.parquet")} == {label}
-        assert not (folder / ".hydra").exists()
-    kept = [
-        p for p in desk.folder.glob("runs/sweep/*/*") if p.is_file() and p.suffix != ".log"
-    ]  # logs tell of the skip
-    before = {path: path.stat().st_mtime_ns for path in kept}
-    done = desk("nic-train", *sweep)
-    assert done.returncode == 0, done.stderr
-    assert (done.stdout + done.stderr).count("is finished already") == 2
-    assert {path: path.stat().st_mtime_ns for path in before} == before
