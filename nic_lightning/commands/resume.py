@@ -55,7 +55,7 @@ def _resume_each(folder: Path, overrides: Sequence[str], force: bool) -> int:
         if code:
             failures.append(f"{run.folder} failed with exit code {code}.")
     done = len(runs) - len(failures)
-    print(f"{done} of {len(runs)} runs are finished, {continued} of them were continued.")
+    print(f"{done} of {len(runs)} runs are finished; {continued} were continued now.")
     for sentence in failures:
         print(sentence, file=sys.stderr)
     return 1 if failures else 0
