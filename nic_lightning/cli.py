@@ -82,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_report)
 
     command = commands.add_parser("bench", help="time this code on this machine", add_help=False)
-    command.add_argument("what", choices=["codec"])
+    command.add_argument("what", choices=["codec", "training"])
     command.add_argument("arguments", nargs=argparse.REMAINDER)
     command.set_defaults(run=_bench)
     return parser
@@ -235,6 +235,9 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _bench(args: argparse.Namespace) -> None:
-    from nic_lightning.analysis import bench
+    if args.what == "codec":
+        from nic_lightning.analysis import bench
+    else:
+        from nic_lightning.commands import bench_training as bench
 
     bench.main(args.arguments)

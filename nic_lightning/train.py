@@ -62,6 +62,7 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     from hydra.utils import instantiate
 
     from nic_lightning.callbacks.checkpoint import AtomicCheckpointIO
+    from nic_lightning.callbacks.standard import standard_callbacks
     from nic_lightning.runs.deterministic import say_cost, trainer_options
     from nic_lightning.runs.loggers import RecordLogger
     from nic_lightning.runs.wandb import finish_wandb
@@ -88,7 +89,7 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
         **trainer_options(plain),
         default_root_dir=str(folder),
         logger=[RecordLogger(record), *([wandb] if wandb else [])],
-        callbacks=callbacks(config, folder, record),
+        callbacks=standard_callbacks(config, record),
         plugins=[AtomicCheckpointIO()],
         enable_progress_bar=False,
         enable_checkpointing=False,  # Lightning's own; ours is among the callbacks
@@ -162,25 +163,6 @@ def checkpoint_to_continue(folder: Path) -> str | None:
     for sentence in damaged if main_process() else []:
         print(f"{sentence}; continuing from {path}.", file=sys.stderr)
     return str(path) if path else None
-
-
-def callbacks(config: DictConfig, folder: Path, record: Any) -> list[pl.Callback]:
-    """What every run has around its training."""
-    from nic_lightning.callbacks.checkpoint import Checkpoints
-    from nic_lightning.callbacks.numerics import Numerics
-    from nic_lightning.callbacks.guard import Guard
-    from nic_lightning.callbacks.progress import Progress
-    from nic_lightning.callbacks.random_state import RandomState
-    from nic_lightning.runs.restarts import learning_rate_scale
-
-    cadence = config.checkpoint
-    return [
-        RandomState(),
-        Guard(learning_rate_scale(folder)),  # before what writes checkpoints
-        Progress(),
-        Numerics(record),
-        Checkpoints(folder / "checkpoints", cadence.every_n_steps, cadence.every_n_minutes, record),
-    ]
 
 
 def measure(config: DictConfig, folder: Path, wandb: Any) -> None:

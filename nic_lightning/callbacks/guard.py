@@ -125,9 +125,7 @@ def start_again_lower(error: DivergenceError, folder: Path, restarts: int, lower
         ) from error
     scale = learning_rate_scale(folder) * lower
     add_restart(folder, error.step, error.reason, scale)
-    print(
-        f"{error} {_last_good(folder)} Going on from there at {scale:g} times the learning rate.", file=sys.stderr
-    )
+    print(f"{error} {_last_good(folder)} Going on from there at {scale:g} times the learning rate.", file=sys.stderr)
     if "TORCHELASTIC_RUN_ID" in os.environ:
         raise error
     sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -48,6 +49,8 @@ class Training:
     def start(self) -> subprocess.Popen[bytes]:
         unset = {"WANDB_MODE", "NIC_DATA", "LOCAL_RANK", "RANK"}
         environment = {k: v for k, v in os.environ.items() if k not in unset} | {"OMP_NUM_THREADS": "1"}
+        # Without it torchrun's second attempt finds the addresses of the first in its store.
+        environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
         with (self.folder / f"{self.run.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command, cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True
@@ -77,13 +80,14 @@ class Training:
         return True
 
     def _rank_1(self) -> int:
-        """The process that Lightning started beside the first."""
+        """The process that Lightning or torchrun started as the second rank."""
         assert self.process is not None
         for stat in Path("/proc").glob("[0-9]*/stat"):
-            parent = stat.read_text().rpartition(")")[2].split()[1]
-            command = (stat.parent / "cmdline").read_text()
-            if int(parent) == self.process.pid and "nic_lightning" in command:
-                return int(stat.parent.name)
+            with contextlib.suppress(OSError):  # a process that has ended meanwhile
+                parent = stat.read_text().rpartition(")")[2].split()[1]
+                variables = (stat.parent / "environ").read_bytes().split(b"\0")
+                if int(parent) == self.process.pid and b"LOCAL_RANK=1" in variables:
+                    return int(stat.parent.name)
         raise AssertionError("there is no second process")
 
     def lines(self) -> list[str]:
@@ -192,6 +196,21 @@ def test_killed_at_random_moments(mode, seed, tmp_path, reference, capsys):
     assert_same(training, reference(mode))
     with capsys.disabled():
         print(f"\n{sum(KILLS.values())} kills so far:", "; ".join(f"{n} {kind}" for kind, n in KILLS.items()))
+
+
+@pytest.mark.slow
+def test_torchrun_starts_again_after_a_killed_rank(tmp_path, reference):
+    training = Training(tmp_path, "killed", MODES["two processes"])
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+    training.command = [*launcher, "-m", *training.command[2:]]
+    process = training.start()
+    moment = after_lines(25, 0.01)
+    while not moment(training):
+        assert process.poll() is None, (tmp_path / "killed.log").read_text()[-3000:]
+        time.sleep(0.001)
+    os.kill(training._rank_1(), signal.SIGKILL)
+    assert process.wait(timeout=300) == 0, (tmp_path / "killed.log").read_text()[-3000:]
+    assert_same(training, reference("two processes"))
 
 
 @pytest.mark.slow

@@ -1,0 +1,27 @@
+"""What every run has around its training."""
+
+from __future__ import annotations
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+
+from nic_lightning.callbacks.checkpoint import Checkpoints
+from nic_lightning.callbacks.guard import Guard
+from nic_lightning.callbacks.numerics import Numerics
+from nic_lightning.callbacks.progress import Progress
+from nic_lightning.callbacks.random_state import RandomState
+from nic_lightning.runs.checkpoints import FOLDER
+from nic_lightning.runs.record import RunRecord
+from nic_lightning.runs.restarts import learning_rate_scale
+
+
+def standard_callbacks(config: DictConfig, record: RunRecord) -> list[pl.Callback]:
+    """Callbacks of a run whose folder is `record.folder`; the order matters, each says why."""
+    cadence = config.checkpoint
+    return [
+        RandomState(),  # first: it restores what the others may draw on
+        Guard(learning_rate_scale(record.folder)),  # before what writes checkpoints
+        Progress(),
+        Numerics(record),
+        Checkpoints(record.folder / FOLDER, cadence.every_n_steps, cadence.every_n_minutes, record),
+    ]
