@@ -22,25 +22,28 @@ def main() -> None:
 def evaluate(config: DictConfig) -> None:
     """Measure what `config` names (conf/evaluate.yaml) and print its R-D table."""
     from nic_lightning.callbacks.evaluation import classic_codecs, evaluate_into_run
+    from nic_lightning.callbacks.progress import EvaluationProgress
 
     codec, folder, name = _trained(config) if config.run is not None else _classic(config)
     record = None if config.run is not None else _start_record(config, folder, name)
     wanted = config.evaluation
     try:
-        rows = evaluate_into_run(
-            codec,
-            folder,
-            run=folder.resolve().name,
-            experiment=name,
-            datasets=list(wanted.datasets),
-            root=config.root,
-            baselines=classic_codecs(list(wanted.baselines)),
-            points=None if wanted.points is None else list(wanted.points),
-            save_images=wanted.save_images,
-            lpips_path=wanted.lpips,
-            limit=wanted.limit,
-            device=config.device,
-        )
+        with EvaluationProgress() as progress:
+            rows = evaluate_into_run(
+                codec,
+                folder,
+                run=folder.resolve().name,
+                experiment=name,
+                datasets=list(wanted.datasets),
+                root=config.root,
+                baselines=classic_codecs(list(wanted.baselines)),
+                points=None if wanted.points is None else list(wanted.points),
+                save_images=wanted.save_images,
+                lpips_path=wanted.lpips,
+                limit=wanted.limit,
+                device=config.device,
+                on_item=progress,
+            )
     except BaseException as error:
         if record is not None:
             record.finish("failed", f"{type(error).__name__}: {error}")

@@ -171,6 +171,7 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
     Every rank measures its share of the images; the first one tells.
     """
     from nic_lightning.callbacks.evaluation import Ranks, classic_codecs, evaluate_into_run
+    from nic_lightning.callbacks.progress import EvaluationProgress
     from nic_lightning.codecs.loading import load_codec
     from nic_lightning.report.curves import curves
     from nic_lightning.report.figures import rd_figure
@@ -180,20 +181,22 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
     wanted = config.evaluation
     if not wanted.datasets:
         return
-    rows = evaluate_into_run(
-        load_codec(folder),
-        folder,
-        run=folder.name,
-        experiment=config.name,
-        datasets=list(wanted.datasets),
-        root=config.data.get("root"),
-        baselines=classic_codecs(list(wanted.baselines)),
-        points=list(wanted.points) if wanted.points else None,
-        save_images=wanted.save_images,
-        lpips_path=wanted.lpips,
-        limit=wanted.limit,
-        ranks=Ranks.of_this_process(),
-    )
+    with EvaluationProgress() as progress:
+        rows = evaluate_into_run(
+            load_codec(folder),
+            folder,
+            run=folder.name,
+            experiment=config.name,
+            datasets=list(wanted.datasets),
+            root=config.data.get("root"),
+            baselines=classic_codecs(list(wanted.baselines)),
+            points=list(wanted.points) if wanted.points else None,
+            save_images=wanted.save_images,
+            lpips_path=wanted.lpips,
+            limit=wanted.limit,
+            ranks=Ranks.of_this_process(),
+            on_item=progress if main_process() else None,
+        )
     if not main_process():
         return
     print(rd_table(rows))

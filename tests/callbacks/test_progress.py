@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nic_lightning.callbacks import progress
-from nic_lightning.callbacks.progress import Progress, summary
+from nic_lightning.callbacks.progress import EvaluationProgress, Progress, summary
 
 LATEST = {
     "train/bpp@64": torch.tensor(0.1234),
@@ -79,3 +79,11 @@ def test_a_terminal_gets_a_bar(clock, capsys, monkeypatch):
     shown = capsys.readouterr().err
     assert "10/1000" in shown
     assert "step 10/" not in shown
+
+
+def test_an_evaluation_says_now_and_then_what_it_measures(clock, capsys):
+    with EvaluationProgress(seconds=20) as report:
+        for i in range(5):
+            clock.time += 9
+            report("jpeg", "kodak", f"kodim0{i}", SimpleNamespace(label="q30"))
+    assert capsys.readouterr().err.splitlines() == ["measured 3 files, the last jpeg on kodak: kodim02 at q30"]
