@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from nic_lightning.errors import UserError
+from nic_lightning.metrics.bd import bd_rate
 from nic_lightning.runs.record import RunRecord
 from nic_lightning.runs.results import write_results
 
@@ -118,3 +119,27 @@ def test_a_readme_without_its_marks_is_refused(collect: ModuleType, runs: Path, 
     with pytest.raises(UserError, match="lacks the comments"):
         collect.collect(runs, tmp_path)
     assert readme.read_text() == "# Mine\n"
+
+
+def test_the_readme_says_what_the_committed_numbers_say(collect: ModuleType) -> None:
+    with (FOLDER / "measured.csv").open() as file:
+        table = list(csv.DictReader(file))
+    points = {
+        name: [{k: float(row[k]) for k in ("bpp", "psnr")} for row in table if row["codec"] == name]
+        for name in ("independent", "modulated", "bottleneck_scaling", "conditional")
+    }
+    for name, curve in points.items():
+        assert len(curve) in (0, 4), name
+        for key in ("bpp", "psnr"):
+            values = [point[key] for point in curve]
+            assert values == sorted(values), f"{name}: {key} falls where lambda rises"
+    lowest = {name: curve[0]["bpp"] for name, curve in points.items() if curve}
+    assert lowest["bottleneck_scaling"] > lowest["modulated"]
+    readme = (FOLDER / "README.md").read_text()
+    with (FOLDER / "bd_rate.csv").open() as file:
+        for row in csv.DictReader(file):
+            if not points.get(row["codec"]):
+                continue
+            again = bd_rate(points[row["anchor"]], points[row["codec"]]).value
+            assert again == pytest.approx(float(row["bd_rate"]), abs=0.06)
+            assert f"{again:+.1f} %" in readme
