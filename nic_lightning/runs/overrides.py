@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from nic_lightning.config import CONF_DIR, compose
@@ -53,7 +53,7 @@ def _set(config: Any, text: str, key: str, value: Any, add: bool) -> None:
     if "/" in key or (CONF_DIR / key).is_dir() or key.split(".")[0] == "hydra":
         raise UserError(f"'{text}' cannot be set for a run that is stored; of the groups, trainer and logger can.")
     if key in PATHS and isinstance(value, str):
-        value = str(Path.cwd() / value)
+        value = os.path.abspath(value)
     if key.split(".")[0] not in config or (not add and OmegaConf.select(config, key, default=_MISSING) is _MISSING):
         raise UserError(f"There is no key '{key}'{nearest(key, _keys(config))}.")
     try:
