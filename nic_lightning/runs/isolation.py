@@ -26,6 +26,8 @@ from nic_lightning.runs.record import read_status
 from nic_lightning.runs.slots import Share, lock, share
 
 LOG = "output.log"
+NO_LOG_FILE = "hydra/job_logging=stdout"
+"""Hydra's own train.log would hold a part of output.log, and change in finished folders."""
 _DISTRIBUTED = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "PL_GLOBAL_SEED")
 _SLURM_TASK = ("SLURM_NTASKS", "SLURM_NPROCS", "SLURM_NTASKS_PER_NODE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID")
 """With these, Lightning would leave the starting of ranks to Slurm."""
@@ -99,7 +101,7 @@ def _command(folder: Path, hydra: Any) -> list[str]:
     """The command line of the job: in `folder`, with the options about where configs lie, tied to this process."""
     train = [sys.executable, "-m", "nic_lightning.train", *_sources(hydra), *hydra.overrides.task]
     tether = [sys.executable, "-m", "nic_lightning.runs.tether", str(os.getpid())]
-    return [*tether, *train, f"hydra.run.dir={quoted(str(folder))}"]
+    return [*tether, *train, NO_LOG_FILE, f"hydra.run.dir={quoted(str(folder))}"]
 
 
 def _sources(hydra: Any) -> list[str]:

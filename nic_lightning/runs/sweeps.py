@@ -18,7 +18,7 @@ from hydra.experimental.callback import Callback
 
 from nic_lightning.config import quoted, safe_name
 from nic_lightning.errors import UserError
-from nic_lightning.runs.isolation import LOG
+from nic_lightning.runs.isolation import LOG, NO_LOG_FILE
 from nic_lightning.runs.slots import VISIBLE, VISIBLE_TO_SWEEP
 
 JOBS = "jobs.jsonl"
@@ -65,11 +65,13 @@ class Sweep(Callback):
             hydra_config.cfg = before
         jobs = Path(self.folder) / JOBS
         self.known = jobs.stat().st_size if jobs.exists() else 0
+        given_logging = any(text.startswith("hydra/job_logging=") for text in config.hydra.overrides.hydra)
         with read_write(config):
             # Hydra composes each job's config anew, from these overrides and the job's own.
             config.hydra.overrides.hydra += [
                 f"hydra.sweep.dir={quoted(self.folder)}",
                 f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(quoted, fixed))}]",
+                *([] if given_logging else [NO_LOG_FILE]),
             ]
             config.hydra.sweep.dir = self.folder
 

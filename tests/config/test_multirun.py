@@ -52,6 +52,7 @@ def test_folders_are_named_by_what_is_swept(run, conf: Path, arguments: list[str
     assert folders(conf) == found
     run(nothing, "-m", *reversed(arguments), "data.folder=x")
     assert folders(conf) == found  # the same command line in another order
+    assert not list(conf.parent.rglob("train.log"))
 
 
 def test_long_and_odd_values_become_short_names_that_differ(run, conf: Path) -> None:

@@ -49,7 +49,7 @@ def script(monkeypatch, tmp_path):
 def test_the_command_is_one_job_in_its_folder_tied_to_this_process(hydra, folder):
     command = isolation._command(folder, hydra)
     assert command[:4] == [sys.executable, "-m", "nic_lightning.runs.tether", str(os.getpid())]
-    assert command[4:-1] == [sys.executable, "-m", "nic_lightning.train", "codec.lmbda=64", "seed=1"]
+    assert command[4:-2] == [sys.executable, "-m", "nic_lightning.train", "codec.lmbda=64", "seed=1"]
     assert command[-1] == f"hydra.run.dir='{folder}'"
 
 
