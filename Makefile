@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+FOR_DEVELOPMENT := .venv/.installed-for-development
+# Bytecode is written at the first import: compiling all of torch would take half the installation.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable
 MIN_COVERAGE ?= 0
 PYTEST := $(BIN)/python -m pytest
 
@@ -11,11 +14,15 @@ PYTEST := $(BIN)/python -m pytest
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: $(INSTALLED) ## make .venv, or bring it up to date
+setup: $(FOR_DEVELOPMENT) ## make .venv, or bring it up to date
 
 $(INSTALLED): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP_INSTALL) .
+	@touch $@
+
+$(FOR_DEVELOPMENT): $(INSTALLED)
+	$(PIP_INSTALL) '.[dev]'
 	@touch $@
 
 test: setup ## quick tests, with coverage
@@ -30,6 +37,6 @@ lint: setup ## style, types and the direction of imports
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-demo: setup ## train a small codec on embedded photographs, write report.html
+demo: $(INSTALLED) ## train a small codec on embedded photographs, write report.html
 	$(BIN)/nic-train experiment=demo
 	$(BIN)/nic report runs/demo -o report.html
