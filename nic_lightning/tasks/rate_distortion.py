@@ -55,6 +55,7 @@ class RateDistortionTask(pl.LightningModule):
         self.codec, self.codec_config, self.distortion = codec, codec_config, distortion
         self.learning_rate, self.quantile_learning_rate = learning_rate, quantile_learning_rate
         self.halve_at, self.compile_transforms = list(halve_at), compile
+        self.latest: dict[str, Tensor] = {}
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         _freeze(codec, freeze)
 

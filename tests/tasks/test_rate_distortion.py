@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 
-from nic_lightning.callbacks.checkpoint import checkpoints
+from nic_lightning.callbacks.checkpoint import AtomicCheckpointIO, Checkpoints
 from nic_lightning.callbacks.random_state import RandomState
 from nic_lightning.codecs.loading import build_codec, load_codec
 from nic_lightning.data.datamodule import ImageDataModule
@@ -234,8 +234,8 @@ def test_a_resumed_run_goes_on_as_if_never_interrupted(fit, tmp_path, validate):
         data = ImageDataModule(str(images), str(images) if validate else None, crop=32, batch_size=2, workers=0)
         losses = Losses()
         trainer = {
-            "callbacks": [losses, RandomState(), *checkpoints(tmp_path / folder, 2, None)],
-            "enable_checkpointing": True,
+            "callbacks": [losses, RandomState(), Checkpoints(tmp_path / folder, 2)],
+            "plugins": [AtomicCheckpointIO()],
             "use_distributed_sampler": False,
             "limit_val_batches": 1 if validate else 0,
         }
