@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,7 @@ class ScaleHyperprior(VariableRateCodec):
         lambdas: Sequence[float] = (1024.0,),
         modulated: bool = False,
         hidden: int = 50,
+        lambda_input: str = "linear",
         kernel_param: str = "direct",
     ):
         super().__init__(lambdas)
@@ -53,14 +55,10 @@ class ScaleHyperprior(VariableRateCodec):
         self.g_s = nn.ModuleList([*(deconv(n, n, 5, 2) for _ in range(3)), deconv(n, 3, 5, 2)])
         self.g_s_gdns = nn.ModuleList(GDN(n, inverse=True) for _ in range(3))
         self.h_a = nn.ModuleList([conv(n, n, 3), conv(n, n, 5, 2), conv(n, n, 5, 2, bias=False)])
-        self.h_s = _HyperSynthesis(n, self.lambdas[-1] if modulated else None, hidden)
+        net = partial(ModulationNet, n, self.lambdas[-1], hidden, self.lowest_if_log(lambda_input))
+        self.h_s = _HyperSynthesis(n, net if modulated else None)
         counts = {"g_a": 4, "g_s": 4, "h_a": 3} if modulated else {}
-        self.modulation = nn.ModuleDict(
-            {
-                name: nn.ModuleList(ModulationNet(n, self.lambdas[-1], hidden) for _ in range(k))
-                for name, k in counts.items()
-            }
-        )
+        self.modulation = nn.ModuleDict({name: nn.ModuleList(net() for _ in range(k)) for name, k in counts.items()})
         self.entropy_z = nn.ModuleList(EntropyBottleneck(n) for _ in self.lambdas)
         self.entropy_y = GaussianConditional()  # pyright: ignore[reportAttributeAccessIssue]
         store_kernels(self, kernel_param)
@@ -121,11 +119,10 @@ class ScaleHyperprior(VariableRateCodec):
 class _HyperSynthesis(nn.Module):
     """h_s: scales of the latents from the side information, (N, n, h, w) -> (N, n, 4h, 4w)."""
 
-    def __init__(self, n: int, lambda_max: float | None, hidden: int):
+    def __init__(self, n: int, modulation: Callable[[], ModulationNet] | None):
         super().__init__()
         self.layers = nn.ModuleList([deconv(n, n, 5, 2), deconv(n, n, 5, 2), conv(n, n, 3)])
-        nets = 3 if lambda_max is not None else 0
-        self.modulation = nn.ModuleList(ModulationNet(n, lambda_max or 1.0, hidden) for _ in range(nets))
+        self.modulation = nn.ModuleList(modulation() for _ in range(3) if modulation)
 
     def forward(self, z_hat: Tensor, lmbda: float) -> Tensor:
         for i, layer in enumerate(self.layers):

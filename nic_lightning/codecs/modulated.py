@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -24,6 +25,7 @@ class ModulatedAutoencoder(VariableRateCodec):
     Thesis section 2.3.3, eq. 2.6 to 2.8. The text's modulating network of 150 units is, in the released code, six nets
     1 -> 50 -> width, one a layer, and only that gives the printed 4.06 M parameters (4,062,171 at width 192). Also from
     the code: one entropy model a lambda. Trained on the sum of the losses of all lambdas over the same crops.
+    `lambda_input: log` gives the nets the logarithm of lambda, which the released code does not.
     """
 
     def __init__(
@@ -31,12 +33,14 @@ class ModulatedAutoencoder(VariableRateCodec):
         width: int = 192,
         lambdas: Sequence[float] = (64, 128, 256, 512, 1024, 2048, 4096),
         hidden: int = 50,
+        lambda_input: str = "linear",
         kernel_param: str = "direct",
     ):
         super().__init__(lambdas)
+        net = partial(ModulationNet, width, self.lambdas[-1], hidden, self.lowest_if_log(lambda_input))
         self.g_a, self.g_s = AnalysisTransform(width), SynthesisTransform(width)
-        self.modulation = nn.ModuleList(ModulationNet(width, self.lambdas[-1], hidden) for _ in range(3))
-        self.demodulation = nn.ModuleList(ModulationNet(width, self.lambdas[-1], hidden) for _ in range(3))
+        self.modulation = nn.ModuleList(net() for _ in range(3))
+        self.demodulation = nn.ModuleList(net() for _ in range(3))
         self.entropy_y = nn.ModuleList(EntropyBottleneck(width) for _ in self.lambdas)
         store_kernels(self, kernel_param)
 

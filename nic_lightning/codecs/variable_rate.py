@@ -44,6 +44,12 @@ class VariableRateCodec(LearnedCodec):
         """One point a trained lambda."""
         return self._points
 
+    def lowest_if_log(self, lambda_input: str) -> float | None:
+        """The lowest lambda where modulating nets take log lambda, None where they take lambda itself."""
+        if lambda_input not in ("linear", "log"):
+            raise UserError(f"codec.lambda_input is {lambda_input!r}; it can be linear or log.")
+        return self.lambdas[0] if lambda_input == "log" else None
+
     def point_at(self, lmbda: float) -> OperatingPoint:
         """The point of a lambda inside `lambda_range`, snapped to the grid that files can name."""
         low, high = self.lambda_range or (self.lambdas[0], self.lambdas[0])

@@ -17,11 +17,13 @@ class ModulationNet(nn.Module):
         lambda / lambda_max -> Linear(1, hidden) -> ReLU -> Linear(hidden, channels) -> exp -> (1, channels, 1, 1)
 
     The exponential keeps factors positive; a zero last layer gives factors of exactly 1, the unmodulated autoencoder.
+    With `log_from`, the lowest lambda, the input is log(lambda / log_from) / log(lambda_max / log_from) instead, which
+    spreads a ladder of lambdas evenly over [0, 1]; factors then begin as powers of lambda (our own).
     """
 
-    def __init__(self, channels: int, lambda_max: float, hidden: int = 50):
+    def __init__(self, channels: int, lambda_max: float, hidden: int = 50, log_from: float | None = None):
         super().__init__()
-        self.lambda_max = float(lambda_max)
+        self.lambda_max, self.log_from = float(lambda_max), log_from
         self.hidden = nn.Linear(1, hidden)
         self.output = nn.Linear(hidden, channels)
         for layer in (self.hidden, self.output):
@@ -31,8 +33,13 @@ class ModulationNet(nn.Module):
     def forward(self, lmbda: float) -> Tensor:
         """Factors (1, channels, 1, 1), all above 0."""
         with without_autocast(self.output.weight.device.type):
-            relative = self.output.weight.new_full((1, 1), lmbda / self.lambda_max)
+            relative = self.output.weight.new_full((1, 1), self._relative(lmbda))
             return torch.exp(self.output(F.relu(self.hidden(relative))))[:, :, None, None]
+
+    def _relative(self, lmbda: float) -> float:
+        if self.log_from is None or self.log_from == self.lambda_max:
+            return lmbda / self.lambda_max
+        return math.log(lmbda / self.log_from) / math.log(self.lambda_max / self.log_from)
 
 
 class ConditionalAffine(nn.Module):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -33,6 +34,7 @@ class RateDistortionTask(pl.LightningModule):
         quantile_learning_rate: of the quantiles.
         halve_at: steps at which both learning rates are halved.
         freeze: parameter name prefixes of the codec that are not trained, such as [g_a, g_s].
+        learning_rate_factors: by parameter name prefix, what the network's learning rate is multiplied with there.
         channels_last: memory format of images and kernels; faster on CPUs and on tensor cores.
         compile: compile the transforms with TorchDynamo when training on a GPU.
     """
@@ -46,6 +48,7 @@ class RateDistortionTask(pl.LightningModule):
         quantile_learning_rate: float = 1e-3,
         halve_at: Sequence[int] = (),
         freeze: Sequence[str] = (),
+        learning_rate_factors: Mapping[str, float] | None = None,
         channels_last: bool = True,
         compile: bool = True,
     ):
@@ -58,6 +61,10 @@ class RateDistortionTask(pl.LightningModule):
         self.latest: dict[str, Tensor] = {}
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         _freeze(codec, freeze)
+        self.learning_rate_factors = dict(learning_rate_factors or {})
+        _require_prefixes(codec, self.learning_rate_factors, "learning_rate_factors")
+        if bad := [f for f in self.learning_rate_factors.values() if not 0 < f < math.inf]:
+            raise UserError(f"task.learning_rate_factors has {bad[0]:g}; give positive numbers, or freeze the part.")
 
     def configure_model(self) -> None:
         """Lay out kernels; distributed training fixes the layout of their gradients right after this."""
@@ -121,26 +128,34 @@ class RateDistortionTask(pl.LightningModule):
         self.log_dict(values, batch_size=len(x), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        """Adam with groups "network" and "quantiles"; both learning rates halved at `halve_at`."""
-        named = [(n, p) for n, p in self.codec.named_parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for n, p in named if not n.endswith(QUANTILES)], "lr": self.learning_rate, "name": "network"},
-            {
-                "params": [p for n, p in named if n.endswith(QUANTILES)],
-                "lr": self.quantile_learning_rate,
-                "name": QUANTILES,
-            },
-        ]
+        """Adam with groups "network", "network.PREFIX" for each learning rate factor, and "quantiles".
+
+        All learning rates are halved at `halve_at`.
+        """
+        rates = {"network": self.learning_rate}
+        rates |= {f"network.{prefix}": self.learning_rate * f for prefix, f in self.learning_rate_factors.items()}
+        rates[QUANTILES] = self.quantile_learning_rate
+        groups: list[dict[str, Any]] = [{"params": [], "lr": rate, "name": name} for name, rate in rates.items()]
+        places = {group["name"]: group["params"] for group in groups}
+        for name, parameter in self.codec.named_parameters():
+            if parameter.requires_grad:
+                places[self._group(name)].append(parameter)
         # A fused step unscales float16's gradients itself, and only after they were clipped.
         scaled = self._trainer is not None and str(self.trainer.precision).startswith("16")
         optimizer = torch.optim.Adam([g for g in groups if g["params"]], fused=not scaled)
         schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, self.halve_at, gamma=0.5)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def _group(self, name: str) -> str:
+        if name.endswith(QUANTILES):
+            return QUANTILES
+        prefix = max((p for p in self.learning_rate_factors if _begins(name, p)), key=len, default=None)
+        return f"network.{prefix}" if prefix else "network"
+
     def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
         """Clip the network's gradient norm only: the quantiles' gradients are orders of magnitude larger."""
         if gradient_clip_val:
-            network = [g["params"] for g in optimizer.param_groups if g["name"] == "network"]
+            network = [g["params"] for g in optimizer.param_groups if g["name"] != QUANTILES]
             norm = nn.utils.clip_grad_norm_([p for params in network for p in params], gradient_clip_val)
             self.latest["train/gradient_norm"] = norm.detach()
 
@@ -164,14 +179,22 @@ def fresh_tables(codec: LearnedCodec) -> dict[str, Tensor]:
     return tables
 
 
-def _freeze(codec: nn.Module, prefixes: Sequence[str]) -> None:
+def _begins(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + ".")
+
+
+def _require_prefixes(codec: nn.Module, prefixes: Iterable[str], option: str) -> None:
     names = [name for name, _ in codec.named_parameters()]
     for prefix in prefixes:
-        if not any(name == prefix or name.startswith(prefix + ".") for name in names):
-            known = sorted({name.split(".")[0] for name in names})
-            raise UserError(f"task.freeze names {prefix!r}, which the codec does not have; it has {', '.join(known)}.")
+        if not any(_begins(name, prefix) for name in names):
+            known = ", ".join(sorted({name.split(".")[0] for name in names}))
+            raise UserError(f"task.{option} names {prefix!r}, which the codec does not have; it has {known}.")
+
+
+def _freeze(codec: nn.Module, prefixes: Sequence[str]) -> None:
+    _require_prefixes(codec, prefixes, "freeze")
     for name, parameter in codec.named_parameters():
-        if any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes):
+        if any(_begins(name, prefix) for prefix in prefixes):
             parameter.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in codec.parameters()):
         raise UserError("task.freeze names every part of the codec: nothing is left to train.")

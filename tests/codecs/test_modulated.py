@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.modulated import ModulatedAutoencoder
+from nic_lightning.errors import UserError
 
 
 def test_parameters_of_the_thesis():
@@ -71,3 +73,11 @@ def test_all_modulation_networks_learn(make_codec, picture):
             assert parameter.grad is not None, name
             assert parameter.grad.isfinite().all()
     assert all(net.output.weight.grad.any() for net in [*codec.modulation, *codec.demodulation])
+
+
+def test_the_input_of_the_nets_is_linear_or_log(make_codec):
+    linear, log = (make_codec("modulated", lambdas=[64, 512], lambda_input=kind) for kind in ("linear", "log"))
+    assert {net.log_from for net in [*linear.modulation, *linear.demodulation]} == {None}
+    assert {net.log_from for net in [*log.modulation, *log.demodulation]} == {64.0}
+    with pytest.raises(UserError, match="linear or log"):
+        ModulatedAutoencoder(8, lambda_input="square")

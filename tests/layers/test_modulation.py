@@ -76,3 +76,13 @@ def test_conditional_affine_uses_one_row_a_level():
 def test_conditional_affine_builds_on_the_meta_device():
     with torch.device("meta"):
         assert ConditionalAffine(3, 2)(torch.empty(1, 3, 2, 2), 1).shape == (1, 3, 2, 2)
+
+
+def test_a_log_input_spreads_the_ladder_over_zero_to_one():
+    net = ModulationNet(5, 512.0, log_from=64.0)
+    seen = []
+    net.hidden.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].item()))
+    for lmbda in (64.0, 128.0, 256.0, 512.0):
+        net(lmbda)
+    assert seen == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    ModulationNet(5, 64.0, log_from=64.0)(64.0)  # one lambda has no ladder

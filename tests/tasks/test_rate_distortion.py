@@ -111,6 +111,20 @@ def test_groups_rates_and_halving():
     assert rates == [[4e-4, 2e-3]] * 2 + [[2e-4, 1e-3]] * 2 + [[1e-4, 5e-4]]
 
 
+def test_factors_change_the_learning_rate_of_parts():
+    task = RateDistortionTask(codec_of(), learning_rate=1e-3, learning_rate_factors={"modulation": 0.1, "g_a.convs": 2})
+    groups = {g["name"]: g for g in task.configure_optimizers()["optimizer"].param_groups}
+    assert {n: g["lr"] for n, g in groups.items()} == pytest.approx(
+        {"network": 1e-3, "network.modulation": 1e-4, "network.g_a.convs": 2e-3, "quantiles": 1e-3}
+    )
+    names = {id(p): n for n, p in task.codec.named_parameters()}
+    assert {names[id(p)].split(".")[0] for p in groups["network.modulation"]["params"]} == {"modulation"}
+    assert sum(len(g["params"]) for g in groups.values()) == len(names)  # "demodulation" is none of "modulation"
+    for wrong, sentence in (({"modulator": 1.0}, "names 'modulator'"), ({"modulation": 0.0}, "positive")):
+        with pytest.raises(UserError, match=sentence):
+            RateDistortionTask(codec_of(), learning_rate_factors=wrong)
+
+
 def test_both_rates_are_halved_in_training(fit):
     _, trainer = fit(5, codec=codec_of(), task={"halve_at": [3]})
     assert [g["lr"] for g in trainer.optimizers[0].param_groups] == [5e-4, 5e-3]
