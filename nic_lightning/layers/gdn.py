@@ -100,6 +100,14 @@ def _outer(half: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
     return torch.bmm(rows, cols.transpose(1, 2)).sum(0).mul_(0.5), rows.sum((0, 2)).mul_(0.5)
 
 
+def normalise(x: Tensor, gamma: Tensor, beta: Tensor, inverse: bool) -> Tensor:
+    """Divide x (N, C, H, W) by sqrt(beta + gamma x^2), or multiply when `inverse`; in float32, outside of autocast."""
+    x = x.to(beta.dtype)
+    if not torch.is_grad_enabled():
+        return _root(x, gamma, beta, inverse).mul_(x)
+    return _Normalise.apply(x, gamma, beta, inverse)  # pyright: ignore[reportReturnType]
+
+
 class GDN(nn.Module):
     """Generalised divisive normalisation (Ballé et al. 2016, eq. 3; inverse: 2017, eq. 4).
 
@@ -119,10 +127,7 @@ class GDN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, C, H, W)."""
         with without_autocast(x.device.type):
-            beta, gamma = nonnegative(self.beta, self.beta_min), nonnegative(self.gamma)
-            if not torch.is_grad_enabled():
-                return _root(x.to(beta.dtype), gamma, beta, self.inverse).mul_(x)
-            return _Normalise.apply(x.to(beta.dtype), gamma, beta, self.inverse)  # pyright: ignore[reportReturnType]
+            return normalise(x, nonnegative(self.gamma), nonnegative(self.beta, self.beta_min), self.inverse)
 
     def extra_repr(self) -> str:
         """Channels and direction."""
