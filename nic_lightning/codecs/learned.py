@@ -156,23 +156,40 @@ class LearnedCodec(nn.Module):
             raise UserError(f"An image of {height}x{width} is too large for one .nic file: cut it into tiles.")
         strings = tuple(column[0] for column in encoded.strings)
         return bitstream.pack(
-            bitstream.Container(self.fingerprint(), self.point_to_bytes(point), *encoded.shape, strings)
+            bitstream.Container(self.file_fingerprint(point), self.point_to_bytes(point), *encoded.shape, strings)
         )
 
     def unpack(self, data: bytes, max_pixels: int = bitstream.MAX_PIXELS) -> tuple[Encoded, OperatingPoint]:
         """Inverse of `pack`; raises BitstreamError for a cut, altered or foreign file."""
         content = bitstream.unpack(data, max_pixels)
-        if content.fingerprint != self.fingerprint():
-            raise BitstreamError(
-                f"The file was made by another model ({content.fingerprint.hex()}; this one is "
-                f"{self.fingerprint().hex()}): decode it with the run or checkpoint that wrote it."
-            )
+        self.require_own(content)
         if math.prod(self._padded(content.height, content.width)) > 2 * max_pixels + self.downsampling**2:
             raise BitstreamError(
                 f"The file declares an image of {content.height}x{content.width}: too thin, padding makes it too large."
             )
         point = self.point_from_bytes(content.point)
         return Encoded(tuple((s,) for s in content.strings), (content.height, content.width)), point
+
+    def file_fingerprint(self, point: OperatingPoint) -> bytes:
+        """What ties a file made at `point` to the codecs that can decode it."""
+        return self.fingerprint()
+
+    def require_own(self, content: bitstream.Container) -> None:
+        """Raise BitstreamError unless the file was made by this codec."""
+        self.require_fingerprint(content, self.fingerprint())
+
+    @staticmethod
+    def require_fingerprint(content: bitstream.Container, own: bytes) -> None:
+        """Raise BitstreamError unless the file carries the fingerprint `own`."""
+        if content.fingerprint != own:
+            raise BitstreamError(
+                f"The file was made by another model ({content.fingerprint.hex()}; this one is {own.hex()}): decode it "
+                "with the run or checkpoint that wrote it."
+            )
+
+    def standalone(self, point: OperatingPoint) -> tuple[LearnedCodec, OperatingPoint]:
+        """A codec without what `point` does not use, and the point in it: here, the codec itself."""
+        return self, point
 
     def point_to_bytes(self, point: OperatingPoint) -> bytes:
         """Operating point on the wire: nothing when there is only one, else its index in one byte."""

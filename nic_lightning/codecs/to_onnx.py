@@ -51,7 +51,8 @@ def export_point(codec: LearnedCodec, point: OperatingPoint, folder: Path) -> st
 
     Raises UserError when a file does not compute, to `TOLERANCE`, what the codec does.
     """
-    plain = plain_copy(codec)
+    alone, inner = codec.standalone(point)
+    plain = plain_copy(alone)
     label = re.sub(r"[^\w.+-]", "_", point.label)
     files = {name: folder / f"{name}@{label}.onnx" for name in ("g_a", "g_s")}
     if any(file.exists() for file in files.values()):
@@ -59,12 +60,12 @@ def export_point(codec: LearnedCodec, point: OperatingPoint, folder: Path) -> st
     step = codec.downsampling
     image = torch.rand(2, 3, _TRACED[0] * step, _TRACED[1] * step)  # two: a batch of one would be taken for fixed
     with torch.no_grad():
-        y = plain.analysis(image, point)
+        y = plain.analysis(image, inner)
     models = {
-        "g_a": _trace(_Transform(plain.analysis, point), image, ("x", step), ("y", step // codec.stride)),
-        "g_s": _trace(_Transform(plain.synthesis, point), y, ("y_hat", 1), ("x_hat", codec.stride)),
+        "g_a": _trace(_Transform(plain.analysis, inner), image, ("x", step), ("y", step // codec.stride)),
+        "g_s": _trace(_Transform(plain.synthesis, inner), y, ("y_hat", 1), ("x_hat", codec.stride)),
     }
-    about = {"codec": codec.name, "point": point.label, "fingerprint": codec.fingerprint().hex()}
+    about = {"codec": codec.name, "point": point.label, "fingerprint": codec.file_fingerprint(point).hex()}
     about |= {"multiple": str(step), "latent_stride": str(codec.stride)}
     for name, model in models.items():
         for key, value in about.items():
