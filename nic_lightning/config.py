@@ -81,6 +81,7 @@ class TrainConfig:
     data: Any = "???"
     trainer: Any = "???"
     logger: Any = None
+    callbacks: Any = None
     name: str = "???"
     run_dir: str = "???"
     seed: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytorch_lightning as pl
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from nic_lightning.callbacks.checkpoint import Checkpoints
@@ -23,5 +24,6 @@ def standard_callbacks(config: DictConfig, record: RunRecord) -> list[pl.Callbac
         Guard(learning_rate_scale(record.folder)),  # before what writes checkpoints
         Progress(),
         Numerics(record),
+        *(instantiate(wanted, _convert_="all") for wanted in (config.callbacks or {}).values()),
         Checkpoints(record.folder / FOLDER, cadence.every_n_steps, cadence.every_n_minutes, record),
     ]
