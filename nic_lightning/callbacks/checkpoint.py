@@ -19,6 +19,7 @@ import torch
 import torch.distributed
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from nic_lightning.callbacks.loop_state import stand_between_steps
 from nic_lightning.errors import RunError
 from nic_lightning.runs.checkpoints import LAST, PREVIOUS
 from nic_lightning.runs.record import RunRecord
@@ -114,12 +115,11 @@ class Checkpoints(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add how far metrics.jsonl reaches, and the count of steps as Lightning's restart expects it."""
+        """Add how far metrics.jsonl reaches, and let training stand between two steps, at its end too."""
         if self.record is not None and trainer.is_global_zero:
             checkpoint["metrics_bytes"] = self.record.metrics_bytes()
-        if self._between_steps and trainer.accumulate_grad_batches == 1:
-            # A restart counts the last step once more, since Lightning's own checkpoints are written before it counts.
-            checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
+        batches, accumulate = trainer.num_training_batches, trainer.accumulate_grad_batches
+        stand_between_steps(checkpoint, batches, accumulate, fetched=self._between_steps)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -24,10 +24,11 @@ class RandomState(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Gather the states of all ranks as tensors and plain values."""
-        states: list[Any] = [_state()]
+        mine = _state() if self._pending is None else self._pending  # no step was made since it was loaded
+        states: list[Any] = [mine]
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             states = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(states, _state())
+            torch.distributed.all_gather_object(states, mine)
         checkpoint["random_state"] = states
 
     def on_load_checkpoint(

@@ -161,9 +161,11 @@ class ImageDataModule(pl.LightningDataModule):
         if self.trainer is None:
             return {}
         loop = self.trainer.fit_loop
-        # `processed`, since `completed` still lacks the current batch while a callback saves at its end.
+        # The epoch begun last, not the epochs done: one that `max_steps` cut counts as done, too.
+        # And `processed`, since `completed` still lacks the current batch while a callback saves at its end.
+        started = loop.epoch_progress.current.started  # pyright: ignore[reportAttributeAccessIssue]
         return {
-            "epoch": loop.epoch_progress.current.processed,  # pyright: ignore[reportAttributeAccessIssue]
+            "epoch": max(started - 1, 0),
             "batch": loop.epoch_loop.batch_progress.current.processed,  # pyright: ignore[reportAttributeAccessIssue]
             **self._order_depends_on(),
         }
@@ -181,7 +183,7 @@ class ImageDataModule(pl.LightningDataModule):
             log.warning("The resumed run sees other samples than before: %s changed.", ", ".join(changed))
         batches = len(sampler) // self.batch_size
         epoch, batch = state.get("epoch", 0), state.get("batch", 0)
-        if batch >= batches:  # saved at the very end of an epoch, before it was counted
+        if batch >= batches:  # saved at the end of an epoch
             epoch, batch = epoch + 1, 0
         sampler.epoch, sampler.start = epoch, batch * self.batch_size
 

@@ -199,6 +199,17 @@ def test_killed_at_random_moments(mode, seed, tmp_path, reference, capsys):
 
 
 @pytest.mark.slow
+def test_ended_in_an_epoch_and_at_the_end_of_one_and_made_longer(tmp_path, reference):
+    training = Training(tmp_path, "longer", MODES["two processes"])
+    whole = training.command
+    for steps in (33, 40, STEPS):
+        training.command = [*(part for part in whole if "max_steps" not in part), f"trainer.max_steps={steps}"]
+        training.finish()
+        assert len([row for row in training.rows() if "train/loss" in row]) == steps
+    assert_same(training, reference("two processes"))
+
+
+@pytest.mark.slow
 def test_torchrun_starts_again_after_a_killed_rank(tmp_path, reference):
     training = Training(tmp_path, "killed", MODES["two processes"])
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
