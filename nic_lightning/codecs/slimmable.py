@@ -11,14 +11,15 @@ from nic_lightning import bitstream
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.codecs.width_lambdas import WidthLambdas
 from nic_lightning.entropy.models import EntropyBottleneck
 from nic_lightning.errors import BitstreamError, UserError
 from nic_lightning.layers.convolution import conv, deconv, store_kernels
 from nic_lightning.layers.gdn import to_storage
-from nic_lightning.layers.slimmable import SLIMMABLE_GDN, SlimmableConv, SlimmableDeconv, rising_widths
+from nic_lightning.layers.slimmable import SLIMMABLE_GDN, SlimmableConv, SlimmableDeconv
 
 
-class SlimmableAutoencoder(LearnedCodec):
+class SlimmableAutoencoder(WidthLambdas):
     """A compressive autoencoder whose first w channels of every layer are an autoencoder, too, for each of `widths`.
 
         x ─ conv 9/4 ─ GDN_w ─ conv 5/2 ─ GDN_w ─ conv 5/2 ─ GDN_w ─ y ─ Q ─ y_hat ─┐       every layer: w channels,
@@ -34,9 +35,6 @@ class SlimmableAutoencoder(LearnedCodec):
     until then operating points need not have different rates.
     """
 
-    lambdas: Tensor
-    """Weights of the distortion, one a width, float64."""
-
     def __init__(
         self,
         widths: Sequence[int] = (48, 72, 96, 144, 192),
@@ -44,8 +42,7 @@ class SlimmableAutoencoder(LearnedCodec):
         gdn: str = "slim+",
         kernel_param: str = "direct",
     ):
-        super().__init__()
-        self.widths = rising_widths(widths)
+        super().__init__(widths, lambdas)
         if gdn not in SLIMMABLE_GDN:
             raise UserError(f"codec.gdn is {gdn!r}; it can be {', '.join(SLIMMABLE_GDN)}.")
         w, gdns = self.widths[-1], SLIMMABLE_GDN[gdn]
@@ -59,32 +56,9 @@ class SlimmableAutoencoder(LearnedCodec):
             deconv(w, out, k, s, kind=SlimmableDeconv) for out, k, s in ((w, 5, 2), (w, 5, 2), (3, 9, 4))
         )
         self.entropy_y = nn.ModuleList(EntropyBottleneck(width) for width in self.widths)
-        self.register_buffer("lambdas", torch.empty(len(self.widths), dtype=torch.float64))
-        self.set_lambdas([float(lambdas)] * len(self.widths) if isinstance(lambdas, int | float) else lambdas)
         store_kernels(self, kernel_param)
         self._arguments = {"gdn": gdn, "kernel_param": kernel_param}
         self._file_fingerprints: dict[int, tuple[bytes, bytes]] = {}
-
-    def set_lambdas(self, lambdas: Sequence[float]) -> None:
-        """Train every width for a lambda of its own from here on, narrowest first; UserError unless positive."""
-        values = [float(v) for v in lambdas]
-        if len(values) != len(self.widths) or not all(0 < v < float("inf") for v in values):
-            raise UserError(f"codec.lambdas is {values}; give one positive number, or one for each of {self.widths}.")
-        self.lambdas.copy_(torch.tensor(values, dtype=torch.float64))
-        self._points = tuple(
-            OperatingPoint(i, f"w{w}", lmbda=v, width=w)
-            for i, (w, v) in enumerate(zip(self.widths, values, strict=True))
-        )
-
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *args)
-        if not self.lambdas.is_meta:
-            self.set_lambdas(self.lambdas.tolist())
-
-    @property
-    def operating_points(self) -> Sequence[OperatingPoint]:
-        """One point a width, narrowest first."""
-        return self._points
 
     def narrowed(self, width: int) -> SlimmableAutoencoder:
         """The codec of the widths up to `width` alone: a copy of their slices, equal at every point it has.
