@@ -13,7 +13,10 @@ from torch.nn.utils import parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
 from nic_lightning.codecs.base import OperatingPoint
+from nic_lightning.codecs.bottleneck_scaling import BottleneckScaling
+from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.codecs.slimmable import SlimmableAutoencoder
 from nic_lightning.errors import UserError
 from nic_lightning.layers.gdn import GDN
 
@@ -33,11 +36,20 @@ class TransformCost:
 
 @dataclass(frozen=True)
 class PointCost:
-    """Both transforms at one operating point."""
+    """Both transforms at one operating point; memory of float32 parameters, entropy models left out."""
 
     label: str
     analysis: TransformCost
     synthesis: TransformCost
+    parameters: int
+    """Those of a codec of this point alone: the slices of a width, all parameters where nothing is sliced."""
+    parameters_mib: float
+    total_mib: float
+    """Parameters of the whole codec and features of the analysis transform, as in thesis figure 3.10."""
+    independent_mib: float | None
+    """The same with an independent model for each width instead; None where points have no width."""
+    thesis_mflop: float | None
+    """What thesis table 3.2 calls FLOPs; None for codecs without the table's layers."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +80,47 @@ def measure(codec: LearnedCodec, size: tuple[int, int] = (512, 768)) -> Efficien
     if min(size) < 1:
         raise UserError(f"The image size {size[0]}x{size[1]} is not positive.")
     entropy = sum(p.numel() for name, p in codec.named_parameters() if _is_entropy(name))
-    rest = sum(p.numel() for name, p in codec.named_parameters() if not _is_entropy(name))
-    shapes = copy.deepcopy(codec).to("meta")
-    points = tuple(_point_cost(shapes, point, size) for point in codec.operating_points)
-    return Efficiency(codec.name, *size, rest, entropy, rest * 4 / MIB, points)
+    whole, shapes = _parameters(codec), copy.deepcopy(codec).to("meta")
+    used = {point.label: _parameters_of(shapes, point) for point in codec.operating_points}
+    points = []
+    for point in codec.operating_points:
+        analysis, synthesis = _transform_costs(shapes, point, size)
+        own, features = used[point.label], analysis.features_mib
+        independent = None if point.width is None else _mib(sum(used.values())) + features
+        points.append(
+            PointCost(
+                point.label, analysis, synthesis, own, _mib(own), _mib(whole) + features, independent,
+                thesis_mflop(codec, point),
+            )
+        )  # fmt: skip
+    return Efficiency(codec.name, *size, whole, entropy, _mib(whole), tuple(points))
+
+
+def thesis_mflop(codec: LearnedCodec, point: OperatingPoint) -> float | None:
+    """F(w) = 5018 w^2 + 78750 w, in millions: the "FLOPs" of thesis table 3.2, for autoencoders of its plain layers.
+
+    It is what TensorFlow's profiler counts in the released code: 2 k^4 C_in C_out to make each kernel from its Fourier
+    coefficients, and GDN's re-parameterisation. Convolutions are not in it, because their sizes were not fixed.
+    """
+    width: Any = None
+    if isinstance(codec, SlimmableAutoencoder):
+        width = point.width
+    elif isinstance(codec, CompressiveAutoencoder | BottleneckScaling):
+        width = codec.g_a.convs[0].out_channels
+    return None if width is None else (5018 * width**2 + 78750 * width) / 1e6
+
+
+def _parameters(codec: nn.Module) -> int:
+    return sum(p.numel() for name, p in codec.named_parameters() if not _is_entropy(name))
+
+
+def _parameters_of(shapes: LearnedCodec, point: OperatingPoint) -> int:
+    with torch.device("meta"):
+        return _parameters(shapes.standalone(point)[0])
+
+
+def _mib(values: int) -> float:
+    return values * 4 / MIB
 
 
 def _is_entropy(name: str) -> bool:
@@ -79,7 +128,9 @@ def _is_entropy(name: str) -> bool:
 
 
 @torch.no_grad()
-def _point_cost(codec: LearnedCodec, point: OperatingPoint, size: tuple[int, int]) -> PointCost:
+def _transform_costs(
+    codec: LearnedCodec, point: OperatingPoint, size: tuple[int, int]
+) -> tuple[TransformCost, TransformCost]:
     with parametrize.cached():
         for layer in codec.modules():  # kernels that are computed are so once, not for each image
             if parametrize.is_parametrized(layer, "weight"):
@@ -87,7 +138,7 @@ def _point_cost(codec: LearnedCodec, point: OperatingPoint, size: tuple[int, int
         x = codec.pad(torch.empty(1, 3, *size, device="meta"))
         y, analysis = _count(codec, lambda: codec.analysis(x, point), size)
         _, synthesis = _count(codec, lambda: codec.synthesis(y, point), size)
-    return PointCost(point.label, analysis, synthesis)
+    return analysis, synthesis
 
 
 def _count(codec: nn.Module, transform: Callable[[], Tensor], size: tuple[int, int]) -> tuple[Tensor, TransformCost]:
@@ -105,7 +156,7 @@ def _count(codec: nn.Module, transform: Callable[[], Tensor], size: tuple[int, i
         for hook in hooks:
             hook.remove()
     macs = counter.get_total_flops() // 2
-    return out, TransformCost(macs, macs / (size[0] * size[1]), values * 4 / MIB)
+    return out, TransformCost(macs, macs / (size[0] * size[1]), _mib(values))
 
 
 def table(cost: Efficiency) -> str:
@@ -124,4 +175,21 @@ def table(cost: Efficiency) -> str:
             for t in (point.analysis, point.synthesis)
         )
         lines.append(f"  {point.label:>12}" + "".join(cells))
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_memory(cost)])
+
+
+def _memory(cost: Efficiency) -> list[str]:
+    apart = any(p.independent_mib is not None for p in cost.points)
+    thesis = any(p.thesis_mflop is not None for p in cost.points)
+    head = f"  {'point':>12}  {'parameters used':>26}  {'total':>11}" + f"  {'independent':>11}" * apart
+    lines = [head + f"  {'thesis FLOP':>11}" * thesis]
+    for p in cost.points:
+        line = f"  {p.label:>12}  {p.parameters:>14,} {p.parameters_mib:>7.2f} MiB  {p.total_mib:>7.2f} MiB"
+        line += "" if p.independent_mib is None else f"  {p.independent_mib:>7.2f} MiB"
+        lines.append(line + ("" if p.thesis_mflop is None else f"  {p.thesis_mflop:>9.2f} M"))
+    lines.append("  total: parameters of the whole codec and features of the analysis; entropy models left out")
+    if apart:
+        lines.append("  independent: the same with a model of its own for each width")
+    if thesis:
+        lines.append("  thesis FLOP: the count of table 3.2, which has no convolution in it: not what an image costs")
+    return lines
