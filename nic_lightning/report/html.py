@@ -18,6 +18,7 @@ from nic_lightning.report.curves import METRICS, Curve, curves, datasets, defaul
 from nic_lightning.report.gallery import gallery
 from nic_lightning.report.markup import escaped, section, tabs
 from nic_lightning.report.plots import colours, rd_plot, training_plots
+from nic_lightning.report.schedule import schedule_plots
 from nic_lightning.runs.files import write_atomically
 from nic_lightning.runs.index import Run, find_runs
 
@@ -61,6 +62,7 @@ def write_report(
         section("bd-rate", "BD-rate", sections.bd_tables(made, anchors), _BD_NOTE),
         section("rates", "Real and estimated rate", sections.rate_tables(made), _RATES_NOTE),
         section("reconstructions", "Reconstructions", gallery(tables, problems), _PICTURES_NOTE),
+        section("schedule", "Lambda schedule", _schedule(found, figures), _SCHEDULE_NOTE),
         section("training", "Training", _training(found, figures)),
         section("configuration", "Configuration", sections.configurations(found)),
     ]
@@ -84,6 +86,9 @@ _BD_NOTE = (
     "no value."
 )
 _RATES_NOTE = "Files count whole, with their header; the estimate is the entropy model&rsquo;s, without it."
+_SCHEDULE_NOTE = (
+    "Validation images, a curve for each update, from light (naive training) to dark; and the lambda of every width."
+)
 _PICTURES_NOTE = "Rate and PSNR of the single image. Click a picture to see its pixels."
 
 
@@ -131,6 +136,12 @@ def _curve_plots(made: Sequence[Curve], figures: Figures) -> str:
 def _training(found: Sequence[Run], figures: Figures) -> str:
     logs = {run.name: lines for run in found if (lines := run.metrics())}
     plots = [_plot(title, figure, figures) for title, figure in training_plots(logs)]
+    return f'<div class="plots">{"".join(plots)}</div>' if plots else ""
+
+
+def _schedule(found: Sequence[Run], figures: Figures) -> str:
+    logs = {run.name: lines for run in found if (lines := run.metrics())}
+    plots = [_plot(title, figure, figures) for title, figure in schedule_plots(logs)]
     return f'<div class="plots">{"".join(plots)}</div>' if plots else ""
 
 

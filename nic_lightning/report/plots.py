@@ -50,7 +50,7 @@ def rd_plot(made: Sequence[Curve], metric: str, colour: Mapping[str, str]) -> di
                 "marker": {"size": 4 if curve.classic else 8, "color": colour[curve.name]},
             }
         )
-    layout = _layout("rate [bits per pixel]", METRICS[metric])
+    layout = axes_layout("rate [bits per pixel]", METRICS[metric])
     if window := shown_range(made, metric):
         layout["xaxis"]["range"], layout["yaxis"]["range"] = map(list, window)
     return {"data": traces, "layout": layout}
@@ -59,7 +59,8 @@ def rd_plot(made: Sequence[Curve], metric: str, colour: Mapping[str, str]) -> di
 def training_plots(logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
     """Pairs (title, figure) of what runs logged: a plot for each metric, a trace for each run and label.
 
-    Keys are `<stage>/<data set>/<metric>[@label]`; losses, rates and fidelities come first.
+    Keys are `<stage>/<data set>/<metric>[@label]`; losses, rates and fidelities come first. A lambda schedule has plots
+    of its own (`report/schedule.py`).
     """
     series: dict[str, dict[str, tuple[list[int], list[float]]]] = {}
     one_sweep = len({path.rpartition("/")[0] for path in logs}) == 1
@@ -67,7 +68,7 @@ def training_plots(logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tupl
         run = path.rpartition("/")[2] if one_sweep else path
         for line in lines:
             for key, value in line.items():
-                if key in ("step", "epoch", "time") or not math.isfinite(value):
+                if key in ("step", "epoch", "time") or key.startswith("schedule/") or not math.isfinite(value):
                     continue
                 title, _, label = key.partition("@")
                 name = " @ ".join(part for part in (run, label) if part)
@@ -94,7 +95,7 @@ def _training_plot(title: str, series: Mapping[str, tuple[list[int], list[float]
                 "hovertemplate": "step %{x}: %{y:.5g}<extra>%{fullData.name}</extra>",
             }
         )
-    layout = _layout("step", "")
+    layout = axes_layout("step", "")
     positive = all(value > 0 for _, values in series.values() for value in values)
     if positive and title.rpartition("/")[2] in ("loss", "lr", "mse"):
         layout["yaxis"]["type"] = "log"
@@ -119,7 +120,8 @@ def _hover(curve: Curve, point: Mapping[str, Any]) -> str:
     return "<br>".join(lines)
 
 
-def _layout(x: str, y: str) -> dict[str, Any]:
+def axes_layout(x: str, y: str) -> dict[str, Any]:
+    """Layout with titles of both axes, no legend."""
     return {
         "xaxis": {"title": {"text": x, "standoff": 8}, "zeroline": False},
         "yaxis": {"title": {"text": y, "standoff": 8}, "zeroline": False},
