@@ -175,7 +175,9 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
     from nic_lightning.codecs.loading import load_codec
     from nic_lightning.report.curves import curves
     from nic_lightning.report.figures import rd_figure
+    from nic_lightning.report.schedule import schedule_figure
     from nic_lightning.report.text import rd_table
+    from nic_lightning.runs.record import read_metrics
     from nic_lightning.runs.wandb import log_results_to_wandb
 
     wanted = config.evaluation
@@ -202,6 +204,7 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
     print(rd_table(rows))
     made = curves(rows)
     plots = {m: rd_figure(made, m, folder / "figures" / f"rd_{m}.png") for m in ("psnr", "ms_ssim_db", "lpips")}
+    plots["lambda_schedule"] = schedule_figure(read_metrics(folder), folder / "figures" / "lambda_schedule.png")
     pictures = folder / "figures" / "reconstructions"
     log_results_to_wandb(
         wandb,
