@@ -32,6 +32,8 @@ __all__ = [
     "locate",
 ]
 
+ROOT_IS_SET_BY = "NIC_DATA, data.root=PATH (nic-train), root=PATH (nic-evaluate) or --root (nic data)"
+
 
 @dataclass(frozen=True)
 class Located:
@@ -216,7 +218,7 @@ def _locate_entry(known: CatalogEntry, root: Path) -> Located:
         raise DataError(
             f"The folder {' or '.join(str(folder) for folder, _ in places)} of data set {known.name!r} is "
             f"missing: get the set from {known.source} and unpack it there, or name another data root with "
-            "NIC_DATA or --root."
+            f"{ROOT_IS_SET_BY}."
         )
     files: list[Path] = []
     refused: list[str] = []
@@ -248,7 +250,7 @@ def _locate_folders(text: str, root: Path) -> Located:
             entry(text)
         raise DataError(
             f"The folder {root / spec} is missing: give a folder of images or a data set's name, or name "
-            "another data root with NIC_DATA or --root."
+            f"another data root with {ROOT_IS_SET_BY}."
         )
     files: list[Path] = []
     refused: list[str] = []

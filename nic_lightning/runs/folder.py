@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from nic_lightning.errors import RunError
+from nic_lightning.runs.preflight import check_before_start
 from nic_lightning.runs.process import other_process
 from nic_lightning.runs.record import read_status
 
@@ -20,15 +21,22 @@ PLACES = frozenset({"data.root", "data.workers", "data.cache_mb"})
 """Below them, what says only where and how the same data is read."""
 
 
-def claim(folder: Path, config: Mapping[str, Any], fresh: bool = False) -> Literal["new", "continue", "finished"]:
+def claim(
+    folder: Path, config: Mapping[str, Any], fresh: bool = False, *, here: bool = True
+) -> Literal["new", "continue", "finished"]:
     """Decide what a start in `folder` means; with `fresh`, an old run is moved aside, never deleted.
 
-    Raises RunError when the folder holds a run that differs in one of `IDENTITY`, or that another process is at.
+    Raises RunError when the folder holds a run that differs in one of `IDENTITY`, or that another process is at, and
+    what `check_before_start` raises unless the run is finished. `here=False`: the run is to start in another working
+    folder, so what its config names is not looked for.
     """
+    check = check_before_start if here else lambda config: None
     if not (folder / "config.yaml").exists():
+        check(config)
         return "new"
     _refuse_living(folder)
     if fresh:
+        check(config)
         _move_aside(folder)
         return "new"
     try:
@@ -46,7 +54,10 @@ def claim(folder: Path, config: Mapping[str, Any], fresh: bool = False) -> Liter
             "give name=NAME for a new run, or fresh=true to move the old one aside."
         )
     longer = any(_length(config, key) > _length(stored, key) for key in ("max_steps", "max_epochs"))
-    return "finished" if state == "finished" and not longer else "continue"
+    if state == "finished" and not longer:
+        return "finished"
+    check(config)
+    return "continue"
 
 
 def another_run(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:

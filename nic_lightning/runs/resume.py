@@ -60,7 +60,7 @@ def prepare(folder: Path, extra: Sequence[str] = (), force: bool = False) -> Sta
     config = _composed(folder, stored, extra)
     if change := another_run(stored, config):
         raise RunError(f"{folder.name} cannot be continued so, it would be another run: {change}; use nic-train.")
-    if claim(folder, config) == "finished":
+    if claim(folder, config, here=False) == "finished":
         return None
     _write(folder, config)
     # -m and not nic-train: the same package as this one, wherever its scripts lie.

@@ -1,0 +1,62 @@
+"""What a run would stumble over only after its training, or deep inside a library: looked at before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+from nic_lightning.config import CONF_DIR, ConfigError, options
+from nic_lightning.data.catalog import locate
+from nic_lightning.errors import DataError
+from nic_lightning.targets import nearest
+
+
+def check_before_start(config: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for a name, width, checkpoint or evaluation that cannot work; what is absent is not judged.
+
+    Takes milliseconds and imports no torch: data sets are located, not read.
+    """
+    _check_name(config.get("name"))
+    _at_least("codec.width", (config.get("codec") or {}).get("width"), 1)
+    checkpoint = config.get("ckpt_path")
+    if checkpoint and not Path(checkpoint).is_file():
+        raise ConfigError(f"ckpt_path={checkpoint} is no file; leave it out to continue a run in its own folder.")
+    evaluation = config.get("evaluation") or {}
+    _at_least("evaluation.limit", evaluation.get("limit"), 1)
+    _at_least("evaluation.save_images", evaluation.get("save_images"), 0)
+    for name in evaluation.get("datasets") or ():
+        try:
+            locate(name, (config.get("data") or {}).get("root"))
+        except DataError as error:
+            raise ConfigError(f"evaluation.datasets: {error}") from error
+    for name in evaluation.get("baselines") or ():
+        _check_baseline(name)
+
+
+def _check_name(name: Any) -> None:
+    if name is None:
+        return
+    path = PurePath(str(name))
+    if not path.parts or path.is_absolute() or ".." in path.parts:
+        raise ConfigError(f"name={name} names no folder inside runs/; run_dir=PATH puts a run elsewhere.")
+
+
+def _at_least(key: str, value: Any, least: int) -> None:
+    if isinstance(value, int) and value < least:
+        raise ConfigError(f"{key} has to be at least {least}, not {value}.")
+
+
+def _check_baseline(name: str) -> None:
+    import yaml
+
+    classic = [
+        codec
+        for codec in options("codec")
+        if "baselines" in str(yaml.safe_load((CONF_DIR / "codec" / f"{codec}.yaml").read_text()).get("_target_"))
+    ]
+    if name not in classic:
+        raise ConfigError(
+            f"evaluation.baselines: there is no classic codec '{name}'{nearest(name, classic)}; "
+            f"there are: {', '.join(classic)}."
+        )
