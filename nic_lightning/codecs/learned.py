@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -104,7 +104,15 @@ class LearnedCodec(nn.Module):
 
     def forward(self, x: Tensor, point: OperatingPoint) -> CodecOutput:
         """Differentiable pass over images (N, 3, H, W) in [0, 1]; noise while training, rounding otherwise."""
-        y = self.analysis(self.pad(x), point)
+        return self.output(x, self.analysis(self.pad(x), point), point)
+
+    def outputs(self, x: Tensor) -> Iterator[CodecOutput]:
+        """`forward` at one operating point after the other; codecs whose points share work do it once."""
+        for point in self.operating_points:
+            yield self(x, point)
+
+    def output(self, x: Tensor, y: Tensor, point: OperatingPoint) -> CodecOutput:
+        """What follows the analysis in a forward pass: latents y of images x to reconstructions and likelihoods."""
         y_hat, likelihoods = self.likelihoods(y, point)
         x_hat = self.synthesis(y_hat, point)[..., : x.shape[-2], : x.shape[-1]]
         return CodecOutput(x_hat, likelihoods, y, y_hat)

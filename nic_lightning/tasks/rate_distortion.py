@@ -83,8 +83,8 @@ class RateDistortionTask(pl.LightningModule):
         logged: dict[str, Tensor] = {}
         loss = x.new_zeros(())
         with parametrize.cached():  # kernels stored as coefficients are worked out once for all points
-            for point in self.codec.operating_points:
-                terms = rate_distortion(self.codec(x, point), x, point.lmbda or 0.0, self.distortion)
+            for point, output in zip(self.codec.operating_points, self.codec.outputs(x), strict=True):
+                terms = rate_distortion(output, x, point.lmbda or 0.0, self.distortion)
                 loss = loss + terms.loss
                 logged |= {
                     f"train/bpp@{point.label}": terms.bpp,
@@ -118,8 +118,7 @@ class RateDistortionTask(pl.LightningModule):
         _, x = batch
         name = getattr(getattr(self.trainer, "datamodule", None), "validation_name", "validation")
         values, total = {}, x.new_zeros(())
-        for point in self.codec.operating_points:
-            output = self.codec(x, point)
+        for point, output in zip(self.codec.operating_points, self.codec.outputs(x), strict=True):
             bpp = bits(output.likelihoods) / (x.shape[0] * x.shape[2] * x.shape[3])
             values[f"val/{name}/bpp_estimated@{point.label}"] = bpp
             values[f"val/{name}/psnr@{point.label}"] = psnr(x, output.x_hat.float()).mean()
