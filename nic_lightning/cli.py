@@ -81,9 +81,12 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("-o", "--out", type=Path, default=Path("report.html"), metavar="FILE")
     command.set_defaults(run=_report)
 
-    command = commands.add_parser("bench", help="time this code on this machine", add_help=False)
-    command.add_argument("what", choices=["codec", "training"])
-    command.add_argument("arguments", nargs=argparse.REMAINDER)
+    text = "codec: training and coding against CompressAI's parts. training: what nic-train adds to a step."
+    command = commands.add_parser("bench", help="time this code on this machine", description=text)
+    command.add_argument("what", choices=["codec", "training"], metavar="WHAT", help="codec or training")
+    command.add_argument(
+        "arguments", nargs=argparse.REMAINDER, metavar="...", help="its options: nic bench codec --help"
+    )
     command.set_defaults(run=_bench)
     return parser
 

@@ -100,6 +100,13 @@ def test_data_check(tmp_path: Path, capsys) -> None:
     assert "bad.png" in report["damaged"][0]
 
 
+def test_bench_says_what_it_can_time(capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["bench", "--help"])
+    assert stop.value.code == 0
+    assert "CompressAI" in capsys.readouterr().out
+
+
 def test_bench_passes_its_arguments_on(monkeypatch: pytest.MonkeyPatch) -> None:
     import nic_lightning.analysis
 
