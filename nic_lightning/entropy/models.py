@@ -235,7 +235,7 @@ class BetweenBottlenecks(_FactorisedCoding):
 
 
 class GaussianConditional(_Tables, _CompressAiGaussian):
-    """Zero-mean Gaussian whose scale is told by the hyperprior, one table for each of 64 log-spaced scales."""
+    """Gaussian whose scale, and mean if any, are told by side information; a table for each of 64 log-spaced scales."""
 
     SCALE_MIN, SCALE_MAX, LEVELS = 0.11, 256.0, 64
 
@@ -245,10 +245,25 @@ class GaussianConditional(_Tables, _CompressAiGaussian):
         )
         super().__init__(table, scale_bound=self.SCALE_MIN)
 
-    def forward(self, y: Tensor, scales: Tensor, training: bool | None = None) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Noisy or rounded latents and likelihoods given scales, all (N, C, h, w), in float32."""
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, y: Tensor, scales: Tensor, means: Tensor | None = None, training: bool | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Noisy or rounded latents and likelihoods given scales and means, all (N, C, h, w), in float32.
+
+        Rounded is the distance to the mean: y_hat = round(y - mean) + mean.
+        """
         with without_autocast(y.device.type):
-            return super().forward(y.float(), scales.float(), training=training)
+            return super().forward(y.float(), scales.float(), None if means is None else means.float(), training)
+
+    def likelihood(self, y_hat: Tensor, scales: Tensor, means: Tensor) -> Tensor:
+        """Probability of the bin around each latent (N, C, h, w), for latents that are quantised already."""
+        with without_autocast(y_hat.device.type):
+            return self.likelihood_lower_bound(self._likelihood(y_hat.float(), scales.float(), means.float()))
+
+    @staticmethod
+    def quantise(y: Tensor, means: Tensor | float = 0.0) -> Tensor:
+        """Symbols, integers as floats: round(y - mean), as far as the coder reaches."""
+        return torch.round(y - means).clamp(-_MAX_SYMBOL, _MAX_SYMBOL)
 
     @property
     def table_count(self) -> int:
@@ -263,15 +278,15 @@ class GaussianConditional(_Tables, _CompressAiGaussian):
     def encode(self, y: Tensor, scales: Tensor) -> tuple[bytes, Tensor]:
         """String of latents (1, C, h, w) given their scales, and the rounded latents."""
         require_finite(y)
-        symbols = torch.round(y).clamp(-_MAX_SYMBOL, _MAX_SYMBOL)
-        return self.tables.encode(to_int32(symbols), self._rows(scales)), symbols
+        symbols = self.quantise(y)
+        return self.tables.encode(to_int32(symbols), self.rows(scales)), symbols
 
     def decode(self, string: bytes, scales: Tensor) -> Tensor:
         """Latents (1, C, h, w) of a string; raises BitstreamError for one that `encode` did not write."""
-        symbols = self.tables.decode(string, self._rows(scales))
+        symbols = self.tables.decode(string, self.rows(scales))
         return torch.from_numpy(symbols).view(scales.shape).to(self.scale_table)
 
-    def _rows(self, scales: Tensor) -> np.ndarray:
-        # The smallest tabulated scale that is not below the latent's.
+    def rows(self, scales: Tensor) -> np.ndarray:
+        """Table of each latent, flat int32: that of the smallest tabulated scale that is not below its own."""
         bounds = self.scale_table[:-1].to(scales)
         return torch.bucketize(scales.clamp_min(self.SCALE_MIN).contiguous(), bounds).flatten().int().cpu().numpy()

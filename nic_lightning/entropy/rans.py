@@ -16,7 +16,8 @@ from numba import njit, uint64
 
 PRECISION = 16
 """Bits of a probability: every table sums to 2^16."""
-_LOWER = 1 << 31  # the state stays in [2^31, 2^63)
+LOWER = 1 << 31
+"""The state begins here when encoding, ends here when decoding, and stays in [2^31, 2^63)."""
 
 OK, CUT, DAMAGED = 0, 1, 2
 
@@ -27,7 +28,7 @@ def encode(symbols, rows, cdf, lengths, offsets):  # pragma: no cover  (compiled
     count = symbols.size
     words = np.empty(2 * count + 4, dtype=np.uint32)  # 56 bits a symbol at most: 16, 4 for the digits' count, 36
     place = words.size
-    state = uint64(_LOWER)
+    state = uint64(LOWER)
     for i in range(count - 1, -1, -1):
         row = rows[i]
         escape = lengths[row] - 2
@@ -62,14 +63,13 @@ def encode(symbols, rows, cdf, lengths, offsets):  # pragma: no cover  (compiled
 
 
 @njit(cache=True, nogil=True)
-def decode(words, rows, cdf, lengths, offsets, jump, out):  # pragma: no cover  (compiled)
-    """Fill `out` (int32) with the symbols of `words`; returns OK, CUT (ended early) or DAMAGED."""
-    if words.size < 2:
-        return CUT
-    state = (uint64(words[0]) << uint64(32)) | uint64(words[1])
-    place = 2
-    if state < uint64(_LOWER):
-        return DAMAGED
+def decode(words, at, rows, cdf, lengths, offsets, jump, out):  # pragma: no cover  (compiled)
+    """Fill `out` (int32) with the next symbols of `words`; returns OK, CUT (ended early) or DAMAGED.
+
+    `at` (uint64) holds the state and the next word's place; both are moved on.
+    """
+    state = uint64(at[0])
+    place = np.int64(at[1])
     for i in range(rows.size):
         row = rows[i]
         slot = np.int32(state & uint64(0xFFFF))
@@ -79,7 +79,7 @@ def decode(words, rows, cdf, lengths, offsets, jump, out):  # pragma: no cover  
         start = uint64(cdf[row, value])
         freq = uint64(cdf[row, value + 1]) - start
         state = freq * (state >> uint64(PRECISION)) + uint64(slot) - start
-        if state < uint64(_LOWER):
+        if state < uint64(LOWER):
             if place >= words.size:
                 return CUT
             state = (state << uint64(32)) | uint64(words[place])
@@ -89,7 +89,7 @@ def decode(words, rows, cdf, lengths, offsets, jump, out):  # pragma: no cover  
         if value == escape:
             digits = np.int64(state & uint64(15))
             state >>= uint64(4)
-            if state < uint64(_LOWER):
+            if state < uint64(LOWER):
                 if place >= words.size:
                     return CUT
                 state = (state << uint64(32)) | uint64(words[place])
@@ -100,7 +100,7 @@ def decode(words, rows, cdf, lengths, offsets, jump, out):  # pragma: no cover  
             for _ in range(digits):
                 excess = (excess << uint64(4)) | (state & uint64(15))
                 state >>= uint64(4)
-                if state < uint64(_LOWER):
+                if state < uint64(LOWER):
                     if place >= words.size:
                         return CUT
                     state = (state << uint64(32)) | uint64(words[place])
@@ -111,6 +111,6 @@ def decode(words, rows, cdf, lengths, offsets, jump, out):  # pragma: no cover  
         if symbol < -(1 << 31) or symbol >= 1 << 31:
             return DAMAGED
         out[i] = np.int32(symbol)
-    if place != words.size or state != uint64(_LOWER):
-        return DAMAGED
+    at[0] = state
+    at[1] = uint64(place)
     return OK

@@ -50,15 +50,9 @@ class CdfTables:
 
     def decode(self, string: bytes, rows: np.ndarray) -> np.ndarray:
         """Inverse of `encode`, int32; raises `BitstreamError` for a string that `encode` did not write."""
-        if len(string) % 4:
-            raise BitstreamError("The entropy-coded string is cut: its length is not a multiple of 4 bytes.")
-        words = np.frombuffer(string, dtype="<u4").astype(np.uint32)
-        symbols = np.empty(rows.size, dtype=np.int32)
-        status = rans.decode(words, rows, self.cdf, self.lengths, self.offsets, self.jump, symbols)
-        if status == rans.CUT:
-            raise BitstreamError("The entropy-coded string ends before its last symbol: the file is cut or altered.")
-        if status != rans.OK:
-            raise BitstreamError("The entropy-coded string does not end where it should: the file is altered.")
+        reader = StringReader(self, string)
+        symbols = reader.read(rows)
+        reader.close()
         return symbols
 
     def bits(self, symbols: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -71,6 +65,38 @@ class CdfTables:
         entry = np.where(outside, escape, value)
         mass = self.cdf[rows, entry + 1] - self.cdf[rows, entry]
         return -np.log2(mass / _TOTAL) + np.where(outside, 4 + 4 * digits, 0)
+
+
+class StringReader:
+    """Decodes a string part by part, where the table of a symbol depends on symbols before it.
+
+    Raises `BitstreamError` as soon as the string turns out not to be one that `CdfTables.encode` wrote.
+    """
+
+    def __init__(self, tables: CdfTables, string: bytes):
+        if len(string) % 4:
+            raise BitstreamError("The entropy-coded string is cut: its length is not a multiple of 4 bytes.")
+        self._tables, self._words = tables, np.frombuffer(string, dtype="<u4").astype(np.uint32)
+        if self._words.size < 2:
+            raise BitstreamError("The entropy-coded string ends before its first symbol: the file is cut or altered.")
+        self._at = np.array([int(self._words[0]) << 32 | int(self._words[1]), 2], dtype=np.uint64)
+        if not rans.LOWER <= int(self._at[0]) < 1 << 63:
+            raise BitstreamError("The entropy-coded string begins with an impossible state: the file is altered.")
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """The next symbols (int32), `symbols[i]` by table row `rows[i]` (int32, flat)."""
+        t, symbols = self._tables, np.empty(rows.size, dtype=np.int32)
+        status = rans.decode(self._words, self._at, rows, t.cdf, t.lengths, t.offsets, t.jump, symbols)
+        if status == rans.CUT:
+            raise BitstreamError("The entropy-coded string ends before its last symbol: the file is cut or altered.")
+        if status != rans.OK:
+            raise BitstreamError("The entropy-coded string holds an impossible symbol: the file is altered.")
+        return symbols
+
+    def close(self) -> None:
+        """Check that the string ends here."""
+        if int(self._at[1]) != self._words.size or int(self._at[0]) != rans.LOWER:
+            raise BitstreamError("The entropy-coded string does not end where it should: the file is altered.")
 
 
 def interpolate(low: CdfTables, high: CdfTables, t: float) -> CdfTables:

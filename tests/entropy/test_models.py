@@ -315,7 +315,7 @@ def test_gaussian_equals_compressai():
     y, scales = latents(2, 3, 5, 5), latents(2, 3, 5, 5, seed=1).exp()
     for mine, theirs in zip(model(y, scales, training=False), reference(y, scales, training=False), strict=True):
         torch.testing.assert_close(mine, theirs)
-    assert np.array_equal(model._rows(scales), reference.build_indexes(scales).flatten().numpy())
+    assert np.array_equal(model.rows(scales), reference.build_indexes(scales).flatten().numpy())
 
 
 def test_gaussian_is_float32_under_autocast():
@@ -336,4 +336,17 @@ def test_gaussian_scales_at_every_boundary_round_trip():
     string, y_hat = model.encode(y, scales)
     assert torch.equal(model.decode(string, scales), y_hat)
     assert torch.equal(y_hat, torch.round(y))
-    assert model._rows(scales).max() < GaussianConditional.LEVELS
+    assert model.rows(scales).max() < GaussianConditional.LEVELS
+
+
+def test_gaussian_with_means_equals_compressai():
+    model, reference = GaussianConditional(), ReferenceGaussian(GaussianConditional().scale_table.tolist())
+    y, means = latents(2, 3, 5, 5), latents(2, 3, 5, 5, seed=2)
+    scales = latents(2, 3, 5, 5, seed=1).exp()
+    y_hat, likelihood = model(y, scales, means, training=False)
+    expected_hat, expected = reference(y, scales, means, training=False)
+    torch.testing.assert_close(y_hat, expected_hat)
+    torch.testing.assert_close(likelihood, expected)
+    torch.testing.assert_close(model.quantise(y, means) + means, y_hat)
+    torch.testing.assert_close(model.likelihood(y_hat, scales, means), likelihood)
+    assert (model.quantise(torch.tensor([1e20, -1e20])) == torch.tensor([2.0**30, -(2.0**30)])).all()

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
-from nic_lightning.entropy.tables import CdfTables
+from nic_lightning.entropy.tables import CdfTables, StringReader
 from nic_lightning.errors import BitstreamError
 
 
@@ -146,3 +148,26 @@ def test_a_string_of_escapes_ends():
     rows = np.zeros(1000, dtype=np.int32)
     for byte in range(256):
         assert decodes_or_refuses(tables, b"\x7f" + bytes([byte]) * 20_003, rows)
+
+
+def test_a_string_is_read_part_by_part():
+    rng = np.random.default_rng(3)
+    tables = random_tables(rng, 6)
+    rows = rng.integers(0, 6, 500).astype(np.int32)
+    symbols = draw(rng, tables, rows, escapes=0.1)
+    string = tables.encode(symbols, rows)
+    cuts = [0, 0, 1, 2, 77, 78, 499, 500, 500]
+    reader = StringReader(tables, string)
+    for first, last in itertools.pairwise(cuts):
+        assert np.array_equal(reader.read(rows[first:last]), symbols[first:last])
+    reader.close()
+    early = StringReader(tables, string)
+    early.read(rows[:499])
+    with pytest.raises(BitstreamError, match="does not end where it should"):
+        early.close()
+    short = StringReader(tables, string[:-4])
+    with pytest.raises(BitstreamError, match="ends before its last symbol"):
+        short.read(rows)
+    for wrong in (b"", string[:4], b"\0" * 8, b"\xff" * 8):
+        with pytest.raises(BitstreamError):
+            StringReader(tables, wrong)
