@@ -148,6 +148,9 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="RUN", help="run folder, checkpoint file or export folder")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder to make")
     parser.add_argument(
+        "--width", type=int, metavar="W", help="of a slimmable codec: only what the widths up to this one use"
+    )
+    parser.add_argument(
         "--onnx",
         action="store_true",
         help="also g_a and g_s as ONNX, a pair of files a point, checked with onnxruntime; hyper transforms are left "
@@ -210,7 +213,8 @@ def _decompress(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> None:
     from nic_lightning.commands.export import export
 
-    export(args.source, args.out, onnx=args.onnx, points=args.points, overwrite=args.overwrite)
+    options = {"width": args.width, "onnx": args.onnx, "points": args.points, "overwrite": args.overwrite}
+    export(args.source, args.out, **options)
 
 
 def _runs_list(args: argparse.Namespace) -> None:

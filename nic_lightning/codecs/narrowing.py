@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nic_lightning import bitstream
 from nic_lightning.codecs.base import OperatingPoint
+from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.width_lambdas import WidthLambdas
 from nic_lightning.errors import BitstreamError, UserError
 
@@ -43,6 +44,15 @@ class SlimmableCodec(WidthLambdas):
             codec = self._like(level)
         codec.load_state_dict({k: v.clone() for k, v in self._slices(level, codec).items()}, assign=True)
         return codec.train(self.training)
+
+    def plain_arguments(self) -> dict[str, Any]:
+        """Arguments that make a codec of this one's shape, with the lambdas it has now; plain values, for configs."""
+        return {"widths": list(self.widths), "lambdas": [p.lmbda for p in self._points], **self._arguments}
+
+    def standalone(self, point: OperatingPoint) -> tuple[LearnedCodec, OperatingPoint]:
+        """`narrowed` to the point's width."""
+        alone = self.narrowed(self.widths[point.index])
+        return alone, alone.operating_points[-1]
 
     def _like(self, level: int) -> Self:
         lambdas = [p.lmbda or 0.0 for p in self._points[: level + 1]]

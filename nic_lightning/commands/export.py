@@ -5,19 +5,33 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from nic_lightning.codecs.exporting import DESCRIPTION, WEIGHTS, export_codec
+from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.loading import load_with_config
+from nic_lightning.codecs.narrowing import SlimmableCodec
 from nic_lightning.errors import UserError
 
 
 def export(
-    run: Path, out: Path, *, onnx: bool = False, points: list[str] | None = None, overwrite: bool = False
+    run: Path,
+    out: Path,
+    *,
+    width: int | None = None,
+    onnx: bool = False,
+    points: list[str] | None = None,
+    overwrite: bool = False,
 ) -> None:
-    """Write the codec of `run` to the folder `out`; with `onnx`, its transforms at `points` (default: all) too."""
+    """Write the codec of `run` to the folder `out`; with `onnx`, its transforms at `points` (default: all) too.
+
+    With `width`, only what the widths of a slimmable codec up to that one use.
+    """
     if points and not onnx:
         raise UserError("--point chooses what --onnx exports; give --onnx too.")
     codec, config = load_with_config(run)
+    if width is not None:
+        codec, config = narrowed(codec, config, width)
     chosen = [codec.point(label) for label in points or [p.label for p in codec.operating_points]] if onnx else []
     # As an exception, the signal leaves nothing half-written.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -27,3 +41,11 @@ def export(
         signal.signal(signal.SIGTERM, before)
     size = (out / WEIGHTS).stat().st_size
     print(f"{out}: {WEIGHTS} ({size:,} bytes) and {DESCRIPTION}, fingerprint {codec.fingerprint().hex()}")
+
+
+def narrowed(codec: LearnedCodec, config: dict[str, Any], width: int) -> tuple[LearnedCodec, dict[str, Any]]:
+    """A slimmable codec up to `width`, and the config that builds it; raises UserError for another codec or width."""
+    if not isinstance(codec, SlimmableCodec):
+        raise UserError(f"Codec {codec.name} has no widths: --width is for slimmable codecs, such as codec=slimmable.")
+    slim = codec.narrowed(width).requires_grad_(False)
+    return slim, {"_target_": config["_target_"], **slim.plain_arguments()}

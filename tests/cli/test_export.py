@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -38,9 +39,52 @@ def test_an_export_stands_in_for_the_run(run: Path, images: list[Path], tmp_path
     assert nic("export", run, "-o", out, "--overwrite") == 0
 
 
+def test_a_narrowed_export_is_small_and_reads_the_files_of_the_whole(slim_run, images, tmp_path, capsys) -> None:
+    whole, narrow = tmp_path / "whole", tmp_path / "narrow"
+    assert nic("export", slim_run, "-o", whole) == 0
+    assert nic("export", slim_run, "-o", narrow, "--width", 8) == 0
+    description = json.loads((narrow / "codec.json").read_text())
+    assert description["codec"]["widths"] == [4, 8]
+    assert description["codec"]["lambdas"] == [100.0, 500.0]  # what the run has learned, not the 500 of its config
+    assert description["codec"]["gdn"] == "slim+"
+    assert [p["label"] for p in description["operating_points"]] == ["w4", "w8"]
+
+    # No more than the slices: an autoencoder of 8 channels, six times four numbers a width, and entropy models.
+    codec = nic_lightning.load_codec(narrow)
+    weights = 106 * 8**2 + 496 * 8 + 3 + 6 * 4 * 2
+    rest = sum(t.numel() * t.element_size() for k, t in codec.state_dict().items() if k[:7] in ("entropy", "lambdas"))
+    header = int.from_bytes((narrow / "codec.safetensors").read_bytes()[:8], "little")
+    assert (narrow / "codec.safetensors").stat().st_size == 8 + header + 4 * weights + rest
+    assert (narrow / "codec.safetensors").stat().st_size < (whole / "codec.safetensors").stat().st_size / 2
+
+    for point in ("w4", "w8", "w16"):
+        assert nic("compress", *images, "-o", tmp_path / point, "--run", slim_run, "--point", point) == 0
+    for point in ("w4", "w8"):
+        for source in (slim_run, narrow):
+            folder = tmp_path / f"{point}-{source.name}"
+            assert nic("decompress", *(tmp_path / point).iterdir(), "-o", folder, "--run", source) == 0
+            assert nic("compress", images[0], "-o", folder, "--run", source, "--point", point) == 0
+        for name in ("face.png", "grey.png", "face.nic"):
+            ours, theirs = (tmp_path / f"{point}-{source.name}" / name for source in (slim_run, narrow))
+            assert ours.read_bytes() == theirs.read_bytes()
+    capsys.readouterr()
+    assert nic("decompress", tmp_path / "w16" / "face.nic", "-o", tmp_path / "no", "--run", narrow) == 2
+    assert "width above this one's, which ends at 8" in capsys.readouterr().err
+
+    assert nic("export", narrow, "-o", tmp_path / "again", "--width", 4) == 0
+    assert nic("export", slim_run, "-o", tmp_path / "once", "--width", 4) == 0
+    for name in ("codec.safetensors", "codec.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "once" / name).read_bytes()
+    capsys.readouterr()
+    assert nic("export", slim_run, "-o", tmp_path / "no", "--width", 5) == 2
+    assert capsys.readouterr().err == "The codec has no width 5; it has 4, 8, 16.\n"
+    assert not (tmp_path / "no").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["--width", 8], "Codec modulated has no widths: --width is for slimmable codecs, such as codec=slimmable."),
         (["--point", "64"], "--point chooses what --onnx exports; give --onnx too."),
         (["--onnx", "--point", "9999"], "lambda 9999 is outside this codec's range, 64 to 4096."),
         (["--onnx"], "pip install 'nic_lightning[onnx]'"),
