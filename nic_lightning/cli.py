@@ -81,6 +81,16 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("-o", "--out", type=Path, default=Path("report.html"), metavar="FILE")
     command.set_defaults(run=_report)
 
+    command = commands.add_parser("lambdas", help="a slimmable codec's lambdas from a sweep of independent models")
+    command.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="runs of codec=cae at several widths and lambdas"
+    )
+    command.add_argument("--dataset", metavar="NAME", help="data set whose results count (default: the only one)")
+    command.add_argument(
+        "--tolerance", type=float, default=0.1, metavar="DB", help="how far a width may lie below the next wider one"
+    )
+    command.set_defaults(run=_lambdas)
+
     text = "codec: training and coding against CompressAI's parts. training: what nic-train adds to a step."
     command = commands.add_parser("bench", help="time this code on this machine", description=text)
     command.add_argument("what", choices=["codec", "training"], metavar="WHAT", help="codec or training")
@@ -239,6 +249,12 @@ def _report(args: argparse.Namespace) -> None:
     from nic_lightning.commands.report import report
 
     report(args.runs, args.out)
+
+
+def _lambdas(args: argparse.Namespace) -> None:
+    from nic_lightning.commands.lambdas import lambdas
+
+    lambdas(args.runs, args.dataset, args.tolerance)
 
 
 def _bench(args: argparse.Namespace) -> None:

@@ -60,7 +60,7 @@ class CompressiveAutoencoder(LearnedCodec):
         super().__init__()
         self.g_a, self.g_s = AnalysisTransform(width), SynthesisTransform(width)
         self.entropy_y = EntropyBottleneck(width)
-        self._points = (OperatingPoint(0, f"{lmbda:g}", lmbda=float(lmbda)),)
+        self._points = (OperatingPoint(0, f"{lmbda:g}", lmbda=float(lmbda), width=width),)
         store_kernels(self, kernel_param)
 
     @property
