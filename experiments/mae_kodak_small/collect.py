@@ -5,207 +5,23 @@ python experiments/mae_kodak_small/collect.py RUNS [--out FOLDER]
 
 from __future__ import annotations
 
-import argparse
-import csv
-import io
-import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from nic_lightning.errors import UserError
-from nic_lightning.metrics.bd import bd_rate
-from nic_lightning.report.curves import Curve, compare, curves
-from nic_lightning.report.figures import rd_figure
-from nic_lightning.runs.files import write_atomically
-from nic_lightning.runs.index import Run, find_runs
+from nic_lightning.report.experiment import Experiment
 
-HERE = Path(__file__).resolve().parent
-DATASET = "kodak"
-ANCHOR = "independent"
-FOLDERS = {
-    "independent": "independent_kodak_small",
-    "modulated": "modulated_kodak_small",
-    "bottleneck_scaling": "bottleneck_scaling_kodak_small",
-    "conditional": "conditional_kodak_small",
-    "jpeg": "jpeg",
-    "webp": "webp",
-}
-"""Name in the tables -> folder in RUNS."""
-POINTS = ("bpp", "bpp_estimated", "psnr", "ms_ssim_db", "lpips")
-BEGIN, END = "<!-- {} by collect.py: begin -->", "<!-- {} by collect.py: end -->"
-
-Row = dict[str, Any]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line: 0, or 2 with one sentence when nothing can be gathered."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", type=Path, help="folder with the runs, as run.sh makes it")
-    parser.add_argument("--out", type=Path, default=HERE, help="folder to write into (default: this one)")
-    args = parser.parse_args(arguments)
-    try:
-        for note in collect(args.runs, args.out):
-            print(note, file=sys.stderr)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-def collect(runs: Path, out: Path) -> list[str]:
-    """Write all files into `out`; sentences about what is missing. Raises UserError when there are no results."""
-    found, notes = read(runs)
-    if not found:
-        raise UserError(f"{runs} holds no results on {DATASET} yet. " + " ".join(notes))
-    measured = [row for name, curve in found.items() for row in point_rows(name, curve)]
-    compared = [bd_row(found, name) for name in found if name != ANCHOR]
-    out.mkdir(parents=True, exist_ok=True)
-    write_csv(out / "measured.csv", ["codec", "point", *POINTS, "images"], measured)
-    columns = ["codec", "anchor", "metric", "bd_rate", "overlap_low", "overlap_high", "overlap_fraction", "problem"]
-    write_csv(out / "bd_rate.csv", columns, compared)
-    rd_figure(list(found.values()), "psnr", out / "rate_distortion.png", DATASET)
-    readme = out / "README.md"
-    if not readme.exists():
-        shutil.copyfile(HERE / "README.md", readme)
-    fill(readme, {"compared": comparison_table(compared, found), "measured": points_table(measured, notes)})
-    return notes
-
-
-def read(runs: Path) -> tuple[dict[str, Curve], list[str]]:
-    """Curves by their name in the tables, and sentences about runs that are missing or not finished."""
-    found: dict[str, Curve] = {}
-    notes: list[str] = []
-    for name, folder in FOLDERS.items():
-        if not (runs / folder).is_dir():
-            notes.append(f"{name}: not run.")
-            continue
-        parts = find_runs([runs / folder])
-        notes += [f"{run.name}: {run.state}." for run in parts if run.state != "finished"]
-        made = curves(row for run in parts for row in rows_of(run))
-        notes += [problem for run in parts for problem in run.problems]
-        if len(made) > 1:
-            raise UserError(f"{runs / folder} holds {len(made)} curves on {DATASET}; one is expected.")
-        if made:
-            made[0].name = name
-            found[name] = made[0]
-    return found, notes
-
-
-def rows_of(run: Run) -> list[Row]:
-    """Results on the data set, with the folder's name: jobs of two sweeps may have recorded the same one."""
-    return [{**row, "run": run.name} for row in run.results() if row["dataset"] == DATASET]
-
-
-def point_rows(name: str, curve: Curve) -> list[Row]:
-    """Lines of measured.csv: means over images."""
-    return [
-        {"codec": name, "point": point["label"], "images": point["images"]}
-        | {key: None if point[key] is None else round(point[key], 4) for key in POINTS}
-        for point in curve.points
-    ]
-
-
-def bd_row(found: Mapping[str, Curve], name: str) -> Row:
-    """BD-rate over PSNR against the independent models, or the sentence why there is none."""
-    row: Row = {"codec": name, "anchor": ANCHOR, "metric": "psnr"}
-    if ANCHOR not in found:
-        return row | {"problem": "The independent models are not measured yet."}
-    comparison = compare(found[ANCHOR], found[name], "psnr")
-    if comparison.result is None:
-        return row | {"problem": comparison.problem}
-    result = comparison.result
-    low, high = result.overlap
-    return row | {
-        "bd_rate": round(result.value, 2),
-        "overlap_low": round(low, 3),
-        "overlap_high": round(high, 3),
-        "overlap_fraction": round(result.overlap_fraction, 3),
-    }
-
-
-def comparison_table(compared: Iterable[Row], found: Mapping[str, Curve]) -> str:
-    """Markdown: published and measured BD-rate and range of rates of every codec, the anchor first."""
-    published = published_curves()
-    lines = [
-        "| codec | BD-rate, published | BD-rate, measured | PSNR in common | rates, published | rates, measured |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in [{"codec": ANCHOR}, *compared]:
-        name = row["codec"]
-        theirs = published.get(name, [])
-        if name == ANCHOR:
-            rates = ["anchor", "anchor" if name in found else "not run"]
-        else:
-            rates = [percent(bd_rate(published[ANCHOR], theirs).value) if theirs else "-"]
-            rates.append(percent(row["bd_rate"]) if "bd_rate" in row else f"none: {row['problem']}")
-        overlap = f"{row['overlap_low']:.2f} … {row['overlap_high']:.2f} dB" if "overlap_low" in row else "-"
-        ours = found[name].points if name in found else []
-        lines.append(f"| {name} | {' | '.join(rates)} | {overlap} | {span(theirs)} | {span(ours)} |")
-    return "\n".join(lines)
-
-
-def points_table(measured: Iterable[Row], notes: Sequence[str]) -> str:
-    """Markdown: every operating point, means over images, then what is missing."""
-    lines = [
-        "| codec | point | bpp | estimated | PSNR | MS-SSIM | LPIPS | images |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    formats = dict(zip(POINTS, ("{:.4f}", "{:.4f}", "{:.2f} dB", "{:.2f} dB", "{:.4f}"), strict=True))
-    for row in measured:
-        cells = ["-" if row[key] is None else form.format(row[key]) for key, form in formats.items()]
-        lines.append(f"| {row['codec']} | {row['point']} | {' | '.join(cells)} | {row['images']} |")
-    return "\n".join([*lines, *(["", "Missing: " + " ".join(notes)] if notes else [])])
-
-
-def published_curves() -> dict[str, list[Row]]:
-    """Points of the thesis' figure by codec, from published.csv."""
-    made: dict[str, list[Row]] = {}
-    for row in read_csv(HERE / "published.csv"):
-        point = {"label": row["lambda"], "bpp": float(row["bpp"]), "psnr": float(row["psnr"])}
-        made.setdefault(row["method"], []).append(point)
-    return made
-
-
-def percent(value: float) -> str:
-    """A BD-rate with its sign."""
-    return f"{value:+.1f} %"
-
-
-def span(points: Sequence[Mapping[str, Any]]) -> str:
-    """From the lowest rate to the highest."""
-    rates = [point["bpp"] for point in points]
-    return f"{min(rates):.3f} … {max(rates):.3f} bpp" if rates else "-"
-
-
-def fill(path: Path, parts: Mapping[str, str]) -> None:
-    """Put each text between its two marker comments of a Markdown file."""
-    text = path.read_text(encoding="utf-8")
-    for name, part in parts.items():
-        begin, end = BEGIN.format(name), END.format(name)
-        before, found, rest = text.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not (found and closed):
-            raise UserError(f"{path} lacks the comments {begin} and {end} between which the table goes.")
-        text = f"{before}{begin}\n\n{part}\n\n{end}{after}"
-    write_atomically(path, text)
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """Rows of a small CSV file."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """CSV with empty cells for None, whole or not at all."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue())
-
+EXPERIMENT = Experiment(
+    home=Path(__file__).resolve().parent,
+    anchor="independent",
+    folders={
+        "independent": "independent_kodak_small",
+        "modulated": "modulated_kodak_small",
+        "bottleneck_scaling": "bottleneck_scaling_kodak_small",
+        "conditional": "conditional_kodak_small",
+        "jpeg": "jpeg",
+        "webp": "webp",
+    },
+)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(EXPERIMENT.main())
