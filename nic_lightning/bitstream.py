@@ -4,12 +4,15 @@
       4        1          8           varint + bytes   varints    varint          varints       ...    4, little-endian
 
 Varints are LEB128. The CRC covers everything before it. The fingerprint ties the file to codec, weights and tables.
+
+A layered file has the point "L", n (two bytes) and n strings, a base and what refines it: its first m strings are the
+file of point "L", m. So a file can be shortened by `truncate`, without the codec.
 """
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nic_lightning.errors import BitstreamError
 
@@ -19,6 +22,7 @@ FINGERPRINT_BYTES = 8
 MAX_PIXELS = 1 << 25
 """Largest image that is decoded unless the caller allows more: 33.5 megapixels, just above 8K."""
 MAX_STRINGS = 256
+_LAYERED = ord("L")
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,32 @@ def unpack(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
     strings = tuple(reader.take(n) for n in lengths)
     reader.end()
     return Container(fingerprint, point, height, width, strings)
+
+
+def layered_point(count: int) -> bytes:
+    """Operating point of a layered file of `count` strings, 1 to 255."""
+    return bytes([_LAYERED, count])
+
+
+def point_layers(point: bytes) -> int | None:
+    """Number of layers that an operating point names; None where it is not that of a layered file."""
+    return point[1] if len(point) == 2 and point[0] == _LAYERED else None
+
+
+def truncate(data: bytes, count: int, max_pixels: int = MAX_PIXELS) -> bytes:
+    """File of the first `count` layers of a layered file; needs no model, and leaves strings as they are.
+
+    Raises BitstreamError for what is no layered file, or one of fewer layers.
+    """
+    content = unpack(data, max_pixels)
+    layers = point_layers(content.point)
+    if layers is None:
+        raise BitstreamError("The file has no layers: only a scalable codec, such as codec=scalable, writes them.")
+    if layers != len(content.strings) or layers == 0:
+        raise BitstreamError(f"The file declares {layers} layers and holds {len(content.strings)}: it is altered.")
+    if not 1 <= count <= layers:
+        raise BitstreamError(f"{count} layers were asked for; the file has {layers}.")
+    return pack(replace(content, point=layered_point(count), strings=content.strings[:count]))
 
 
 def header_bytes(content: Container) -> int:

@@ -8,7 +8,17 @@ import zlib
 import pytest
 
 from nic_lightning import bitstream
-from nic_lightning.bitstream import MAX_PIXELS, MAX_STRINGS, Container, header_bytes, pack, unpack
+from nic_lightning.bitstream import (
+    MAX_PIXELS,
+    MAX_STRINGS,
+    Container,
+    header_bytes,
+    layered_point,
+    pack,
+    point_layers,
+    truncate,
+    unpack,
+)
 from nic_lightning.errors import BitstreamError
 
 CONTENT = Container(b"12345678", b"\x03", 512, 769, (b"first" * 30, b"", b"third"))
@@ -47,6 +57,24 @@ def test_layout_is_the_documented_one():
 
 def test_a_header_is_small():
     assert header_bytes(Container(b"12345678", b"", 512, 768, (b"x" * 20_000,))) <= 26
+
+
+def test_layers_are_dropped_from_the_end():
+    strings = (b"base" * 50, b"", b"more", b"most" * 9)
+    layered = Container(b"12345678", layered_point(4), 300, 200, strings)
+    for count in range(1, 5):
+        short = truncate(pack(layered), count)
+        expected = dataclasses.replace(layered, point=layered_point(count), strings=strings[:count])
+        assert short == pack(expected)
+        assert point_layers(unpack(short).point) == count
+    for point in (b"", b"L", b"\x02\x04", b"L\x04\x04", b"l\x04"):
+        assert point_layers(point) is None
+        with pytest.raises(BitstreamError, match="has no layers"):
+            truncate(pack(dataclasses.replace(layered, point=point)), 1)
+    with pytest.raises(BitstreamError, match="declares 9 layers and holds 4"):
+        truncate(pack(dataclasses.replace(layered, point=layered_point(9))), 1)
+    with pytest.raises(BitstreamError, match="0 layers were asked for; the file has 4"):
+        truncate(pack(layered), 0)
 
 
 def test_every_truncation_and_extension_is_refused():
