@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from nic_lightning.errors import UserError
+from nic_lightning.errors import UserError, disk_error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone: `nic data list | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        sentence = disk_error(error)
+        if sentence is None:
+            raise
+        print(sentence, file=sys.stderr)
+        return 2
 
 
 class Parser(argparse.ArgumentParser):

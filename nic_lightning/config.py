@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nic_lightning.errors import UserError
+from nic_lightning.errors import UserError, disk_error
 from nic_lightning.targets import check_targets as check_targets
 from nic_lightning.targets import nearest
 
@@ -160,8 +160,8 @@ def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
     """Run `task` with the config of the command line: Hydra's own front door, with sentences for users.
 
     What a user got wrong (a key, a value, a name, a missing folder) ends in one sentence on stderr and exit
-    code 2; anything else is a bug and keeps its traceback. HYDRA_FULL_ERROR=1, set by the user, brings all
-    tracebacks.
+    code 2, and so does a full disk; anything else is a bug and keeps its traceback. HYDRA_FULL_ERROR=1, set by
+    the user, brings all tracebacks.
     """
     import hydra
 
@@ -179,7 +179,7 @@ def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        sentence = error if error in bugs else _explained(error)
+        sentence = error if error in bugs else _mistake(error) or _explained(error)
         if not isinstance(sentence, UserError):
             raise
         print(sentence, file=sys.stderr)
@@ -216,11 +216,13 @@ def _checked(
 
 
 def _mistake(error: BaseException | None) -> UserError | None:
-    """The `UserError` behind an error: Hydra wraps what a constructor raises."""
+    """The `UserError` behind an error, or the sentence for the disk's: Hydra wraps what a constructor raises."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:  # under a debugger, OmegaConf's errors cause themselves
         if isinstance(error, UserError):
             return error
+        if sentence := disk_error(error):
+            return sentence
         seen.append(error)
         error = error.__cause__
     return None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 
 class UserError(Exception):
     """Wrong input. The command lines print its sentence and exit with its code, without a traceback."""
@@ -19,3 +22,21 @@ class DataError(UserError):
 
 class RunError(UserError):
     """A run folder or checkpoint that is missing, damaged or in the way."""
+
+
+_MAKE_ROOM, _ELSEWHERE = "make room, and the same command goes on", "give a folder that you may write to"
+_WAYS_OUT = {
+    errno.ENOSPC: _MAKE_ROOM,
+    errno.EDQUOT: _MAKE_ROOM,
+    errno.EROFS: _ELSEWHERE,
+    errno.EACCES: _ELSEWHERE,
+    errno.EPERM: _ELSEWHERE,
+}
+
+
+def disk_error(error: BaseException) -> UserError | None:
+    """The sentence for a full disk or a lack of permission; None for any other error, which may be a bug."""
+    if not isinstance(error, OSError) or error.errno not in _WAYS_OUT:
+        return None
+    reason = os.strerror(error.errno)  # some libraries put a text of their own into the error
+    return UserError(f"{error.filename or 'A file'} cannot be used: {reason}; {_WAYS_OUT[error.errno]}.")

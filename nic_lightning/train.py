@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -50,7 +51,8 @@ def train(config: DictConfig) -> None:
         fit_and_measure(config, plain, folder, record)
     except BaseException as error:
         if main_process():
-            record.finish("failed", f"{type(error).__name__}: {error}")
+            with contextlib.suppress(OSError):  # a full disk, which may be what has ended the run
+                record.finish("failed", f"{type(error).__name__}: {error}")
         raise
     if main_process():
         record.finish("finished")
@@ -136,6 +138,7 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch|pytorch_lightning")
     for message in ("`isinstance.treespec", "The number of training batches", ".*does not have many workers"):
         warnings.filterwarnings("ignore", message)
+    logging.raiseExceptions = False  # a log file on a full disk would bring a traceback with each line
 
 
 def start_from(codec: LearnedCodec, source: str | None) -> None:

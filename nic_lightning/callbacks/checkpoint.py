@@ -160,13 +160,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             _flush_folder(path.parent)
         except (OSError, RuntimeError) as error:
             _forget(temporary)
-            if isinstance(error, RuntimeError) and "write" not in str(error):
+            reason = _reason(error, path.parent)
+            if reason is None:
                 raise
-            # torch's writer raises a RuntimeError of its own for a full disk.
-            reason = error.strerror if isinstance(error, OSError) else _free_space(path.parent)
             raise RunError(
                 f"The checkpoint {path} could not be written: {reason}. "
-                f"{'The earlier one is intact; the same command continues from it.' if path.exists() else ''}".strip()
+                + (
+                    "The earlier one is intact; the same command continues from it."
+                    if path.exists()
+                    else "It is the first."
+                )
             ) from error
         except BaseException:
             _forget(temporary)
@@ -208,5 +211,13 @@ def _forget(path: Path) -> None:
         path.unlink()
 
 
-def _free_space(folder: Path) -> str:
+def _reason(error: OSError | RuntimeError, folder: Path) -> str | None:
+    """What the disk said; None when it was not the disk. torch's writer raises a RuntimeError of its own."""
+    if isinstance(error, RuntimeError) and not any(word in str(error) for word in ("write", "inline_container")):
+        return None
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError):
+            return cause.strerror
+        cause = cause.__context__
     return f"{shutil.disk_usage(folder).free / 2**20:.0f} MiB are left on its disk"

@@ -75,7 +75,7 @@ class RunRecord:
         except OSError as error:
             raise RunError(f"{self.metrics_path} cannot be written: {error.strerror}.") from error
         if written != len(data):
-            raise RunError(f"{self.metrics_path} cannot be written: the disk is full.")
+            raise RunError(f"{self.metrics_path} cannot be written: the disk is full; make room and start again.")
 
     def metrics_bytes(self) -> int:
         """Length of metrics.jsonl in bytes: a checkpoint keeps it, see `cut_metrics`."""

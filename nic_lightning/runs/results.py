@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nic_lightning.errors import RunError
+from nic_lightning.runs.files import write_atomically
 
 RESULT_COLUMNS: dict[str, str] = {
     "run": "string",
@@ -64,15 +64,9 @@ def write_results(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
             arrays[name] = pa.array([row.get(name) for row in listed], type=kind)
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise RunError(f"The results column {name!r} holds a wrong value: {error}.") from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        pq.write_table(pa.table(arrays), temporary)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    table = io.BytesIO()
+    pq.write_table(pa.table(arrays), table)
+    write_atomically(path, table.getvalue())
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:

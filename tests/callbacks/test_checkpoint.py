@@ -115,6 +115,16 @@ def test_what_torch_says_of_a_full_disk_becomes_a_sentence(tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_fails_in_torch_for_another_reason_is_a_bug(tmp_path, monkeypatch):
+    def broken(checkpoint, file):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(module.torch, "save", broken)
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        AtomicCheckpointIO().save_checkpoint({}, tmp_path / "last.ckpt")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match=r"file/last\.ckpt could not be written"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -67,6 +68,12 @@ def test_endings(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setattr(cli, "_check", ending(UserError("No.")))
     assert cli.main(["check"]) == 2
     assert capsys.readouterr().err == "No.\n"
+    monkeypatch.setattr(cli, "_check", ending(OSError(errno.ENOSPC, "full", "a/b")))
+    assert cli.main(["check"]) == 2
+    assert capsys.readouterr().err.startswith("a/b cannot be used: No space left on device; ")
+    monkeypatch.setattr(cli, "_check", ending(OSError(errno.EBADF, "bad")))
+    with pytest.raises(OSError, match="bad"):
+        cli.main(["check"])
     monkeypatch.setattr(cli, "_check", ending(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         cli.main(["check"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,6 +82,34 @@ def test_a_bug_keeps_its_traceback(run) -> None:
         raise ZeroDivisionError("ours")
 
     with pytest.raises(ZeroDivisionError, match="ours"):
+        run(task, *OK)
+
+
+@pytest.mark.parametrize(
+    ("number", "filename", "sentence"),
+    [
+        (errno.ENOSPC, "runs/r/x", "runs/r/x cannot be used: No space left on device; make room, and the same command"),
+        (errno.ENOSPC, None, "A file cannot be used: No space left on device; make room"),
+        (errno.EACCES, "runs/r", "runs/r cannot be used: Permission denied; give a folder that you may write to."),
+    ],
+)
+def test_what_the_disk_refuses_is_one_sentence(run, capsys, number: int, filename: str | None, sentence: str) -> None:
+    def task(cfg) -> None:
+        raise OSError(number, "as a library tells it", filename)
+
+    with pytest.raises(SystemExit) as stop:
+        run(task, *OK)
+    assert stop.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith(sentence)
+    assert len(err.splitlines()) == 1
+
+
+def test_another_error_of_the_system_is_a_bug(run) -> None:
+    def task(cfg) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    with pytest.raises(OSError, match="Bad file"):
         run(task, *OK)
 
 
