@@ -84,17 +84,23 @@ def point_layers(point: bytes) -> int | None:
     return point[1] if len(point) == 2 and point[0] == _LAYERED else None
 
 
+def count_layers(content: Container) -> int:
+    """Number of layers of a file; raises BitstreamError for what is no layered file."""
+    layers = point_layers(content.point)
+    if layers is None:
+        raise BitstreamError("The file has no layers: only a scalable codec, such as codec=scalable, writes them.")
+    if layers != len(content.strings) or layers == 0:
+        raise BitstreamError(f"The file declares {layers} layers and holds {len(content.strings)}: it is altered.")
+    return layers
+
+
 def truncate(data: bytes, count: int, max_pixels: int = MAX_PIXELS) -> bytes:
     """File of the first `count` layers of a layered file; needs no model, and leaves strings as they are.
 
     Raises BitstreamError for what is no layered file, or one of fewer layers.
     """
     content = unpack(data, max_pixels)
-    layers = point_layers(content.point)
-    if layers is None:
-        raise BitstreamError("The file has no layers: only a scalable codec, such as codec=scalable, writes them.")
-    if layers != len(content.strings) or layers == 0:
-        raise BitstreamError(f"The file declares {layers} layers and holds {len(content.strings)}: it is altered.")
+    layers = count_layers(content)
     if not 1 <= count <= layers:
         raise BitstreamError(f"{count} layers were asked for; the file has {layers}.")
     return pack(replace(content, point=layered_point(count), strings=content.strings[:count]))

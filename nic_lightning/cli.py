@@ -72,11 +72,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_data(commands.add_parser("data", help="what data sets there are, and whether their files are sound"))
     _add_compress(commands.add_parser("compress", help="images to .nic files"))
 
-    command = commands.add_parser("decompress", help=".nic files to PNG images")
-    command.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    _add_coding(command)
-    command.set_defaults(run=_decompress)
-
+    _add_decompress(commands.add_parser("decompress", help=".nic files to PNG images"))
+    _add_truncate(commands.add_parser("truncate", help="layered .nic files to shorter ones, without a model"))
     _add_export(commands.add_parser("export", help="a trained codec as a folder of its own: safetensors, JSON, ONNX"))
 
     _add_runs(commands.add_parser("runs", help="what runs there are, and how to have one again"))
@@ -159,6 +156,22 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_compress)
 
 
+def _add_decompress(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    _add_coding(parser)
+    parser.add_argument("--layers", type=int, metavar="K", help="of layered files (codec=scalable): only the first K")
+    parser.add_argument("--progressive", action="store_true", help="one PNG for each layer: NAME.layers1.png, ...")
+    parser.set_defaults(run=_decompress)
+
+
+def _add_truncate(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Cut files that a scalable codec (codec=scalable) wrote; nothing is decoded."
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--layers", type=int, required=True, metavar="K", help="keep the first K")
+    _add_writing(parser)
+    parser.set_defaults(run=_truncate)
+
+
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.description = "Write a codec for use by nic_lightning.load_codec(DIR), nic compress --run DIR, and others."
     parser.add_argument("source", type=Path, metavar="RUN", help="run folder, checkpoint file or export folder")
@@ -180,8 +193,12 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_coding(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder to write into")
     parser.add_argument("--run", dest="source", type=Path, required=True, help="run folder, checkpoint file or export")
+    _add_writing(parser)
+
+
+def _add_writing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder to write into")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
 
@@ -223,7 +240,14 @@ def _compress(args: argparse.Namespace) -> int:
 def _decompress(args: argparse.Namespace) -> int:
     from nic_lightning.commands.files import decompress
 
-    return decompress(args.files, args.out, args.source, overwrite=args.overwrite)
+    options = {"layers": args.layers, "progressive": args.progressive, "overwrite": args.overwrite}
+    return decompress(args.files, args.out, args.source, **options)
+
+
+def _truncate(args: argparse.Namespace) -> int:
+    from nic_lightning.commands.truncate import truncate
+
+    return truncate(args.files, args.out, args.layers, overwrite=args.overwrite)
 
 
 def _export(args: argparse.Namespace) -> None:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
 
-from nic_lightning.bitstream import MAX_PIXELS
+from nic_lightning import bitstream
 from nic_lightning.codecs.base import ImageCodec, OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.loading import load_codec
 from nic_lightning.codecs.search import search_point
+from nic_lightning.commands.each import each, read_file, require_free
 from nic_lightning.data.images import read_rgb
 from nic_lightning.data.transforms import to_tensor
-from nic_lightning.errors import BitstreamError, UserError
+from nic_lightning.errors import UserError
 from nic_lightning.metrics.evaluation import save_png
 from nic_lightning.metrics.fidelity import psnr as psnr_of
 from nic_lightning.runs.files import write_atomically
-
-MAX_FILE_BYTES = 8 * MAX_PIXELS
-"""Nothing longer than 64 bits for each pixel of the largest image is read as a .nic file."""
 
 
 def compress(
@@ -52,19 +48,46 @@ def compress(
         note = f"  ({message})" if message else ""
         return f"{target}: {len(data):,} bytes, {rate:.4f} bpp, point {used.label}, {quality:.2f} dB{note}"
 
-    return _each(images, out, ".nic", one, overwrite)
+    return each(images, out, ".nic", one, overwrite)
 
 
-def decompress(files: list[Path], out: Path, run: Path, *, overwrite: bool = False) -> int:
-    """Write one PNG for each .nic file into `out`; the exit code, 2 when one of them could not be."""
+def decompress(
+    files: list[Path],
+    out: Path,
+    run: Path,
+    *,
+    layers: int | None = None,
+    progressive: bool = False,
+    overwrite: bool = False,
+) -> int:
+    """Write one PNG for each .nic file into `out`; the exit code, 2 when one of them could not be.
+
+    Of layered files only the first `layers`, where given; with `progressive` NAME.layers1.png, NAME.layers2.png and so
+    on, one PNG for each layer.
+    """
     codec = load_codec(run)
 
     def one(source: Path, target: Path) -> str:
-        x_hat = decode(codec, _read(source))
-        save_png(x_hat[0], target)
-        return f"{target}: {x_hat.shape[-2]}x{x_hat.shape[-1]}"
+        data = read_file(source)
+        if layers is not None:
+            data = bitstream.truncate(data, layers)
+        if not progressive:
+            return _write_image(codec, data, target)
+        codec.unpack(data)  # refuses it before an image is written
+        counts = range(1, bitstream.count_layers(bitstream.unpack(data)) + 1)
+        targets = [target.with_name(f"{source.stem}.layers{count}.png") for count in counts]
+        for path in targets:
+            require_free(path, overwrite)
+        parts = (bitstream.truncate(data, count) for count in counts)
+        return "\n".join(_write_image(codec, part, path) for part, path in zip(parts, targets, strict=True))
 
-    return _each(files, out, ".png", one, overwrite)
+    return each(files, out, ".layers1.png" if progressive else ".png", one, overwrite)
+
+
+def _write_image(codec: LearnedCodec, data: bytes, target: Path) -> str:
+    x_hat = decode(codec, data)
+    save_png(x_hat[0], target)
+    return f"{target}: {x_hat.shape[-2]}x{x_hat.shape[-1]}"
 
 
 def decode(codec: ImageCodec, data: bytes) -> Tensor:
@@ -81,33 +104,3 @@ def _chosen_point(codec: LearnedCodec, label: str | None) -> OperatingPoint:
         labels = ", ".join(p.label for p in points)
         raise UserError(f"Choose an operating point with --point ({labels}), or a target with --bpp or --psnr.")
     return points[0]
-
-
-def _each(sources: list[Path], out: Path, suffix: str, one: Callable[[Path, Path], str], overwrite: bool) -> int:
-    """Run `one(source, target)` for each file: a bad one is named and the others go on."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is not a folder; give one with -o.")
-    failed, written = 0, set()
-    for source in sources:
-        target = out / f"{source.stem}{suffix}"
-        try:
-            if target in written:
-                raise UserError(f"another file of this command already made {target}")
-            if target.exists() and not overwrite:
-                raise UserError(f"{target} exists; use --overwrite to replace it")
-            print(one(source, target), flush=True)
-            written.add(target)
-        except (UserError, OSError) as error:
-            failed += 1
-            print(f"{source}: {error}", file=sys.stderr)
-    if failed:
-        print(f"{failed} of {len(sources)} files failed.", file=sys.stderr)
-    return 2 if failed else 0
-
-
-def _read(path: Path) -> bytes:
-    if not path.is_file():
-        raise BitstreamError("no such file")
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise BitstreamError(f"the file is longer than {MAX_FILE_BYTES:,} bytes and was not read")
-    return path.read_bytes()

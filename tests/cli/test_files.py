@@ -8,7 +8,7 @@ from PIL import Image
 
 from nic_lightning.cli import main
 from nic_lightning.codecs.loading import load_codec
-from nic_lightning.commands.files import MAX_FILE_BYTES
+from nic_lightning.commands.each import MAX_FILE_BYTES
 
 
 def nic(*arguments: object) -> int:

@@ -1,0 +1,49 @@
+"""What the commands for many files share: a bad one is named, and the others go on. Starts without torch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from nic_lightning.bitstream import MAX_PIXELS
+from nic_lightning.errors import BitstreamError, UserError
+
+MAX_FILE_BYTES = 8 * MAX_PIXELS
+"""Nothing longer than 64 bits for each pixel of the largest image is read as a .nic file."""
+
+
+def each(sources: list[Path], out: Path, suffix: str, one: Callable[[Path, Path], str], overwrite: bool) -> int:
+    """Run `one(source, target)` for each file and print what it returns; the exit code, 2 when one of them failed."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is not a folder; give one with -o.")
+    failed, written = 0, set()
+    for source in sources:
+        target = out / f"{source.stem}{suffix}"
+        try:
+            if target in written:
+                raise UserError(f"another file of this command already made {target}")
+            require_free(target, overwrite)
+            print(one(source, target), flush=True)
+            written.add(target)
+        except (UserError, OSError) as error:
+            failed += 1
+            print(f"{source}: {error}", file=sys.stderr)
+    if failed:
+        print(f"{failed} of {len(sources)} files failed.", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def require_free(target: Path, overwrite: bool) -> None:
+    """Raise UserError for a file that exists and must not be replaced."""
+    if target.exists() and not overwrite:
+        raise UserError(f"{target} exists; use --overwrite to replace it")
+
+
+def read_file(path: Path) -> bytes:
+    """Bytes of a .nic file; raises BitstreamError when there is none, or it is longer than `MAX_FILE_BYTES`."""
+    if not path.is_file():
+        raise BitstreamError("no such file")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise BitstreamError(f"the file is longer than {MAX_FILE_BYTES:,} bytes and was not read")
+    return path.read_bytes()
