@@ -45,6 +45,8 @@ def untouched(cfg) -> None:
             "trainer.max_epoch: pytorch_lightning.Trainer has no argument 'max_epoch' (did you",
         ),
         ("data.folder=???", "data.folder needs a value"),
+        ("deterministic=maybe", "deterministic must be of type bool, not 'maybe'."),
+        ("+sede=3", "There is no key 'sede' (did you mean 'seed'?); the + added one that nothing reads."),
     ],
 )
 def test_a_users_mistake_is_one_sentence(run, capsys, override: str, sentence: str) -> None:
@@ -55,6 +57,55 @@ def test_a_users_mistake_is_one_sentence(run, capsys, override: str, sentence: s
     assert sentence in err
     assert len(err.splitlines()) == 1
     assert config.FULL_ERROR not in os.environ
+
+
+def test_what_is_added_may_be_referred_to(run) -> None:
+    seen = []
+    run(lambda cfg: seen.append(cfg.codec.width), *OK, "+mine=5", "codec.width=${mine}")
+    assert seen == [5]
+
+
+def test_a_sweep_needs_its_plus_and_its_m(run, conf: Path, capsys) -> None:
+    (conf / "sweep").mkdir()
+    (conf / "sweep" / "three.yaml").write_text(
+        "# @package _global_\nhydra:\n  sweeper:\n    params:\n      seed: 0,1,2\n"
+    )
+    for override, sentence in {
+        "sweep=three": "No sweep is chosen yet, so put a + before it: +sweep=NAME; there are: three.",
+        "+sweep=three": "A sweep over seed is a multirun: add -m.",
+    }.items():
+        with pytest.raises(SystemExit) as stop:
+            run(untouched, *OK, override)
+        assert stop.value.code == 2
+        assert capsys.readouterr().err == f"{sentence}\n"
+    seen = []
+    run(lambda cfg: seen.append(cfg.seed), *OK, "+sweep=three", "seed=2")  # a job of the multirun
+    assert seen == [2]
+
+
+def test_a_config_that_is_no_yaml_is_named(run, conf: Path, capsys) -> None:
+    (conf / "codec" / "broken.yaml").write_text("width: 8\nwidth: 9\n")
+    with pytest.raises(SystemExit) as stop:
+        run(untouched, *OK, "codec=broken")
+    assert stop.value.code == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert "broken.yaml" in err
+
+
+def test_what_lightning_refuses_is_one_sentence(run, capsys) -> None:
+    class MisconfigurationException(Exception):
+        pass
+
+    def task(cfg) -> None:
+        raise MisconfigurationException("No supported gpu\nbackend found!")
+
+    with pytest.raises(SystemExit) as stop:
+        run(task, *OK)
+    assert stop.value.code == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert "No supported gpu backend found. PyTorch sees no GPU here; trainer=cpu does without." in err
 
 
 def test_the_task_gets_the_config_and_the_users_environment(run) -> None:
