@@ -16,6 +16,7 @@ EXPERIMENT = Experiment(
     folders={
         "independent": "independent_kodak_small",
         "modulated": "modulated_kodak_small",
+        "modulated, linear": "modulated_linear_kodak_small",
         "bottleneck_scaling": "bottleneck_scaling_kodak_small",
         "conditional": "conditional_kodak_small",
         "jpeg": "jpeg",

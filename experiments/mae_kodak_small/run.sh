@@ -15,6 +15,8 @@ mkdir -p runs
 first=$!
 (
     nic-train experiment=modulated_kodak_small
+    nic-train experiment=modulated_kodak_small name=modulated_linear_kodak_small codec.lambda_input=linear \
+        task.learning_rate_factors.modulation=1 task.learning_rate_factors.demodulation=1
     nic-train experiment=conditional_kodak_small
     nic-evaluate codec=jpeg 'evaluation.datasets=[kodak]' evaluation.save_images=0
     nic-evaluate codec=webp 'evaluation.datasets=[kodak]' evaluation.save_images=0

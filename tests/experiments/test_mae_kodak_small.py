@@ -66,7 +66,12 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def test_points_and_rates_are_those_of_the_runs(collect: Experiment, runs: Path, tmp_path: Path) -> None:
     notes = collect.collect(runs, tmp_path / "out")
-    assert notes == ["bottleneck_scaling_kodak_small: failed.", "conditional: not run.", "webp: not run."]
+    assert notes == [
+        "modulated, linear: not run.",
+        "bottleneck_scaling_kodak_small: failed.",
+        "conditional: not run.",
+        "webp: not run.",
+    ]
     points = table(tmp_path / "out" / "measured.csv")
     assert [p["point"] for p in points if p["codec"] == "independent"] == ["64", "256", "1024", "4096"]
     assert {p["images"] for p in points} == {"2"}
@@ -90,7 +95,7 @@ def test_the_tables_of_the_readme_are_filled_twice_alike(collect: Experiment, ru
     assert "| modulated | -0.0 % | +10.0 % | 28.00 … 35.00 dB | 0.096 … 0.976 bpp | 0.110 … 0.880 bpp |" in text
     assert "| bottleneck_scaling | +6.3 % | +20.0 % |" in text
     assert "| modulated | 256 | 0.2200 | - | 30.00 dB | 15.00 dB | - | 2 |" in text
-    assert "Missing: bottleneck_scaling_kodak_small: failed. conditional: not run. webp: not run." in text
+    assert "Missing: modulated, linear: not run. bottleneck_scaling_kodak_small: failed. conditional: not" in text
     collect.collect(runs, out)
     assert (out / "README.md").read_text() == text
     assert text.split("<!--")[0] == (FOLDER / "README.md").read_text().split("<!--")[0]
@@ -126,7 +131,7 @@ def test_the_readme_says_what_the_committed_numbers_say(collect: Experiment) -> 
         table = list(csv.DictReader(file))
     points = {
         name: [{k: float(row[k]) for k in ("bpp", "psnr")} for row in table if row["codec"] == name]
-        for name in ("independent", "modulated", "bottleneck_scaling", "conditional")
+        for name in ("independent", "modulated", "modulated, linear", "bottleneck_scaling", "conditional")
     }
     for name, curve in points.items():
         assert len(curve) in (0, 4), name
@@ -135,6 +140,9 @@ def test_the_readme_says_what_the_committed_numbers_say(collect: Experiment) -> 
             assert values == sorted(values), f"{name}: {key} falls where lambda rises"
     lowest = {name: curve[0]["bpp"] for name, curve in points.items() if curve}
     assert lowest["bottleneck_scaling"] > lowest["modulated"]
+    rates = {name: bd_rate(points["independent"], points[name]).value for name in ("modulated", "bottleneck_scaling")}
+    assert rates["modulated"] <= 2
+    assert rates["bottleneck_scaling"] > rates["modulated"]
     readme = (FOLDER / "README.md").read_text()
     with (FOLDER / "bd_rate.csv").open() as file:
         for row in csv.DictReader(file):
