@@ -30,8 +30,8 @@ def train(config: DictConfig) -> None:
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    from nic_lightning.runs.folder import claim
     from nic_lightning.runs.isolation import run_job
+    from nic_lightning.runs.occupation import occupied
     from nic_lightning.runs.record import RunRecord
     from nic_lightning.runs.resume import recorded_overrides
 
@@ -41,20 +41,21 @@ def train(config: DictConfig) -> None:
     if hydra.mode == RunMode.MULTIRUN:
         run_job(folder, plain, hydra)
         return
-    if main_process() and claim(folder, plain, config.fresh) == "finished":
-        print(f"{folder} is finished already; give name=NAME for a new run, or fresh=true to start over.")
-        return
     record = RunRecord(folder)
-    if main_process():
-        record.start(plain, recorded_overrides(folder, plain, hydra.overrides.task, str(hydra.job.config_name)))
-    try:
+    if not main_process():
         fit_and_measure(config, plain, folder, record)
-    except BaseException as error:
-        if main_process():
+        return
+    with occupied(folder, plain, config.fresh) as meaning:
+        if meaning == "finished":
+            print(f"{folder} is finished already; give name=NAME for a new run, or fresh=true to start over.")
+            return
+        record.start(plain, recorded_overrides(folder, plain, hydra.overrides.task, str(hydra.job.config_name)))
+        try:
+            fit_and_measure(config, plain, folder, record)
+        except BaseException as error:
             with contextlib.suppress(OSError):  # a full disk, which may be what has ended the run
                 record.finish("failed", f"{type(error).__name__}: {error}")
-        raise
-    if main_process():
+            raise
         record.finish("finished")
 
 

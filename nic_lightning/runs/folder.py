@@ -34,7 +34,7 @@ def claim(
     if not (folder / "config.yaml").exists():
         check(config)
         return "new"
-    _refuse_living(folder)
+    refuse_living(folder)
     if fresh:
         check(config)
         _move_aside(folder)
@@ -66,7 +66,8 @@ def another_run(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     return next(filter(None, changes), None)
 
 
-def _refuse_living(folder: Path) -> None:
+def refuse_living(folder: Path) -> None:
+    """Raise RunError, which names the process, when status.json says that another one is at work in `folder`."""
     try:
         pid = other_process(read_status(folder))
     except RunError:  # damaged, which is no sign of life

@@ -1,0 +1,64 @@
+"""One process at a time in a run folder, from its very start: status.json says who is at work only a little later."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from nic_lightning.errors import RunError, disk_error
+from nic_lightning.runs.folder import claim, refuse_living
+
+LOCK = ".lock"
+"""In the run folder, and never removed: another process may be about to lock it."""
+
+
+@contextmanager
+def occupied(
+    folder: Path, config: Mapping[str, Any], fresh: bool = False
+) -> Iterator[Literal["new", "continue", "finished"]]:
+    """What `claim` says of `folder`, which no other process can occupy meanwhile.
+
+    The kernel gives the folder back when this process ends, by `kill -9` too. Ranks that rank 0 starts must not ask.
+    Raises RunError when another process is there, and what `claim` raises.
+    """
+    lock = _lock(folder)
+    try:
+        meaning = claim(folder, config, fresh)
+        if not _is_at(lock, folder / LOCK):  # moved aside with the old run
+            os.close(lock)
+            lock = _lock(folder)
+        yield meaning
+    finally:
+        os.close(lock)
+
+
+def _lock(folder: Path) -> int:
+    """The open lock file.
+
+    A POSIX lock, which belongs to the process: workers that it forks, and that outlive it for seconds, do not hold it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise disk_error(error) or RunError(f"{folder / LOCK} cannot be opened: {error.strerror}.") from error
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):  # else it is a file system without locks
+            os.close(file)
+            refuse_living(folder)
+            raise RunError(f"{folder} was just taken by another process; wait for it, or end it.") from error
+    return file
+
+
+def _is_at(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
