@@ -208,7 +208,8 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
     print(rd_table(rows))
     made = curves(rows)
     plots = {m: rd_figure(made, m, folder / "figures" / f"rd_{m}.png") for m in ("psnr", "ms_ssim_db", "lpips")}
-    plots["lambda_schedule"] = schedule_figure(read_metrics(folder), folder / "figures" / "lambda_schedule.png")
+    lines = read_metrics(folder) if (folder / "metrics.jsonl").exists() else []  # of a run too short to log any
+    plots["lambda_schedule"] = schedule_figure(lines, folder / "figures" / "lambda_schedule.png")
     pictures = folder / "figures" / "reconstructions"
     log_results_to_wandb(
         wandb,
