@@ -59,11 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    command = commands.add_parser("inspect", help="parameters, multiply-accumulates and memory of a codec")
-    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for nic-train: codec=cae codec.width=48")
-    command.add_argument("--size", default="512x768", metavar="HxW", help="image height x width (default: 512x768)")
-    command.add_argument("--json", action="store_true", help="print JSON")
-    command.set_defaults(run=_inspect)
+    _add_inspect(commands.add_parser("inspect", help="parameters, multiply-accumulates, memory, latency of a codec"))
 
     command = commands.add_parser("check", help="compose every config and check it against the code it names")
     command.add_argument("--json", action="store_true", help="print JSON")
@@ -102,6 +98,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=_bench)
     return parser
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for nic-train: codec=cae codec.width=48")
+    parser.add_argument(
+        "--run", dest="source", type=Path, metavar="RUN", help="instead: run folder, checkpoint or export"
+    )
+    parser.add_argument("--size", default="512x768", metavar="HxW", help="image height x width (default: 512x768)")
+    parser.add_argument("--latency", action="store_true", help="also time each point on this machine, batch 1")
+    parser.add_argument("--repeat", type=int, default=15, metavar="N", help="rounds that --latency takes (default: 15)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_inspect)
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -205,7 +213,8 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
 def _inspect(args: argparse.Namespace) -> None:
     from nic_lightning.commands.inspect import inspect
 
-    inspect(args.overrides, args.size, args.json)
+    options = {"run": args.source, "latency": args.latency, "repeat": args.repeat, "as_json": args.json}
+    inspect(args.overrides, args.size, **options)
 
 
 def _check(args: argparse.Namespace) -> int:

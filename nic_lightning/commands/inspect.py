@@ -4,29 +4,69 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from nic_lightning.config import ConfigError, check_targets, compose
 from nic_lightning.errors import UserError
 
+if TYPE_CHECKING:
+    from nic_lightning.codecs.learned import LearnedCodec
 
-def inspect(overrides: list[str], size: str, as_json: bool = False) -> None:
-    """Print parameters, multiply-accumulates and memory of the codec that the overrides of train.yaml name."""
+
+def inspect(
+    overrides: list[str],
+    size: str,
+    *,
+    run: Path | None = None,
+    latency: bool = False,
+    repeat: int = 15,
+    as_json: bool = False,
+) -> None:
+    """Print parameters, multiply-accumulates and memory of the codec that the overrides of train.yaml name.
+
+    With `run`, of the codec of a run, checkpoint or export; with `latency`, also how long it takes on this machine.
+    """
     height, width = parse_size(size)
-    config = compose("train", overrides)
+    if run is not None and overrides:
+        raise UserError(f"--run names the codec; leave {overrides[0]} out.")
+    codec = _untrained(overrides) if run is None else _trained(run)
+
+    from nic_lightning.analysis.efficiency import measure, table
+    from nic_lightning.analysis.latency import latency_table, measure_latency, photograph
+
+    cost = measure(codec, (height, width))
+    values, texts = cost.as_dict(), [table(cost)]
+    if latency:
+        if run is None:
+            codec.update_tables()
+        times = measure_latency(codec, photograph((height, width)), repeat)
+        values["latency_ms"] = [asdict(point) for point in times]
+        texts.append(latency_table(times, repeat))
+    print(json.dumps(values, indent=2) if as_json else "\n\n".join(texts))
+
+
+def _untrained(overrides: list[str]) -> LearnedCodec:
+    config: Any = compose("train", overrides)
     problems = [p for p in check_targets(config, missing_ok=True) if p.startswith("codec")]
     if problems:
         raise ConfigError(" ".join(problems))
 
     from hydra.utils import instantiate
 
-    from nic_lightning.analysis.efficiency import measure, table
     from nic_lightning.codecs.learned import LearnedCodec
 
     codec = instantiate(config.codec)
     if not isinstance(codec, LearnedCodec):
         raise UserError(f"{config.codec._target_} is not a learned codec: it has no layers to count.")
-    cost = measure(codec, (height, width))
-    print(json.dumps(cost.as_dict(), indent=2) if as_json else table(cost))
+    return codec.eval()
+
+
+def _trained(run: Path) -> LearnedCodec:
+    from nic_lightning.codecs.loading import load_codec
+
+    return load_codec(run)
 
 
 def parse_size(text: str) -> tuple[int, int]:
