@@ -161,6 +161,19 @@ def _add_compress(parser: argparse.ArgumentParser) -> None:
     target.add_argument("--point", metavar="LABEL", help="operating point, or any lambda of a continuous codec")
     target.add_argument("--bpp", type=float, help="bits per pixel that each file shall have")
     target.add_argument("--psnr", type=float, help="PSNR in dB that each image shall have")
+    parser.add_argument(
+        "--max-macs",
+        metavar="X",
+        help="multiply-accumulates for each pixel of the image, both transforms together, such as 10k or 1.5M: the "
+        "widest point of a slimmable codec that takes no more, or with --bpp or --psnr the best of those that do not",
+    )
+    parser.add_argument(
+        "--max-latency-ms",
+        type=float,
+        metavar="X",
+        help="the same for the time of both transforms, measured on this machine for the image's size; entropy coding "
+        "is not counted",
+    )
     parser.set_defaults(run=_compress)
 
 
@@ -243,7 +256,8 @@ def _compress(args: argparse.Namespace) -> int:
     from nic_lightning.commands.files import compress
 
     target = {"point": args.point, "bpp": args.bpp, "psnr": args.psnr}
-    return compress(args.images, args.out, args.source, **target, overwrite=args.overwrite)
+    budget = {"max_macs": args.max_macs, "max_latency_ms": args.max_latency_ms}
+    return compress(args.images, args.out, args.source, **target, **budget, overwrite=args.overwrite)
 
 
 def _decompress(args: argparse.Namespace) -> int:

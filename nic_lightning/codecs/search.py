@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,14 +45,15 @@ def search_point(
     bpp: float | None = None,
     psnr: float | None = None,
     tolerance: float = 0.02,
+    points: Sequence[OperatingPoint] | None = None,
 ) -> SearchResult:
     """Find the operating point whose file of image `x` (1, 3, H, W) is nearest to a target.
 
     Give `bpp` (bits of the whole file per pixel, met within the fraction `tolerance`) or `psnr` (dB, met within
     0.05 dB). With a continuous lambda this is bisection in log lambda; rate grows with lambda only
-    approximately, so the nearest file seen is kept. A codec without one tries all its points. Outside what is
-    reachable, the result is the nearest reachable file with a message. Raises `UserError` for a target that
-    makes no sense.
+    approximately, so the nearest file seen is kept. A codec without one tries all its points. With `points`, these are
+    tried and no others. Outside what is reachable, the result is the nearest reachable file with a message. Raises
+    `UserError` for a target that makes no sense.
     """
     if (bpp is None) == (psnr is None):
         raise UserError("Give a target rate or a target PSNR, and only one of them.")
@@ -70,8 +71,8 @@ def search_point(
     allowed = tolerance * target if psnr is None else PSNR_TOLERANCE
     unit = "bpp" if psnr is None else "dB"
     lambdas = getattr(codec, "lambda_range", None)
-    if lambdas is None:
-        candidates = getattr(codec, "candidate_points", codec.operating_points)
+    if lambdas is None or points is not None:
+        candidates = getattr(codec, "candidate_points", codec.operating_points) if points is None else points
         trials = [attempt(point) for point in candidates]
         best = min(trials, key=lambda t: abs(t.value - target))
         message = _message(best, trials, target, allowed, unit)

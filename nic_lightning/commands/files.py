@@ -3,50 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from nic_lightning import bitstream
-from nic_lightning.codecs.base import ImageCodec, OperatingPoint
+from nic_lightning.codecs.base import ImageCodec
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.loading import load_codec
-from nic_lightning.codecs.search import search_point
+from nic_lightning.commands.choice import chooser
 from nic_lightning.commands.each import each, read_file, require_free
 from nic_lightning.data.images import read_rgb
 from nic_lightning.data.transforms import to_tensor
-from nic_lightning.errors import UserError
 from nic_lightning.metrics.evaluation import save_png
 from nic_lightning.metrics.fidelity import psnr as psnr_of
 from nic_lightning.runs.files import write_atomically
 
 
-def compress(
-    images: list[Path],
-    out: Path,
-    run: Path,
-    *,
-    point: str | None = None,
-    bpp: float | None = None,
-    psnr: float | None = None,
-    overwrite: bool = False,
-) -> int:
-    """Write one .nic file for each image into `out`; the exit code, 2 when one of them could not be."""
+def compress(images: list[Path], out: Path, run: Path, *, overwrite: bool = False, **wishes: Any) -> int:
+    """Write one .nic file for each image into `out`; the exit code, 2 when one of them could not be.
+
+    `wishes` are those of `choice.chooser`: a point, a target, a budget.
+    """
     codec = load_codec(run)
-    chosen = None if bpp is not None or psnr is not None else _chosen_point(codec, point)
+    choose = chooser(codec, **wishes)
 
     def one(source: Path, target: Path) -> str:
         x = to_tensor(read_rgb(source))[None]
-        message = None
-        if chosen is not None:
-            used, data = chosen, codec.pack(codec.compress(x, chosen), chosen)
-        else:
-            found = search_point(codec, x, bpp=bpp, psnr=psnr)
-            used, data, message = found.point, found.data, found.message
+        choice = choose(x)
+        data, message = choice.data, choice.message
         quality = psnr_of(x, decode(codec, data)).item()  # from the bytes: a file that does not decode is not written
         write_atomically(target, data)
         rate = 8 * len(data) / (x.shape[-2] * x.shape[-1])
         note = f"  ({message})" if message else ""
-        return f"{target}: {len(data):,} bytes, {rate:.4f} bpp, point {used.label}, {quality:.2f} dB{note}"
+        return f"{target}: {len(data):,} bytes, {rate:.4f} bpp, point {choice.point.label}, {quality:.2f} dB{note}"
 
     return each(images, out, ".nic", one, overwrite)
 
@@ -94,13 +84,3 @@ def decode(codec: ImageCodec, data: bytes) -> Tensor:
     """Image (1, 3, H, W) in [0, 1] of a file's bytes."""
     encoded, point = codec.unpack(data)
     return codec.decompress(encoded, point)
-
-
-def _chosen_point(codec: LearnedCodec, label: str | None) -> OperatingPoint:
-    points = codec.operating_points
-    if label is not None:
-        return codec.point(label)
-    if len(points) > 1:
-        labels = ", ".join(p.label for p in points)
-        raise UserError(f"Choose an operating point with --point ({labels}), or a target with --bpp or --psnr.")
-    return points[0]

@@ -119,6 +119,15 @@ def test_all_candidates_are_tried() -> None:
     assert codec.files == 5
 
 
+def test_only_the_points_that_are_given_are_tried() -> None:
+    for codec in (Known(), Continuous()):
+        points = codec.operating_points[:2]
+        result = search_point(codec, X, bpp=0.9, points=points)
+        assert (result.point, codec.files) == (points[1], 2)
+        assert result.message is not None
+        assert "reaches 0.100 to 0.500 bpp" in result.message
+
+
 @pytest.mark.parametrize(
     "targets",
     [{}, {"bpp": 1.0, "psnr": 30.0}, {"bpp": 0.0}, {"bpp": -1.0}, {"bpp": math.nan}, {"psnr": math.inf}],

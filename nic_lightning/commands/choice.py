@@ -1,0 +1,73 @@
+"""Which operating point `nic compress` takes for an image: by its label, by a target, within a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from nic_lightning.analysis.budget import Budget, parse_macs
+from nic_lightning.codecs.base import OperatingPoint
+from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.codecs.search import search_point
+from nic_lightning.errors import UserError
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An operating point and the file that it makes."""
+
+    point: OperatingPoint
+    data: bytes
+    message: str | None
+    """What the user should know when a target or a budget was not met."""
+
+
+def chooser(
+    codec: LearnedCodec,
+    *,
+    point: str | None = None,
+    bpp: float | None = None,
+    psnr: float | None = None,
+    max_macs: str | None = None,
+    max_latency_ms: float | None = None,
+) -> Callable[[Tensor], Choice]:
+    """Function that chooses for an image (1, 3, H, W); raises UserError for wishes that make no sense.
+
+    A budget alone takes the costliest point within it, together with a target the one that meets the target best.
+    """
+    budget = _budget(codec, point, max_macs, max_latency_ms)
+    searched = bpp is not None or psnr is not None
+    chosen = None if searched or budget else _labelled(codec, point)
+
+    def choose(x: Tensor) -> Choice:
+        points, message = budget.points(x) if budget else (None, None)
+        if searched:
+            found = search_point(codec, x, bpp=bpp, psnr=psnr, points=points)
+            return Choice(found.point, found.data, " ".join(filter(None, (message, found.message))))
+        used = chosen or points[-1]  # pyright: ignore[reportOptionalSubscript]
+        return Choice(used, codec.pack(codec.compress(x, used), used), message)
+
+    return choose
+
+
+def _budget(
+    codec: LearnedCodec, point: str | None, max_macs: str | None, max_latency_ms: float | None
+) -> Budget | None:
+    if max_macs is None and max_latency_ms is None:
+        return None
+    if point is not None:
+        raise UserError("--point leaves nothing to --max-macs and --max-latency-ms; give one or the other.")
+    return Budget(codec, None if max_macs is None else parse_macs(max_macs), max_latency_ms)
+
+
+def _labelled(codec: LearnedCodec, label: str | None) -> OperatingPoint:
+    points = codec.operating_points
+    if label is not None:
+        return codec.point(label)
+    if len(points) > 1:
+        labels = ", ".join(p.label for p in points)
+        budget = "" if points[0].width is None else ", or a budget with --max-macs or --max-latency-ms"
+        raise UserError(f"Choose an operating point with --point ({labels}), or a target with --bpp or --psnr{budget}.")
+    return points[0]
