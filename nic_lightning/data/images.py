@@ -99,6 +99,8 @@ def probe(path: Path) -> tuple[int, int]:
 
 def _open(path: Path) -> Image.Image:
     status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise UnreadableImage(path, "a folder; name the images in it")
     if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
         raise UnreadableImage(path, "not a regular file")
     if status.st_size == 0:

@@ -162,3 +162,8 @@ def test_links_that_leave_the_folder_are_named(tmp_path, noise):
     assert len(refused) == 2
     assert any("leaves.png: a link that leaves" in line for line in refused)
     assert any("folder: a link to a folder" in line for line in refused)
+
+
+def test_a_folder_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImage, match="a folder; name the images in it"):
+        read_rgb(tmp_path)
