@@ -14,13 +14,14 @@ from nic_lightning.codecs.base import OperatingPoint
 
 
 class Progress(pl.Callback):
-    """A bar over all steps of the run on a terminal; a line every `seconds` in a log file."""
+    """A bar over all steps of the run on a terminal; a line every `seconds`, and at the end, in a log file."""
 
     def __init__(self, seconds: float = 20.0) -> None:
         self.seconds = seconds
         self._bar: Any = None
         self._first = (0, 0.0)
         self._printed = 0.0
+        self._shown = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the bar on the rank that writes."""
@@ -39,17 +40,23 @@ class Progress(pl.Callback):
         if not trainer.is_global_zero or now - self._printed < (1.0 if self._bar is not None else self.seconds):
             return
         self._printed = now
-        shown = summary(getattr(pl_module, "latest", {}))
         if self._bar is not None:
-            self._bar.set_postfix_str(shown, refresh=False)
+            self._bar.set_postfix_str(summary(getattr(pl_module, "latest", {})), refresh=False)
             return
+        self._line(trainer, pl_module, now)
+
+    def _line(self, trainer: pl.Trainer, pl_module: pl.LightningModule, now: float) -> None:
+        shown = summary(getattr(pl_module, "latest", {}))
         done, total = trainer.global_step, _steps(trainer)
+        self._shown = done
         pace = (done - self._first[0]) / max(now - self._first[1], 1e-9)
         left = f"{(total - done) / pace / 60:.1f} min left" if total and pace else "time left unknown"
         print(f"step {done}/{total or '?'}  {shown}  {pace:.1f} steps/s  {left}", file=sys.stderr, flush=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Close the bar."""
+        """Close the bar, or print the last line."""
+        if self._bar is None and trainer.is_global_zero and trainer.global_step > max(self._first[0], self._shown):
+            self._line(trainer, pl_module, time.monotonic())
         if self._bar is not None:
             self._bar.close()
             self._bar = None

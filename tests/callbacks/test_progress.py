@@ -53,7 +53,8 @@ def test_a_diverged_run_can_still_be_summarised():
 def test_log_files_get_a_line_now_and_then(clock, capsys):
     run(Progress(seconds=20), clock, steps=50, seconds=1.0)
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
+    assert lines[2].startswith("step 50/1000  bpp 0.123..0.500")  # the last step, whenever it comes
     assert lines[0].startswith("step 20/1000  bpp 0.123..0.500  PSNR 20.00..30.00 dB")
     assert "1.0 steps/s" in lines[0]
     assert "16.3 min left" in lines[0]  # 980 steps
