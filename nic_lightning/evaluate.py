@@ -21,6 +21,11 @@ def main() -> None:
 
 def evaluate(config: DictConfig) -> None:
     """Measure what `config` names (conf/evaluate.yaml) and print its R-D table."""
+    if config.run is None and config.codec is None:
+        raise UserError("Give what to evaluate: run=RUN for a trained codec, codec=jpeg or codec=webp.")
+    if config.run is not None and config.codec is None and not Path(config.run).exists():
+        raise UserError(f"{config.run} does not exist; give a run folder or a .ckpt file.")
+
     from nic_lightning.callbacks.evaluation import classic_codecs, evaluate_into_run
     from nic_lightning.callbacks.progress import EvaluationProgress
 
@@ -80,8 +85,6 @@ def _classic(config: DictConfig) -> tuple[ImageCodec, Path, str]:
 
     from nic_lightning.codecs.learned import LearnedCodec
 
-    if config.codec is None:
-        raise UserError("Give what to evaluate: run=RUN for a trained codec, codec=jpeg or codec=webp.")
     codec = instantiate(config.codec)
     if isinstance(codec, LearnedCodec):
         raise UserError(f"Codec {codec.name} needs trained weights: give run=RUN instead of codec={codec.name}.")
