@@ -27,6 +27,7 @@ CODECS = {
     "cae": {"kernel_param": "rdft"},
     "conditional": {"lambdas": [64, 512], "steps": [0.5, 1.0]},
     "modulated_hyperprior": {"lambdas": [64, 512]},
+    "scalable": {"widths": [4, 8]},
 }
 
 RECEIVER = """
@@ -77,7 +78,7 @@ def test_files_of_the_run_and_of_its_export_are_interchangeable(tmp_path, make_c
     command = [sys.executable, "-W", "ignore", "-c", RECEIVER, *(str(tmp_path / name) for name in CODECS)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
-    assert len(result.stdout.splitlines()) == len(list(tmp_path.glob("*/*.nic"))) == 9
+    assert len(result.stdout.splitlines()) == len(list(tmp_path.glob("*/*.nic"))) == 12
 
 
 def test_an_export_can_be_exported_again(tmp_path, make_codec) -> None:
