@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -133,10 +134,12 @@ class RdftKernel(nn.Module):
         return (kernel.flatten(2) @ self.basis.to(kernel).t()).view_as(kernel)
 
 
+@functools.cache
+@torch.inference_mode(False)
 def _rdft_basis(size: int) -> Tensor:
     """Orthonormal (k^2, k^2) matrix of the 2-D real Fourier basis: one row a coefficient, one column a tap."""
     rows = []
-    axis = torch.arange(size, dtype=torch.float64)
+    axis = torch.arange(size, dtype=torch.float64, device="cpu")  # also where modules are made on the meta device
     for u in range(size):
         for v in range(size):
             phase = 2 * math.pi * (u * axis[:, None] + v * axis[None, :]) / size
