@@ -245,24 +245,19 @@ class GaussianConditional(_Tables, _CompressAiGaussian):
         )
         super().__init__(table, scale_bound=self.SCALE_MIN)
 
-    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, y: Tensor, scales: Tensor, means: Tensor | None = None, training: bool | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Noisy or rounded latents and likelihoods given scales and means, all (N, C, h, w), in float32.
-
-        Rounded is the distance to the mean: y_hat = round(y - mean) + mean.
-        """
+    def forward(self, y: Tensor, scales: Tensor, training: bool | None = None) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Noisy or rounded latents and likelihoods given scales, all (N, C, h, w), in float32; means are zero."""
         with without_autocast(y.device.type):
-            return super().forward(y.float(), scales.float(), None if means is None else means.float(), training)
+            return super().forward(y.float(), scales.float(), training=training)
 
     def likelihood(self, y_hat: Tensor, scales: Tensor, means: Tensor) -> Tensor:
-        """Probability of the bin around each latent (N, C, h, w), for latents that are quantised already."""
+        """Likelihoods of latents that are noisy or quantised already, all (N, C, h, w), in float32."""
         with without_autocast(y_hat.device.type):
             return self.likelihood_lower_bound(self._likelihood(y_hat.float(), scales.float(), means.float()))
 
     @staticmethod
     def quantise(y: Tensor, means: Tensor | float = 0.0) -> Tensor:
-        """Symbols, integers as floats: round(y - mean), as far as the coder reaches."""
+        """Symbols, integers as floats: round(y - mean), as far as the coder reaches; y_hat is symbol + mean."""
         return torch.round(y - means).clamp(-_MAX_SYMBOL, _MAX_SYMBOL)
 
     @property

@@ -55,5 +55,6 @@ class ConditionalAffine(nn.Module):
         self.bias = nn.Parameter(torch.zeros(levels, channels))
 
     def forward(self, x: Tensor, level: int) -> Tensor:
-        """Scale and shift (N, C, H, W) by the row of `level`."""
-        return x * F.softplus(self.scale[level])[:, None, None] + self.bias[level][:, None, None]
+        """Scale and shift (N, C, H, W) by the row of `level`, or by its first C entries."""
+        scale, bias = self.scale[level, : x.shape[1]], self.bias[level, : x.shape[1]]
+        return x * F.softplus(scale)[:, None, None] + bias[:, None, None]

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from nic_lightning.errors import UserError
 from nic_lightning.layers.convolution import subpixel, subpixel_pays
 from nic_lightning.layers.gdn import GDN, LowerBound, nonnegative, normalise, to_storage
+from nic_lightning.layers.modulation import ConditionalAffine
 from nic_lightning.layers.precision import without_autocast
 
 
@@ -36,6 +37,23 @@ class SlimmableDeconv(nn.ConvTranspose2d):
         return F.conv_transpose2d(
             x, weight, bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation  # pyright: ignore[reportArgumentType]
         )  # fmt: skip
+
+
+class ConditionalConv(nn.Module):
+    """A slimmable convolution without bias, then a scale and a bias a channel that belong to the width alone.
+
+    Conditional convolutions (Choi et al. 2019) whose condition is the width: what is shared is sliced, what is
+    switched is one row of numbers a level.
+    """
+
+    def __init__(self, convolution: nn.Module, levels: int):
+        super().__init__()
+        self.convolution = convolution
+        self.affine = ConditionalAffine(convolution.out_channels, levels)  # pyright: ignore[reportArgumentType]
+
+    def forward(self, x: Tensor, level: int, channels_out: int) -> Tensor:
+        """(N, c, H, W) -> (N, channels_out, H', W')."""
+        return self.affine(self.convolution(x, channels_out), level)
 
 
 class SwitchGDN(nn.ModuleList):
@@ -101,9 +119,9 @@ SLIMMABLE_GDN: dict[str, type[SwitchGDN] | type[SlimGDN]] = {
 """GDN variants by the name they have in configs."""
 
 
-def rising_widths(widths: Sequence[int]) -> tuple[int, ...]:
+def rising_widths(widths: Sequence[int], option: str = "codec.widths") -> tuple[int, ...]:
     """`widths` as a tuple; raises UserError unless they are 1 to 16 positive whole numbers that rise."""
     whole = all(isinstance(w, int) and not isinstance(w, bool) and w > 0 for w in widths)
     if not whole or sorted(set(widths)) != list(widths) or not 1 <= len(widths) <= 16:
-        raise UserError(f"codec.widths is {list(widths)}; give 1 to 16 positive whole numbers, rising.")
+        raise UserError(f"{option} is {list(widths)}; give 1 to 16 positive whole numbers, rising.")
     return tuple(widths)
