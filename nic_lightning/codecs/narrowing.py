@@ -56,7 +56,7 @@ class SlimmableCodec(WidthLambdas):
 
     def _like(self, level: int) -> Self:
         lambdas = [p.lmbda or 0.0 for p in self._points[: level + 1]]
-        return type(self)(self.widths[: level + 1], lambdas, **self._arguments_up_to(level))
+        return type(self)(widths=self.widths[: level + 1], lambdas=lambdas, **self._arguments_up_to(level))
 
     def _arguments_up_to(self, level: int) -> dict[str, Any]:
         """Other arguments of a codec that ends at `level`; a method that has lists of widths cuts them here."""

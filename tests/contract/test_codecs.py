@@ -29,8 +29,8 @@ def config(request) -> dict:
     plain = OmegaConf.to_container(composed.codec, resolve=True)
     assert isinstance(plain, dict)
     plain |= {key: value for key, value in SMALL.items() if key in plain}
-    if "widths" in plain:
-        plain["widths"] = [max(2, width // 24) for width in plain["widths"]]
+    for key in plain.keys() & {"widths", "hyper_widths"}:
+        plain[key] = [max(2, width // 24) for width in plain[key]]
     return plain
 
 
