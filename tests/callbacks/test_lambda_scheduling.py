@@ -174,3 +174,18 @@ def test_what_cannot_be_scheduled_is_refused(fit, photographs):
         fit(3, "modulated", trainer={"callbacks": [LambdaScheduling(1)]})
     with pytest.raises(UserError, match="begins at step 5, but training ends at 3"):
         run(fit, 3, LambdaScheduling(5), photographs)
+
+
+def test_layers_are_scheduled_as_widths_are(fit, photographs):
+    rows = Rows()
+    settings = {"logger": rows, "callbacks": [LambdaScheduling(start=2, every=1, kappa=0.5, updates=1)]}
+    data = ImageDataModule(photographs, photographs, crop=32, batch_size=2, workers=0)
+    task, _ = fit(6, "scalable", codec_arguments={"widths": [3, 5, 8], "lambdas": 200.0}, trainer=settings, data=data)
+    found = [point.lmbda for point in task.codec.operating_points]
+    assert found == task.codec.lambdas.tolist() == [50.0, 100.0, 200.0]  # every pair took its one update
+    steps = {step: row for step, row in rows.rows if row}
+    assert list(steps) == [2, 3, 4]
+    last = steps[4]
+    assert [last[f"schedule/lambda@layers{k}"] for k in (1, 2, 3)] == found
+    rates = [last[f"schedule/photographs/bpp_estimated@layers{k}"] for k in (1, 2, 3)]
+    assert 0 < rates[0] < rates[1] < rates[2]
