@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import yaml
+
+from nic_lightning import config
 from nic_lightning.config import ConfigError, check_targets, compose, options
 
-GROUPS = ("codec", "task", "data", "trainer", "logger", "experiment")
+GROUPS = ("codec", "task", "data", "trainer", "logger", "callbacks", "launch", "sweep", "experiment")
 
 
 def check(as_json: bool = False) -> int:
@@ -23,12 +27,51 @@ def check(as_json: bool = False) -> int:
 
 
 def check_configs() -> dict[str, list[str]]:
-    """Problems by config: train.yaml with each option of each group and each experiment, and evaluate.yaml."""
-    cases = {"train": ("train", []), "evaluate": ("evaluate", [])}
+    """Problems by config: train.yaml with each option of each group and each experiment, and evaluate.yaml.
+
+    Launch presets whose launcher is not installed are left out: they are extras.
+    """
+    found = {"train": _problems("train", []), "evaluate": _problems("evaluate", [])}
     for group in GROUPS:
         for name in options(group):
-            cases[f"{group}={name}"] = ("train", [f"{group}={name}"])
-    return {name: _problems(config, overrides) for name, (config, overrides) in cases.items()}
+            if group == "sweep":
+                found[f"{group}={name}"] = _sweep_problems(name)
+            elif group != "launch" or _launcher_installed(name):
+                found[f"{group}={name}"] = _problems("train", [f"{group}={name}"])
+    return found
+
+
+def _sweep_problems(name: str) -> list[str]:
+    """The first job of a sweep has to compose, with the default codec or with another one."""
+    if problems := _problems("train", [f"+sweep={name}"]):
+        return problems
+    job = _first_job(name)
+    with_default = _problems("train", job)
+    fits = not with_default or any(not _problems("train", [f"codec={codec}", *job]) for codec in options("codec"))
+    return [] if fits else with_default
+
+
+def _first_job(sweep: str) -> list[str]:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    params = _preset("sweep", sweep).get("hydra", {}).get("sweeper", {}).get("params", {})
+    swept = OverridesParser.create().parse_overrides([f"{key}={values}" for key, values in params.items()])
+    return [f"{o.key_or_group}={next(o.sweep_string_iterator())}" for o in swept if o.is_sweep_override()]
+
+
+def _launcher_installed(launch: str) -> bool:
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()
+    installed = ConfigStore.instance().list("hydra/launcher")
+    entries = [entry for entry in _preset("launch", launch).get("defaults", []) if isinstance(entry, dict)]
+    wanted = [name for entry in entries for group, name in entry.items() if group.endswith("hydra/launcher")]
+    return all(name not in config.LAUNCHERS or f"{name}.yaml" in installed for name in wanted)
+
+
+def _preset(group: str, name: str) -> dict[str, Any]:
+    return yaml.safe_load((config.CONF_DIR / group / f"{name}.yaml").read_text()) or {}
 
 
 def _problems(config_name: str, overrides: list[str]) -> list[str]:

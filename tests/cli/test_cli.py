@@ -186,11 +186,25 @@ def test_check_finds_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     broken = tmp_path / "conf" / "codec" / "broken.yaml"
     broken.write_text("_target_: nic_lightning.codecs.cae.CompressiveAutoencoder\nwidht: 3\n")
     monkeypatch.setattr(config, "CONF_DIR", tmp_path / "conf")
-    monkeypatch.setattr(check, "GROUPS", ("logger", "codec"))
-    for path in (tmp_path / "conf" / "codec").iterdir():
-        if path.stem not in ("modulated", "broken"):
+    monkeypatch.setattr(check, "GROUPS", ("logger", "codec", "launch", "sweep"))
+    keep = {"codec": ("modulated", "broken"), "launch": (), "sweep": ()}
+    for path in (path for group in keep for path in (tmp_path / "conf" / group).iterdir()):
+        if path.stem not in keep[path.parent.name]:
             path.unlink()
+    monkeypatch.setitem(config.LAUNCHERS, "absent", "extra")
+    presets = {
+        "launch/wrong": "trainer:\n  devicez: 2\n",
+        "launch/far": "defaults:\n  - override /hydra/launcher: absent\n",  # an extra that is not installed
+        "sweep/good": "hydra:\n  sweeper:\n    params:\n      codec.width: 8,16\n",
+        "sweep/wrong": "hydra:\n  sweeper:\n    params:\n      codec.widht: 8,16\n",
+    }
+    for name, text in presets.items():
+        (tmp_path / "conf" / f"{name}.yaml").write_text(f"# @package _global_\n{text}")
     assert cli.main(["check", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
-    assert list(found["problems"]) == ["codec=broken"]
+    assert list(found["problems"]) == ["codec=broken", "launch=wrong", "sweep=wrong"]
+    assert "sweep=good" in found["checked"]
+    assert "launch=far" not in found["checked"]
+    assert "did you mean 'devices'?" in found["problems"]["launch=wrong"][0]
+    assert "There is no key 'codec.widht'" in found["problems"]["sweep=wrong"][0]
     assert "did you mean 'width'?" in found["problems"]["codec=broken"][0]
