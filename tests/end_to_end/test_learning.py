@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import mean
 
 import pytest
 import pytorch_lightning as pl
 import torch
 
+from nic_lightning.bitstream import truncate
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.modulated import ModulatedAutoencoder
+from nic_lightning.codecs.scalable import ScalableAutoencoder
 from nic_lightning.codecs.search import search_point
 from nic_lightning.data.datamodule import ImageDataModule
 from nic_lightning.data.datasets import evaluation_set
 from nic_lightning.metrics.evaluation import evaluate_codec
+from nic_lightning.metrics.fidelity import psnr
 from nic_lightning.tasks.rate_distortion import RateDistortionTask
 
 
@@ -64,3 +68,19 @@ def test_a_trained_modulated_autoencoder_trades_rate_for_quality():
     assert found.bpp == pytest.approx(target, rel=0.02)
     assert found.message is None
     assert torch.equal(codec.decompress(*codec.unpack(found.data)), codec.decompress(found.encoded, found.point))
+
+
+@pytest.mark.slow
+def test_a_trained_scalable_autoencoder_refines_layer_by_layer():
+    codec = train(ScalableAutoencoder([6, 12, 24], [32, 128, 512], kernel_param="rdft"), 300)
+    points = curve([codec])
+    for low, high in pairwise(points):
+        assert low["bpp"] < high["bpp"]
+        assert low["psnr"] < high["psnr"]
+    assert points[-1]["psnr"] > 20
+    for point in points:
+        assert point["bpp"] == pytest.approx(point["bpp_estimated"], rel=0.05)  # the header is up to 3 % here
+    x, whole = evaluation_set("embedded")[0][1][None], codec.operating_points[-1]
+    file = codec.pack(codec.compress(x, whole), whole)
+    fidelity = [psnr(x, codec.decompress(*codec.unpack(truncate(file, count)))).item() for count in (1, 2, 3)]
+    assert fidelity == sorted(fidelity)
