@@ -34,12 +34,15 @@ class Budget:
                 raise UserError(f"{name} {value:g} is not a positive number.")
         self.codec, self.max_macs, self.max_latency_ms = codec, max_macs, max_latency_ms
         self._known: dict[tuple[int, int], tuple[Sequence[OperatingPoint], str | None]] = {}
-        macs = self._macs((codec.downsampling, codec.downsampling))
+        # Convolutions cost in proportion to the padded image: one tile tells the cost of any size.
+        tile = measure(codec, (codec.downsampling, codec.downsampling)).points
+        macs = [p.analysis.macs_per_pixel + p.synthesis.macs_per_pixel for p in tile]
         if len(set(macs)) == 1:
             raise UserError(
                 f"Every operating point of codec {codec.name} costs the same, {macs[0]:,.0f} MAC/pixel: --max-macs and "
                 "--max-latency-ms choose among the widths of a slimmable codec."
             )
+        self._ranked = sorted(zip(macs, codec.operating_points, strict=True), key=lambda pair: pair[0])
 
     def points(self, x: Tensor) -> tuple[Sequence[OperatingPoint], str | None]:
         """Points within the budget for image `x` (1, 3, H, W), the costliest last.
@@ -48,17 +51,17 @@ class Budget:
         """
         size = (x.shape[-2], x.shape[-1])
         if size not in self._known:
-            self._known[size] = self._find(x, size)
+            self._known[size] = self._find(x)
         return self._known[size]
 
-    def _find(self, x: Tensor, size: tuple[int, int]) -> tuple[Sequence[OperatingPoint], str | None]:
-        ranked = sorted(zip(self._macs(size), self.codec.operating_points, strict=True), key=lambda pair: pair[0])
-        least, cheapest = ranked[0]
-        fitting = [point for macs, point in ranked if self.max_macs is None or macs <= self.max_macs]
+    def _find(self, x: Tensor) -> tuple[Sequence[OperatingPoint], str | None]:
+        padding = self.codec.pad(x).numel() / x.numel()
+        fitting = [point for macs, point in self._ranked if self.max_macs is None or macs * padding <= self.max_macs]
         if not fitting:
+            least, cheapest = self._ranked[0]
             return [cheapest], (
                 f"No operating point takes {self.max_macs:,.0f} MAC/pixel or less on this image; the cheapest takes "
-                f"{least:,.0f}."
+                f"{least * padding:,.0f}."
             )
         return (fitting, None) if self.max_latency_ms is None else self._in_time(x, fitting, self.max_latency_ms)
 
@@ -77,9 +80,6 @@ class Budget:
             f"No operating point codes this image within {limit:g} ms on this machine; the cheapest takes "
             f"{latency:.1f} ms."
         )
-
-    def _macs(self, size: tuple[int, int]) -> list[float]:
-        return [p.analysis.macs_per_pixel + p.synthesis.macs_per_pixel for p in measure(self.codec, size).points]
 
 
 def transforms_ms(codec: LearnedCodec, x: Tensor, point: OperatingPoint) -> float:
