@@ -90,9 +90,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=_lambdas)
 
-    text = "codec: training and coding against CompressAI's parts. training: what nic-train adds to a step."
+    text = (
+        "codec: training and coding against CompressAI's parts. slimmable: several widths in one model against models "
+        "apart. training: what nic-train adds to a step."
+    )
     command = commands.add_parser("bench", help="time this code on this machine", description=text)
-    command.add_argument("what", choices=["codec", "training"], metavar="WHAT", help="codec or training")
+    command.add_argument("what", choices=["codec", "slimmable", "training"], metavar="WHAT", help="see above")
     command.add_argument(
         "arguments", nargs=argparse.REMAINDER, metavar="...", help="its options: nic bench codec --help"
     )
@@ -313,6 +316,8 @@ def _lambdas(args: argparse.Namespace) -> None:
 def _bench(args: argparse.Namespace) -> None:
     if args.what == "codec":
         from nic_lightning.analysis import bench
+    elif args.what == "slimmable":
+        from nic_lightning.analysis import bench_slimmable as bench
     else:
         from nic_lightning.commands import bench_training as bench
 

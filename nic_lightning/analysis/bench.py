@@ -19,8 +19,10 @@ from compressai.models import CompressionModel
 from compressai.models.utils import conv, deconv
 from compressai.optimizers import net_aux_optimizer
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from nic_lightning.codecs.cae import CompressiveAutoencoder
+from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.losses.rate_distortion import COMPRESSAI_FACTOR, rate_distortion
 
 LMBDA = 1024.0
@@ -63,17 +65,22 @@ def peer_step(width: int) -> Callable[[Tensor], None]:
 
 
 def our_step(width: int) -> Callable[[Tensor], None]:
-    """One step as `tasks/rate_distortion.py` takes it."""
-    codec = CompressiveAutoencoder(width, LMBDA)
+    """Our side of `peer_step`."""
+    return training_step(CompressiveAutoencoder(width, LMBDA))
+
+
+def training_step(codec: LearnedCodec) -> Callable[[Tensor], None]:
+    """One step as `tasks/rate_distortion.py` takes it, over all operating points of a codec."""
     codec.to(memory_format=codec.memory_format)  # pyright: ignore[reportCallIssue]
-    point = codec.operating_points[0]
     network = [p for n, p in codec.named_parameters() if not n.endswith("quantiles")]
     quantiles = [p for n, p in codec.named_parameters() if n.endswith("quantiles")]
     optimizer = torch.optim.Adam([{"params": network, "lr": 1e-4}, {"params": quantiles, "lr": 1e-3}], fused=True)
 
     def step(x: Tensor) -> None:
         x = x.contiguous(memory_format=codec.memory_format)
-        loss = rate_distortion(codec(x, point), x, LMBDA).loss + codec.auxiliary_loss()
+        with parametrize.cached():
+            losses = [rate_distortion(codec(x, p), x, p.lmbda or 0.0).loss for p in codec.operating_points]
+            loss = torch.stack(losses).sum() + codec.auxiliary_loss()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network, 1.0)
