@@ -26,6 +26,10 @@ CODECS = {
     "hyperprior": {},
     "modulated_hyperprior": {"lambdas": [64, 1024]},
     "scalable": {"widths": [3, 5, 8]},
+    "slimmable": {"widths": [3, 5, 8]},
+    "slimmable_hyperprior": {"widths": [4, 8], "hyper_widths": [3, 6]},
+    "slimmable_context": {"widths": [4, 8], "hyper_widths": [3, 6]},
+    "slimmable_context-serial": {"widths": [4, 8], "hyper_widths": [3, 6], "order": "serial"},
 }
 FILES = 2400
 SECONDS = 2.0
@@ -147,7 +151,7 @@ def decode(codec: LearnedCodec, data: bytes) -> bool:
 
 @pytest.mark.parametrize("name", CODECS)
 def test_hostile_files(make_codec, picture, name, record_property):
-    codec = make_codec(name, **CODECS[name]).requires_grad_(False)
+    codec = make_codec(name.removesuffix("-serial"), **CODECS[name]).requires_grad_(False)
     points = [*codec.candidate_points, *([codec.point_at(100.0)] if codec.lambda_range else [])]
     originals = [codec.pack(codec.compress(picture(*s), p), p) for p in points for s in ((33, 40), (16, 64))]
     assert all(decode(codec, data) for data in originals)

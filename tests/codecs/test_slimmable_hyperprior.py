@@ -65,6 +65,23 @@ def test_latents_and_side_information_have_their_widths(codec, picture):
         assert output.x_hat.shape == (1, 3, 100, 65)
 
 
+def test_files_of_any_size_bring_back_what_the_forward_pass_saw(picture):
+    codec = excited(SlimmableHyperprior)
+    for size in ((1, 1), (1, 33), (33, 1), (64, 64), (65, 97)):
+        x = picture(*size, seed=size[1])
+        for point in codec.operating_points:
+            encoded = codec.compress(x, point)
+            received, named = codec.unpack(codec.pack(encoded, point))
+            assert (received, named) == (encoded, point)
+            decoded = codec.decode_latents(received, named)
+            with torch.no_grad():
+                output = codec(x, point)
+            assert torch.equal(decoded["y"], output.y_hat)
+            assert torch.equal(decoded["z"], encoded.latents["z"])
+            assert torch.equal(codec.decompress(received, named), output.x_hat.clamp(0, 1))
+            assert len(decoded["y"].unique()) > 5
+
+
 @pytest.mark.parametrize("gdn", SLIMMABLE_GDN)
 def test_a_step_on_one_width_moves_only_its_slices(gdn, picture):
     codec, x, level, w = excited(SlimmableHyperprior, gdn=gdn).train(), picture(64, 64), 1, 6

@@ -20,6 +20,10 @@ CODECS = {
     "hyperprior": {},
     "modulated_hyperprior": {"lambdas": [64, 512]},
     "scalable": {"widths": [4, 8]},
+    "slimmable": {"widths": [4, 8]},
+    "slimmable_hyperprior": {"widths": [4, 8], "hyper_widths": [3, 6]},
+    "slimmable_context": {"widths": [4, 8], "hyper_widths": [3, 6]},
+    "slimmable_context-serial": {"widths": [4, 8], "hyper_widths": [3, 6], "order": "serial"},
 }
 
 RECEIVER = """
@@ -41,7 +45,7 @@ for folder in map(Path, sys.argv[1:]):
 def test_a_new_process_decodes_files_from_checkpoints_alone(fit, tmp_path, picture):
     for name, arguments in CODECS.items():
         folder = tmp_path / name
-        config = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+        config = yaml.safe_load((CONF / f"{name.removesuffix('-serial')}.yaml").read_text())
         config |= arguments | ({"width": 8} if "width" in config else {})
         torch.manual_seed(0)
         codec = build_codec(config)
