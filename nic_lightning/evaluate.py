@@ -28,9 +28,11 @@ def evaluate(config: DictConfig) -> None:
 
     from nic_lightning.callbacks.evaluation import classic_codecs, evaluate_into_run
     from nic_lightning.callbacks.progress import EvaluationProgress
+    from nic_lightning.codecs.exporting import is_export
 
     codec, folder, name = _trained(config) if config.run is not None else _classic(config)
-    record = None if config.run is not None else _start_record(config, folder, name)
+    of_run = config.run is not None and not is_export(_run_folder(config.run))
+    record = None if of_run else _start_record(config, folder, name)
     wanted = config.evaluation
     try:
         with EvaluationProgress() as progress:
@@ -63,20 +65,32 @@ def evaluate(config: DictConfig) -> None:
 
 
 def _trained(config: DictConfig) -> tuple[ImageCodec, Path, str]:
-    """Codec of a run folder or checkpoint, the folder of its results, and the name it goes by."""
+    """Codec of a run folder, checkpoint or export, the folder of its results, and the name it goes by.
+
+    An export is left as it is: its results go where a classic codec's would.
+    """
+    from nic_lightning.codecs.exporting import is_export
     from nic_lightning.codecs.loading import load_codec
     from nic_lightning.runs.index import read_run
 
     if config.codec is not None:
         raise UserError("Give run=RUN or codec=NAME, not both.")
-    source = Path(config.run)
-    codec = load_codec(source)
-    folder = source if source.is_dir() else source.parent
-    if folder.name == "checkpoints":
-        folder = folder.parent
+    codec, folder = load_codec(Path(config.run)), _run_folder(config.run)
+    if is_export(folder):
+        name = str(config.name or folder.resolve().name)
+        target = Path(config.run_dir or Path("runs") / name)
+        if (target / "checkpoints").exists() or is_export(target):
+            raise UserError(f"{target} is not for an export's results: it holds a codec; give run_dir=FOLDER.")
+        return codec, target, name
     found = read_run(folder)
     name = config.name or (found.config or {}).get("name") or found.name
     return codec, Path(config.run_dir or folder), str(name)
+
+
+def _run_folder(run: str) -> Path:
+    source = Path(run)
+    folder = source if source.is_dir() else source.parent
+    return folder.parent if folder.name == "checkpoints" else folder
 
 
 def _classic(config: DictConfig) -> tuple[ImageCodec, Path, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nic_lightning.config import run_hydra
-from nic_lightning.errors import RunError, UserError
+from nic_lightning.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -47,16 +47,23 @@ def train(config: DictConfig) -> None:
         return
     with occupied(folder, plain, config.fresh) as meaning:
         if meaning == "finished":
-            print(f"{folder} is finished already; give name=NAME for a new run, or fresh=true to start over.")
+            print(
+                f"{folder} is finished already; give name=NAME for a new run or fresh=true to start over; nic-evaluate "
+                "run=FOLDER measures it anew."
+            )
             return
         record.start(plain, recorded_overrides(folder, plain, hydra.overrides.task, str(hydra.job.config_name)))
         try:
             fit_and_measure(config, plain, folder, record)
         except BaseException as error:
+            interrupted = isinstance(error, KeyboardInterrupt | Interrupted)
             with contextlib.suppress(OSError):  # a full disk, which may be what has ended the run
-                record.finish("failed", f"{type(error).__name__}: {error}")
+                record.finish("interrupted" if interrupted else "failed", f"{type(error).__name__}: {error}")
+            if isinstance(error, KeyboardInterrupt):
+                print("Interrupted; the same command continues the run from its last checkpoint.", file=sys.stderr)
             raise
         record.finish("finished")
+        print(f"The run is in {folder}; nic report {os.path.relpath(folder)} makes a page of it.")
 
 
 def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, record: Any) -> None:
@@ -88,7 +95,7 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     sweep = folder.parent.name if folder != Path(config.run_dir).resolve() else None
     make_wandb = instantiate(config.logger, folder=folder, group=sweep, _partial_=True) if config.logger else None
     wandb = make_wandb(config=plain) if make_wandb else None
-    trainer = pl.Trainer(
+    trainer = make_trainer(
         **trainer_options(plain),
         default_root_dir=str(folder),
         logger=[RecordLogger(record), *([wandb] if wandb else [])],
@@ -99,11 +106,21 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     )
     fit(trainer, task, data, resume, config, folder)
     if trainer.interrupted:
-        raise RunError("Interrupted; the same command continues the run.")
+        raise Interrupted("Interrupted; the same command continues the run from its last checkpoint.")
     trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
     measure(config, folder, wandb)
     if trainer.is_global_zero:
         finish_wandb(wandb)
+
+
+def make_trainer(**options: Any) -> pl.Trainer:
+    """Lightning's trainer; a setting that it cannot use is one sentence."""
+    import pytorch_lightning as pl
+
+    try:
+        return pl.Trainer(**options)
+    except (ValueError, TypeError, ModuleNotFoundError) as error:
+        raise UserError(f"trainer: {' '.join(str(error).split())[:300]}") from error
 
 
 def fit(trainer: pl.Trainer, task: Any, data: Any, resume: str | None, config: DictConfig, folder: Path) -> None:
@@ -143,16 +160,20 @@ def quieten() -> None:
 
 
 def start_from(codec: LearnedCodec, source: str | None) -> None:
-    """Begin with the codec weights of another run (`init_from`)."""
-    from nic_lightning.codecs.loading import find_checkpoint, read_checkpoint, reason
+    """Begin with the codec weights of another run, or of an export (`init_from`)."""
+    from nic_lightning.codecs.exporting import is_export
+    from nic_lightning.codecs.loading import find_checkpoint, load_codec, read_checkpoint, reason
 
     adopt = getattr(codec, "adopt", None)
     if source is None:
         if adopt:
             raise UserError(f"codec {codec.name} starts from a trained autoencoder; give init_from=RUN.")
         return
-    state = read_checkpoint(find_checkpoint(source)).get("state_dict", {})
-    state = {k.removeprefix("codec."): v for k, v in state.items() if k.startswith("codec.")}
+    if is_export(Path(source)):
+        state = load_codec(source).state_dict()
+    else:
+        state = read_checkpoint(find_checkpoint(source)).get("state_dict", {})
+        state = {k.removeprefix("codec."): v for k, v in state.items() if k.startswith("codec.")}
     try:
         (adopt or codec.load_state_dict)(state)
     except RuntimeError as error:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.modulated import ModulatedAutoencoder
 from nic_lightning.codecs.slimmable import SlimmableAutoencoder
 
-ARGUMENTS = {"width": 8, "lambdas": [64.0, 512.0, 4096.0]}
+ARGUMENTS: dict[str, Any] = {"width": 8, "lambdas": [64.0, 512.0, 4096.0]}
 SLIM = {"widths": [4, 8, 16], "lambdas": 500.0}
 LAMBDAS = [100.0, 500.0, 2500.0]
 """Of the slimmable codec after training, as lambda-scheduling leaves them: in the state, not in the config."""

@@ -9,7 +9,7 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
-from nic_lightning import evaluate
+from nic_lightning import cli, evaluate
 from nic_lightning.analysis.efficiency import measure
 from nic_lightning.callbacks.evaluation import classic_codecs, evaluate_into_run
 from nic_lightning.codecs.loading import load_codec
@@ -105,6 +105,24 @@ def test_evaluate_a_run(run: Path, images: list[Path], tmp_path: Path, nic_evalu
         ("out", "tiny-experiment", label) for label in ("64", "512", "4096")
     ]
     assert "bpp" in capsys.readouterr().out
+
+
+def test_an_export_is_left_as_it_is(run: Path, images: list[Path], tmp_path: Path, nic_evaluate, capsys) -> None:
+    export = tmp_path / "mine"
+    assert cli.main(["export", str(run), "-o", str(export)]) == 0
+    before = {path.name: path.read_bytes() for path in export.iterdir()}
+    few = [f"evaluation.datasets=[{images[0].parent}]", "evaluation.limit=1", "evaluation.points=[64]"]
+    assert nic_evaluate(f"run={export}", *few) == 0
+    assert {path.name: path.read_bytes() for path in export.iterdir()} == before
+    (row,) = read_results(tmp_path / "runs" / "mine" / "results.parquet")
+    assert (row["run"], row["experiment"], row["codec"]) == ("mine", "mine", "modulated")
+    assert json.loads((tmp_path / "runs" / "mine" / "status.json").read_text())["state"] == "finished"
+    capsys.readouterr()
+    for taken in (run, export):
+        assert nic_evaluate(f"run={export}", *few, f"run_dir={taken}") == 2
+        sentence = f"{taken} is not for an export's results: it holds a codec; give run_dir=FOLDER.\n"
+        assert capsys.readouterr().err == sentence
+    assert cli.main(["report", str(tmp_path / "runs" / "mine"), "-o", str(tmp_path / "report.html")]) == 0
 
 
 def test_evaluate_a_classic_codec_makes_a_run_of_its_own(images: list[Path], tmp_path: Path, nic_evaluate) -> None:

@@ -9,9 +9,15 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import nic_lightning
 from nic_lightning.cli import main
+from nic_lightning.codecs.modulated import ModulatedAutoencoder
+from nic_lightning.errors import UserError
+from nic_lightning.train import start_from
+
+from .conftest import ARGUMENTS
 
 
 def nic(*arguments: object) -> int:
@@ -37,6 +43,18 @@ def test_an_export_stands_in_for_the_run(run: Path, images: list[Path], tmp_path
     assert nic("export", run, "-o", out) == 2
     assert capsys.readouterr().err == f"{out} exists; give another folder, or --overwrite to replace an export.\n"
     assert nic("export", run, "-o", out, "--overwrite") == 0
+
+
+def test_training_may_start_from_an_export(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "export"
+    assert nic("export", run, "-o", out) == 0
+    starts = [ModulatedAutoencoder(**ARGUMENTS) for _ in range(2)]
+    for codec, source in zip(starts, (run, out), strict=True):
+        start_from(codec, str(source))
+    parameters = [dict(codec.named_parameters()) for codec in starts]
+    assert all(torch.equal(value, parameters[1][name]) for name, value in parameters[0].items())
+    with pytest.raises(UserError, match=f"init_from={out} does not fit this codec"):
+        start_from(ModulatedAutoencoder(**ARGUMENTS | {"width": 4}), str(out))
 
 
 def test_a_narrowed_export_is_small_and_reads_the_files_of_the_whole(slim_run, images, tmp_path, capsys) -> None:
