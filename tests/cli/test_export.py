@@ -54,7 +54,7 @@ def test_training_may_start_from_an_export(run: Path, tmp_path: Path) -> None:
     parameters = [dict(codec.named_parameters()) for codec in starts]
     assert all(torch.equal(value, parameters[1][name]) for name, value in parameters[0].items())
     with pytest.raises(UserError, match=f"init_from={out} does not fit this codec"):
-        start_from(ModulatedAutoencoder(**ARGUMENTS | {"width": 4}), str(out))
+        start_from(ModulatedAutoencoder(width=4, lambdas=ARGUMENTS["lambdas"]), str(out))
 
 
 def test_a_narrowed_export_is_small_and_reads_the_files_of_the_whole(slim_run, images, tmp_path, capsys) -> None:
