@@ -24,6 +24,12 @@ class RunError(UserError):
     """A run folder or checkpoint that is missing, damaged or in the way."""
 
 
+class Interrupted(RunError):
+    """A run was stopped from outside, its last checkpoint intact."""
+
+    exit_code = 130
+
+
 _MAKE_ROOM, _ELSEWHERE = "make room, and the same command goes on", "give a folder that you may write to"
 _WAYS_OUT = {
     errno.ENOSPC: _MAKE_ROOM,

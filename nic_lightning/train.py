@@ -105,8 +105,6 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
         enable_checkpointing=False,  # Lightning's own; ours is among the callbacks
     )
     fit(trainer, task, data, resume, config, folder)
-    if trainer.interrupted:
-        raise Interrupted("Interrupted; the same command continues the run from its last checkpoint.")
     trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
     measure(config, folder, wandb)
     if trainer.is_global_zero:
@@ -136,6 +134,10 @@ def fit(trainer: pl.Trainer, task: Any, data: Any, resume: str | None, config: D
         if launcher is not None:
             launcher.kill(signal.SIGKILL)  # the other ranks, which wait for this one
         start_again_lower(error, folder, config.guard.restarts, config.guard.lower)
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        if not trainer.interrupted:
+            raise
+        raise Interrupted("Interrupted; the same command continues the run from its last checkpoint.") from None
     except (RuntimeError, MemoryError) as error:
         raise out_of_memory(error, folder) or error from error
 

@@ -20,7 +20,7 @@ import torch.distributed
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from nic_lightning.callbacks.loop_state import stand_between_steps
-from nic_lightning.errors import RunError
+from nic_lightning.errors import Interrupted, RunError
 from nic_lightning.runs.checkpoints import LAST, PREVIOUS
 from nic_lightning.runs.record import RunRecord
 
@@ -28,7 +28,7 @@ AGREE_EVERY = 10
 """Steps between two questions among ranks whether one of them wants to save: a question makes a GPU wait."""
 
 
-class Stopped(RunError):
+class Stopped(Interrupted):
     """Training ended on SIGTERM, its state saved."""
 
     exit_code = 128 + signal.SIGTERM

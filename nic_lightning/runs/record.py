@@ -17,7 +17,7 @@ from nic_lightning.runs.environment import environment, git_state
 from nic_lightning.runs.files import checked_path, read_inside, write_atomically
 from nic_lightning.runs.process import this_process
 
-STATES = ("running", "finished", "failed")
+STATES = ("running", "finished", "failed", "interrupted")
 _MAX_STATUS = 2**20
 _MAX_METRICS = 2**30
 _MAX_LINE = 2**20
@@ -97,7 +97,7 @@ class RunRecord:
             write_atomically(self.folder / "environment.json", _to_json({**known, **facts}))
 
     def finish(self, state: str, error: str | None = None) -> None:
-        """End the run as "finished" or "failed"."""
+        """End the run as "finished", "failed" or, stopped from outside, "interrupted"."""
         if state not in STATES:
             raise ValueError(f"state is one of {STATES}, not {state!r}")
         status = {"state": state, "started": self._first_start(), "ended": _now(), "error": error}

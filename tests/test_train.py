@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from nic_lightning.errors import Interrupted, UserError
+from nic_lightning.train import fit, make_trainer
+
+
+def trainer_that(raises: BaseException, interrupted: bool):
+    def go(*args, **kwargs):
+        raise raises
+
+    return SimpleNamespace(fit=go, interrupted=interrupted)
+
+
+def test_ctrl_c_is_told_apart_from_other_exits(tmp_path):
+    with pytest.raises(Interrupted, match="the same command continues") as error:
+        fit(trainer_that(SystemExit(1), True), None, None, None, None, tmp_path)
+    assert error.value.exit_code == 130
+    with pytest.raises(SystemExit):
+        fit(trainer_that(SystemExit(3), False), None, None, None, None, tmp_path)
+
+
+@pytest.mark.parametrize("options", [{"precision": 17}, {"gradient_clip_val": "much"}, {"limit_train_batches": "x"}])
+def test_settings_that_lightning_cannot_use_are_one_sentence(options):
+    with pytest.raises(UserError, match=r"^trainer: [^\n]+$"):
+        make_trainer(accelerator="cpu", logger=False, **options)
