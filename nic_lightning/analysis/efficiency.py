@@ -47,7 +47,7 @@ class PointCost:
     total_mib: float
     """Parameters of the whole codec and features of the analysis transform, as in thesis figure 3.10."""
     independent_mib: float | None
-    """The same with an independent model for each width instead; None where points differ in no width."""
+    """The same with an independent autoencoder for each width; None but for slimmable autoencoders of several."""
     thesis_mflop: float | None
     """What thesis table 3.2 calls FLOPs; None for codecs without the table's layers."""
 
@@ -82,12 +82,12 @@ def measure(codec: LearnedCodec, size: tuple[int, int] = (512, 768)) -> Efficien
     entropy = sum(p.numel() for name, p in codec.named_parameters() if _is_entropy(name))
     whole, shapes = _parameters(codec), copy.deepcopy(codec).to("meta")
     used = {point.label: _parameters_of(shapes, point) for point in codec.operating_points}
-    sliced = len({point.width for point in codec.operating_points}) > 1
+    several = isinstance(codec, SlimmableAutoencoder) and len(used) > 1
     points = []
     for point in codec.operating_points:
         analysis, synthesis = _transform_costs(shapes, point, size)
         own, features = used[point.label], analysis.features_mib
-        independent = _mib(sum(used.values())) + features if sliced else None
+        independent = _mib(sum(used.values())) + features if several else None
         points.append(
             PointCost(
                 point.label, analysis, synthesis, own, _mib(own), _mib(whole) + features, independent,
