@@ -82,8 +82,8 @@ def coding(widths: list[int], gdn: str, size: tuple[int, int], rounds: int) -> s
             fewer, smaller = many.macs / few.macs, many.features_mib / few.features_mib
             pace = few.macs / 1e6 / middles[0], many.macs / 1e6 / middles[1]
             line += (
-                f"\n    bound: {fewer:.1f} times fewer multiply-accumulates, {pace[0]:.1f} and {pace[1]:.1f} billion of them "
-                f"a second; features {smaller:.1f} times smaller"
+                f"\n    bound: {fewer:.1f} times fewer multiply-accumulates, {pace[0]:.1f} and {pace[1]:.1f} billion "
+                f"of them a second; features {smaller:.1f} times smaller"
             )
         lines.append(line)
     lines.append("  encoding, decoding: entropy coding alone")
