@@ -61,7 +61,9 @@ class SlimmableAutoencoder(SlimmableCodec):
         """The point's width as an autoencoder that is not slimmable; equal but for the rounding of GDN's storage."""
         width = self.widths[point.index]
         with torch.random.fork_rng(devices=[]):
-            alone = CompressiveAutoencoder(width, point.lmbda or 1.0).to(self.g_a[0].weight)
+            alone = CompressiveAutoencoder(width, point.lmbda or 1.0)
+        like = next(self.parameters())
+        alone = alone.to(like.device, like.dtype)
         for theirs, layer in zip([*alone.g_a.convs, *alone.g_s.deconvs], [*self.g_a, *self.g_s], strict=True):
             theirs.load_state_dict(
                 {
