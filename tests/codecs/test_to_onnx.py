@@ -83,6 +83,39 @@ def test_every_learned_codec_is_exported(name, tmp_path, make_codec, onnxruntime
     assert len(list(tmp_path.iterdir())) == 2 * len(codec.operating_points)
 
 
+@pytest.mark.slow
+@torch.no_grad()
+def test_files_of_a_width_hold_its_slices_and_nothing_else(tmp_path, make_codec, numbers, picture) -> None:
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    codec = make_codec("slimmable", excite=2.0, widths=[16, 48])
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in codec.named_parameters():
+        if parameter.dim() < 4 and not name.startswith(
+            "entropy_"
+        ):  # equal tensors are written once, and all GDNs begin as one
+            parameter.add_(0.05 * torch.rand(parameter.shape, generator=generator) / parameter.numel() ** 0.25)
+    x = picture(48, 80)
+    for point in codec.operating_points:
+        export_point(codec, point, tmp_path)
+        w = point.width
+        for name, values in (("g_a", 53 * w**2 + 248 * w), ("g_s", 53 * w**2 + 248 * w + 3)):
+            data = (tmp_path / f"{name}@{point.label}.onnx").read_bytes()
+            tensors = onnx.load_model_from_string(data).graph.initializer
+            floats = [list(t.dims) for t in tensors if t.data_type == onnx.TensorProto.FLOAT]
+            assert sum(torch.Size(dims).numel() for dims in floats) == values
+            assert 4 * values < len(data) < 4 * values + 20_000
+        y = codec.analysis(x, point)
+        y_hat = (y / y.abs().max()).round()
+        for name, source, given, expected in (
+            ("g_a", "x", x, y),
+            ("g_s", "y_hat", y_hat, codec.synthesis(y_hat, point)),
+        ):
+            found = numbers(tmp_path / f"{name}@{point.label}.onnx", source, given)
+            assert found.shape == expected.shape
+            assert 0.1 < expected.abs().max() < 100
+            assert (found - expected).abs().max() < 1e-4
+
+
 def test_missing_packages_are_named(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r"needs onnxruntime: pip install 'nic_lightning\[onnx\]'"):
