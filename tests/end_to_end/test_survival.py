@@ -38,6 +38,18 @@ MODES = {
 }
 
 
+MODES["schedule, two processes"] = (
+    *MODES["two processes"][3:],
+    "codec=slimmable",
+    "codec.widths=[4,6,8]",
+    "codec.lambdas=64",
+    "callbacks=lambda_scheduling",
+    "callbacks.lambda_scheduling.start=15",
+    "callbacks.lambda_scheduling.every=5",
+    "callbacks.lambda_scheduling.updates=4",
+)
+
+
 class Training:
     """`nic-train` of one run folder, as a process group that can be killed."""
 
@@ -196,6 +208,18 @@ def test_killed_at_random_moments(mode, seed, tmp_path, reference, capsys):
     assert_same(training, reference(mode))
     with capsys.disabled():
         print(f"\n{sum(KILLS.values())} kills so far:", "; ".join(f"{n} {kind}" for kind, n in KILLS.items()))
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_of_a_lambda_schedule(tmp_path, reference):
+    training = Training(tmp_path, "killed", MODES["schedule, two processes"])
+    updates = [row for row in reference("schedule, two processes").rows() if "schedule/lambda@w4" in row]
+    assert len(updates) > 3
+    assert updates[0]["schedule/lambda@w4"] > updates[-1]["schedule/lambda@w4"]
+    for count in (2, 3):
+        assert training.kill_when(lambda t, n=count: sum("schedule/lambda@w4" in line for line in t.lines()) >= n)
+    training.finish()
+    assert_same(training, reference("schedule, two processes"))
 
 
 @pytest.mark.slow
