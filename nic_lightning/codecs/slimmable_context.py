@@ -32,12 +32,12 @@ class SlimmableContext(SlimmableHyperprior):
     Positions of one pass are worked out together. The sender makes the same passes, in float64 on the CPU, because a
     latent's mean needs the latents before it as the receiver sees them. 34,569,750 parameters at the default widths.
 
-    Decoding both strings of a 512x768 image at widths 96 and 384 (random weights, one thread, two cores that others kept
-    four times overbooked, best of four, the 3.7 of one): checkerboard 0.33 and 3.3 s, serial 0.74 and 3.7 s,
-    `slimmable_hyperprior` 0.09 and 0.70 s; g_s took 1.8 to 3.0 s and 27 s. What serial order saves in bits is not known:
+    Decoding both strings of a 512x768 image at widths 96 and 384 (random weights, one thread, two cores four times
+    overbooked by others, best of four runs, but the 3.7 of one): checkerboard 0.33 and 3.3 s, serial 0.74 and 3.7 s,
+    `slimmable_hyperprior` 0.09 and 0.70 s; g_s took 1.8 to 3.0 s and 27 s. What serial order saves in bits is unknown:
     at tiny scale (250 steps at widths 6 and 12, one seed, two images) it had 0.064 and 0.111 bits per pixel, estimated,
-    at 20.2 and 20.9 dB, checkerboard 0.069 and 0.121 at 20.3 and 21.8 dB: other qualities, and nothing said about
-    trained models.
+    at 20.2 and 20.9 dB, checkerboard 0.069 and 0.121 at 20.3 and 21.8 dB. The qualities differ, and trained models may
+    well do otherwise.
     """
 
     hyper_outputs = 2
