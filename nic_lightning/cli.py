@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from nic_lightning.commands import arguments as codec_arguments
 from nic_lightning.errors import UserError, disk_error
 
 
@@ -59,18 +60,24 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    _add_inspect(commands.add_parser("inspect", help="parameters, multiply-accumulates, memory, latency of a codec"))
+    codec_arguments.add_inspect(
+        commands.add_parser("inspect", help="parameters, multiply-accumulates, memory, latency of a codec")
+    )
 
     command = commands.add_parser("check", help="compose every config and check it against the code it names")
     command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(run=_check)
 
     _add_data(commands.add_parser("data", help="what data sets there are, and whether their files are sound"))
-    _add_compress(commands.add_parser("compress", help="images to .nic files"))
+    codec_arguments.add_compress(commands.add_parser("compress", help="images to .nic files"))
 
-    _add_decompress(commands.add_parser("decompress", help=".nic files to PNG images"))
-    _add_truncate(commands.add_parser("truncate", help="layered .nic files to shorter ones, without a model"))
-    _add_export(commands.add_parser("export", help="a trained codec as a folder of its own: safetensors, JSON, ONNX"))
+    codec_arguments.add_decompress(commands.add_parser("decompress", help=".nic files to PNG images"))
+    codec_arguments.add_truncate(
+        commands.add_parser("truncate", help="layered .nic files to shorter ones, without a model")
+    )
+    codec_arguments.add_export(
+        commands.add_parser("export", help="a trained codec as a folder of its own: safetensors, JSON, ONNX")
+    )
 
     _add_runs(commands.add_parser("runs", help="what runs there are, and how to have one again"))
     _add_resume(commands.add_parser("resume", help="continue an interrupted run, or a sweep, from its folder alone"))
@@ -101,18 +108,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=_bench)
     return parser
-
-
-def _add_inspect(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for nic-train: codec=cae codec.width=48")
-    parser.add_argument(
-        "--run", dest="source", type=Path, metavar="RUN", help="instead: run folder, checkpoint or export"
-    )
-    parser.add_argument("--size", default="512x768", metavar="HxW", help="image height x width (default: 512x768)")
-    parser.add_argument("--latency", action="store_true", help="also time each point on this machine, batch 1")
-    parser.add_argument("--repeat", type=int, default=15, metavar="N", help="rounds that --latency takes (default: 15)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=_inspect)
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -157,82 +152,6 @@ def _add_resume(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_resume)
 
 
-def _add_compress(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    _add_coding(parser)
-    target = parser.add_mutually_exclusive_group()
-    target.add_argument("--point", metavar="LABEL", help="operating point, or any lambda of a continuous codec")
-    target.add_argument("--bpp", type=float, help="bits per pixel that each file shall have")
-    target.add_argument("--psnr", type=float, help="PSNR in dB that each image shall have")
-    parser.add_argument(
-        "--max-macs",
-        metavar="X",
-        help="multiply-accumulates for each pixel of the image, both transforms together, such as 10k or 1.5M: the "
-        "widest point of a slimmable codec that takes no more, or with --bpp or --psnr the best of those that do not",
-    )
-    parser.add_argument(
-        "--max-latency-ms",
-        type=float,
-        metavar="X",
-        help="the same for the time of both transforms, measured on this machine for the image's size; entropy coding "
-        "is not counted",
-    )
-    parser.set_defaults(run=_compress)
-
-
-def _add_decompress(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    _add_coding(parser)
-    parser.add_argument("--layers", type=int, metavar="K", help="of layered files (codec=scalable): only the first K")
-    parser.add_argument("--progressive", action="store_true", help="one PNG for each layer: NAME.layers1.png, ...")
-    parser.set_defaults(run=_decompress)
-
-
-def _add_truncate(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Cut files that a scalable codec (codec=scalable) wrote; nothing is decoded."
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    parser.add_argument("--layers", type=int, required=True, metavar="K", help="keep the first K")
-    _add_writing(parser)
-    parser.set_defaults(run=_truncate)
-
-
-def _add_export(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Write a codec for use by nic_lightning.load_codec(DIR), nic compress --run DIR, and others."
-    parser.add_argument("source", type=Path, metavar="RUN", help="run folder, checkpoint file or export folder")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder to make")
-    parser.add_argument(
-        "--width", type=int, metavar="W", help="of a slimmable codec: only what the widths up to this one use"
-    )
-    parser.add_argument(
-        "--onnx",
-        action="store_true",
-        help="also g_a and g_s as ONNX, a pair of files a point, checked with onnxruntime; hyper transforms are left "
-        "out, because decoding needs them in float64, for which onnxruntime has no convolutions",
-    )
-    parser.add_argument(
-        "--point", action="append", dest="points", metavar="LABEL", help="only this point as ONNX; may be repeated"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace an export that exists")
-    parser.set_defaults(run=_export)
-
-
-def _add_coding(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", dest="source", type=Path, required=True, help="run folder, checkpoint file or export")
-    _add_writing(parser)
-
-
-def _add_writing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder to write into")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
-
-
-def _inspect(args: argparse.Namespace) -> None:
-    from nic_lightning.commands.inspect import inspect
-
-    options = {"run": args.source, "latency": args.latency, "repeat": args.repeat, "as_json": args.json}
-    inspect(args.overrides, args.size, **options)
-
-
 def _check(args: argparse.Namespace) -> int:
     from nic_lightning.commands.check import check
 
@@ -253,34 +172,6 @@ def _data_check(args: argparse.Namespace) -> int:
     report = check(args.name, args.root)
     print(json.dumps(report.as_dict(), indent=2) if args.json else check_table(report))
     return 0 if report.ok else 1
-
-
-def _compress(args: argparse.Namespace) -> int:
-    from nic_lightning.commands.files import compress
-
-    target = {"point": args.point, "bpp": args.bpp, "psnr": args.psnr}
-    budget = {"max_macs": args.max_macs, "max_latency_ms": args.max_latency_ms}
-    return compress(args.images, args.out, args.source, **target, **budget, overwrite=args.overwrite)
-
-
-def _decompress(args: argparse.Namespace) -> int:
-    from nic_lightning.commands.files import decompress
-
-    options = {"layers": args.layers, "progressive": args.progressive, "overwrite": args.overwrite}
-    return decompress(args.files, args.out, args.source, **options)
-
-
-def _truncate(args: argparse.Namespace) -> int:
-    from nic_lightning.commands.truncate import truncate
-
-    return truncate(args.files, args.out, args.layers, overwrite=args.overwrite)
-
-
-def _export(args: argparse.Namespace) -> None:
-    from nic_lightning.commands.export import export
-
-    options = {"width": args.width, "onnx": args.onnx, "points": args.points, "overwrite": args.overwrite}
-    export(args.source, args.out, **options)
 
 
 def _runs_list(args: argparse.Namespace) -> None:

@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nic_lightning.errors import UserError, disk_error
+from nic_lightning.errors import UserError
 from nic_lightning.targets import check_targets as check_targets
-from nic_lightning.targets import nearest
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -139,6 +138,8 @@ def compose(config_name: str = "train", overrides: list[str] | None = None) -> D
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.singleton import Singleton
 
+    from nic_lightning.mistakes import explained
+
     register_schemas()
     outer = Singleton.get_state()  # of the run that composes one more config, if there is one
     GlobalHydra.instance().clear()
@@ -146,7 +147,7 @@ def compose(config_name: str = "train", overrides: list[str] | None = None) -> D
         with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
             return hydra.compose(config_name, list(overrides or []))
     except Exception as error:
-        raise _explained(error) from error
+        raise explained(error) from error
     finally:
         Singleton.set_state(outer)
 
@@ -165,6 +166,8 @@ def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
     """
     import hydra
 
+    from nic_lightning.mistakes import explained, mistake
+
     warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)  # CompressAI's, when imported
     register_schemas()
     bugs: list[Exception] = []
@@ -179,7 +182,7 @@ def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        sentence = error if error in bugs else _mistake(error) or _explained(error)
+        sentence = error if error in bugs else mistake(error) or explained(error)
         if not isinstance(sentence, UserError):
             raise
         print(sentence, file=sys.stderr)
@@ -195,70 +198,26 @@ def _checked(
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
+        from nic_lightning.mistakes import mistake, without_effect
+
         with _environment(FULL_ERROR, full_error):  # processes that the task starts see what the user set
             try:
-                problems = check_targets(config) or _without_effect()
+                problems = check_targets(config) or without_effect()
                 if problems:
                     raise ConfigError(" ".join(problems))
                 return task(config)
             except Exception as error:
-                mistake = _mistake(error)
-                if mistake is None or full_error == "1":
+                sentence = mistake(error)
+                if sentence is None or full_error == "1":
                     bugs.append(error)
                     raise
                 # In a multirun the other jobs go on; Hydra raises the first error at the end.
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
-                    raise mistake from error
-                print(mistake, file=sys.stderr)
-                sys.exit(mistake.exit_code)
+                    raise sentence from error
+                print(sentence, file=sys.stderr)
+                sys.exit(sentence.exit_code)
 
     return run
-
-
-def _without_effect() -> list[str]:
-    """Sentences about a command line that Hydra takes without a word, and that would train something else."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-    from omegaconf import OmegaConf
-
-    hydra = HydraConfig.get()
-    given: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
-    keys = {override.lstrip("+").split("=")[0] for override in given}
-    known = {*TrainConfig.__dataclass_fields__, *EvaluateConfig.__dataclass_fields__}
-    added = {key for override in given for key in re.findall(r"^\++(\w+)=", override)} - known
-    problems = [
-        f"There is no key '{key}'{_nearest_key(key)}; the + added one that nothing reads."
-        for key in sorted(added)
-        if not (CONF_DIR / key).is_dir() and f"${{{key}" not in " ".join(given)
-    ]
-    swept = [str(key) for key in hydra.sweeper.get("params") or () if key not in keys]
-    if swept and hydra.mode == RunMode.RUN:  # a job of a multirun has them on its command line
-        problems.append(f"A sweep over {', '.join(swept)} is a multirun: add -m.")
-    return problems
-
-
-def _lightnings(error: BaseException) -> UserError | None:
-    """What Lightning says of a trainer's settings that do not go together here; any of its other errors is a bug."""
-    if type(error).__name__ != "MisconfigurationException":
-        return None
-    said = " ".join(str(error).split()).rstrip(".!")
-    hint = " PyTorch sees no GPU here; trainer=cpu does without." if "gpu" in said.lower() else ""
-    return ConfigError(f"Lightning cannot train with these settings: {said}.{hint} ({FULL_ERROR}=1 shows where.)")
-
-
-def _mistake(error: BaseException | None) -> UserError | None:
-    """The `UserError` behind an error, or the sentence for the disk's: Hydra wraps what a constructor raises."""
-    seen: list[BaseException] = []
-    while error is not None and error not in seen:  # under a debugger, OmegaConf's errors cause themselves
-        if isinstance(error, UserError):
-            return error
-        if sentence := _lightnings(error):
-            return sentence
-        if sentence := disk_error(error):
-            return sentence
-        seen.append(error)
-        error = error.__cause__
-    return None
 
 
 @contextmanager
@@ -276,59 +235,3 @@ def _set_environment(name: str, value: str | None) -> None:
         os.environ.pop(name, None)
     else:
         os.environ[name] = value
-
-
-def _explained(error: Exception) -> Exception:
-    """The sentence for a user's mistake as a `ConfigError`; any other error as it is."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    if isinstance(error, HydraException | OmegaConfBaseException):
-        return ConfigError(_sentence(error))
-    if isinstance(error, YAMLError):
-        return ConfigError(f"A config is no YAML: {' '.join(str(error).split())}.")
-    if isinstance(error, ValueError) and "Config group override must be a string" in str(error):
-        groups = ", ".join(sorted(path.name for path in CONF_DIR.iterdir() if path.is_dir()))
-        return ConfigError(
-            f"A group ({groups}) takes the name of one of its files, as in logger=none; null is no name."
-        )
-    return error
-
-
-def _sentence(error: BaseException) -> str:
-    from hydra.errors import OverrideParseException
-
-    text = f"{error}\n{error.__cause__ or ''}"
-    if match := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
-        group, name = match.groups()
-        if group == "hydra/launcher" and name in LAUNCHERS:
-            return f"The launcher {name} is not installed: pip install 'nic_lightning[{LAUNCHERS[name]}]'."
-        found = re.findall(r"^\t(\S+)$", text, re.MULTILINE) or options(group)
-        return f"There is no {group} '{name}'{nearest(name, found)}; there are: {', '.join(found)}."
-    if bad := re.search(r"Value '(.*)' of type '\w+' could not be converted to (\w+)\s+full_key: (\S+)", text):
-        return f"{bad[3]} must be of type {bad[2].lower()}, not '{bad[1]}'."
-    if bad := re.search(r"Value '(.*)' is not a valid (\w+).*\s+full_key: (\S+)", text):
-        return f"{bad[3]} must be of type {bad[2]}, not '{bad[1]}'."
-    if (match := re.search(r"Could not override '(\w+)'", text)) and (CONF_DIR / match[1]).is_dir():
-        names = ", ".join(options(match[1]))
-        return f"No {match[1]} is chosen yet, so put a + before it: +{match[1]}=NAME; there are: {names}."
-    if match := re.search(r"Could not override '([^']+)'", text):
-        return f"There is no key '{match[1]}'{_nearest_key(match[1])}; `--cfg job` lists the keys."
-    if isinstance(error, OverrideParseException):
-        return f"'{error.override}' is not of the form key=value; quote values with special characters."
-    first = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
-    return first or type(error).__name__
-
-
-def _nearest_key(key: str) -> str:
-    """Suggest a key of the configs in `conf/`, whatever was composed."""
-    from omegaconf import DictConfig, OmegaConf
-
-    *parents, last = key.split(".")
-    folder = CONF_DIR / parents[0] if parents else CONF_DIR
-    keys: set[str] = set(TrainConfig.__dataclass_fields__) if not parents else set()
-    for path in folder.glob("*.yaml"):
-        node = OmegaConf.select(OmegaConf.load(path), ".".join(parents[1:])) if parents[1:] else OmegaConf.load(path)
-        keys |= {str(k) for k in node} if isinstance(node, DictConfig) else set()
-    return nearest(last, keys)

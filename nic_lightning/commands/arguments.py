@@ -1,0 +1,127 @@
+"""Arguments of the commands of `nic` that take a codec, and how each is called. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_inspect(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `nic inspect`."""
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for nic-train: codec=cae codec.width=48")
+    parser.add_argument(
+        "--run", dest="source", type=Path, metavar="RUN", help="instead: run folder, checkpoint or export"
+    )
+    parser.add_argument("--size", default="512x768", metavar="HxW", help="image height x width (default: 512x768)")
+    parser.add_argument("--latency", action="store_true", help="also time each point on this machine, batch 1")
+    parser.add_argument("--repeat", type=int, default=15, metavar="N", help="rounds that --latency takes (default: 15)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_inspect)
+
+
+def add_compress(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `nic compress`."""
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    _add_coding(parser)
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument("--point", metavar="LABEL", help="operating point, or any lambda of a continuous codec")
+    target.add_argument("--bpp", type=float, help="bits per pixel that each file shall have")
+    target.add_argument("--psnr", type=float, help="PSNR in dB that each image shall have")
+    parser.add_argument(
+        "--max-macs",
+        metavar="X",
+        help="multiply-accumulates for each pixel of the image, both transforms together, such as 10k or 1.5M: the "
+        "widest point of a slimmable codec that takes no more, or with --bpp or --psnr the best of those that do not",
+    )
+    parser.add_argument(
+        "--max-latency-ms",
+        type=float,
+        metavar="X",
+        help="the same for the time of both transforms, measured on this machine for the image's size; entropy coding "
+        "is not counted",
+    )
+    parser.set_defaults(run=_compress)
+
+
+def add_decompress(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `nic decompress`."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    _add_coding(parser)
+    parser.add_argument("--layers", type=int, metavar="K", help="of layered files (codec=scalable): only the first K")
+    parser.add_argument("--progressive", action="store_true", help="one PNG for each layer: NAME.layers1.png, ...")
+    parser.set_defaults(run=_decompress)
+
+
+def add_truncate(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `nic truncate`."""
+    parser.description = "Cut files that a scalable codec (codec=scalable) wrote; nothing is decoded."
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--layers", type=int, required=True, metavar="K", help="keep the first K")
+    _add_writing(parser)
+    parser.set_defaults(run=_truncate)
+
+
+def add_export(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `nic export`."""
+    parser.description = "Write a codec for use by nic_lightning.load_codec(DIR), nic compress --run DIR, and others."
+    parser.add_argument("source", type=Path, metavar="RUN", help="run folder, checkpoint file or export folder")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument(
+        "--width", type=int, metavar="W", help="of a slimmable codec: only what the widths up to this one use"
+    )
+    parser.add_argument(
+        "--onnx",
+        action="store_true",
+        help="also g_a and g_s as ONNX, a pair of files a point, checked with onnxruntime; hyper transforms are left "
+        "out, because decoding needs them in float64, for which onnxruntime has no convolutions",
+    )
+    parser.add_argument(
+        "--point", action="append", dest="points", metavar="LABEL", help="only this point as ONNX; may be repeated"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an export that exists")
+    parser.set_defaults(run=_export)
+
+
+def _add_coding(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", dest="source", type=Path, required=True, help="run folder, checkpoint file or export")
+    _add_writing(parser)
+
+
+def _add_writing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder to write into")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    from nic_lightning.commands.inspect import inspect
+
+    options = {"run": args.source, "latency": args.latency, "repeat": args.repeat, "as_json": args.json}
+    inspect(args.overrides, args.size, **options)
+
+
+def _compress(args: argparse.Namespace) -> int:
+    from nic_lightning.commands.files import compress
+
+    target = {"point": args.point, "bpp": args.bpp, "psnr": args.psnr}
+    budget = {"max_macs": args.max_macs, "max_latency_ms": args.max_latency_ms}
+    return compress(args.images, args.out, args.source, **target, **budget, overwrite=args.overwrite)
+
+
+def _decompress(args: argparse.Namespace) -> int:
+    from nic_lightning.commands.files import decompress
+
+    options = {"layers": args.layers, "progressive": args.progressive, "overwrite": args.overwrite}
+    return decompress(args.files, args.out, args.source, **options)
+
+
+def _truncate(args: argparse.Namespace) -> int:
+    from nic_lightning.commands.truncate import truncate
+
+    return truncate(args.files, args.out, args.layers, overwrite=args.overwrite)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from nic_lightning.commands.export import export
+
+    options = {"width": args.width, "onnx": args.onnx, "points": args.points, "overwrite": args.overwrite}
+    export(args.source, args.out, **options)
