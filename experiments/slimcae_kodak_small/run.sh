@@ -13,7 +13,7 @@ mkdir -p runs
     # The independent models have the widths and the lambdas of the scheduled one.
     python "$here/found_lambdas.py" runs/slimcae_kodak_small | while read -r width lambda; do
         nic-train experiment=slimcae_independent_kodak_small "codec.width=$width" "codec.lmbda=$lambda" \
-            "run_dir=runs/slimcae_independent_kodak_small/width=$width" </dev/null
+            "run_dir=runs/slimcae_independent_kodak_small/width_$width" </dev/null
     done
 ) >runs/slimcae_queue_1.log 2>&1 &
 first=$!
