@@ -18,6 +18,8 @@ EXPERIMENT = Experiment(
         "scheduled, SlimGDN+": "slimcae_kodak_small",
         "scheduled, SwitchGDN": "slimcae_switch_kodak_small",
         "scheduled, SlimGDN": "slimcae_slim_kodak_small",
+        "given, SlimGDN+": "slimcae_given_kodak_small",
+        "given, SwitchGDN": "slimcae_given_switch_kodak_small",
         "naive, SlimGDN+": "slimcae_naive_kodak_small",
         "jpeg": "jpeg",
         "webp": "webp",

@@ -15,6 +15,10 @@ mkdir -p runs
         nic-train experiment=slimcae_independent_kodak_small "codec.width=$width" "codec.lmbda=$lambda" \
             "run_dir=runs/slimcae_independent_kodak_small/width_$width" </dev/null
     done
+    lambdas="$(python "$here/found_lambdas.py" runs/slimcae_kodak_small | cut -d" " -f2 | paste -sd,)"
+    nic-train experiment=slimcae_naive_kodak_small name=slimcae_given_kodak_small "codec.lambdas=[$lambdas]"
+    nic-train experiment=slimcae_naive_kodak_small name=slimcae_given_switch_kodak_small "codec.lambdas=[$lambdas]" \
+        codec.gdn=switch
 ) >runs/slimcae_queue_1.log 2>&1 &
 first=$!
 (

@@ -1,0 +1,48 @@
+"""What the README of experiments/slimcae_kodak_small says, against the committed numbers."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from nic_lightning.metrics.bd import bd_rate
+
+FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "slimcae_kodak_small"
+
+
+@pytest.fixture(scope="module")
+def points() -> dict[str, list[dict[str, float]]]:
+    made: dict[str, list[dict[str, float]]] = {}
+    with (FOLDER / "measured.csv").open() as file:
+        for row in csv.DictReader(file):
+            made.setdefault(row["codec"], []).append({key: float(row[key]) for key in ("bpp", "psnr")})
+    return made
+
+
+def test_every_width_adds_rate_and_quality(points):
+    for name, curve in points.items():
+        if name not in ("jpeg", "webp"):
+            assert len(curve) == 5, name
+            for key in ("bpp", "psnr"):
+                values = [point[key] for point in curve]
+                assert values == sorted(values), f"{name}: {key} falls where the width rises"
+
+
+def test_the_schedule_beats_naive_training_and_stretches_the_range(points):
+    scheduled, naive = points["scheduled, SlimGDN+"], points["naive, SlimGDN+"]
+    assert bd_rate(scheduled, naive).value >= 5
+    assert scheduled[0]["bpp"] < naive[0]["bpp"] / 2
+    readme = (FOLDER / "README.md").read_text()
+    assert f"needs {bd_rate(scheduled, naive).value:.0f} % more rate" in readme
+
+
+def test_the_readme_has_the_bd_rates_of_the_points(points):
+    readme = (FOLDER / "README.md").read_text()
+    with (FOLDER / "bd_rate.csv").open() as file:
+        for row in csv.DictReader(file):
+            if row["bd_rate"]:
+                again = bd_rate(points[row["anchor"]], points[row["codec"]]).value
+                assert again == pytest.approx(float(row["bd_rate"]), abs=0.06)
+                assert f"{float(row['bd_rate']):+.1f} %" in readme
