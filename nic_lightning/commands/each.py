@@ -28,7 +28,8 @@ def each(sources: list[Path], out: Path, suffix: str, one: Callable[[Path, Path]
             written.add(target)
         except (UserError, OSError) as error:
             failed += 1
-            print(f"{source}: {error}", file=sys.stderr)
+            sentence = str(error)
+            print(sentence if str(source) in sentence else f"{source}: {sentence}", file=sys.stderr)
     if failed:
         print(f"{failed} of {len(sources)} files failed.", file=sys.stderr)
     return 2 if failed else 0

@@ -57,6 +57,7 @@ def test_a_bad_image_is_named_and_the_others_go_on(run: Path, images: list[Path]
     gone = tmp_path / "gone.png"
     assert nic("compress", bad, gone, *images, "-o", tmp_path / "o", "--run", run, "--point", "64") == 2
     captured = capsys.readouterr()
+    assert all(line.count(".png") <= 1 for line in captured.err.splitlines())  # named once
     assert len(captured.out.splitlines()) == 2
     assert "bad.png" in captured.err
     assert "gone.png" in captured.err
