@@ -15,10 +15,10 @@ from nic_lightning.codecs.cae import AnalysisTransform, SynthesisTransform
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.width_lambdas import WidthLambdas
 from nic_lightning.entropy.models import EntropyBottleneck
-from nic_lightning.errors import BitstreamError, UserError
+from nic_lightning.errors import BitstreamError
 from nic_lightning.layers.convolution import deconv, store_kernels
 from nic_lightning.layers.gdn import to_storage
-from nic_lightning.layers.slimmable import SLIMMABLE_GDN, SlimmableDeconv
+from nic_lightning.layers.slimmable import SlimmableDeconv, slimmable_gdn
 
 
 class ScalableAutoencoder(WidthLambdas):
@@ -47,12 +47,10 @@ class ScalableAutoencoder(WidthLambdas):
         kernel_param: str = "direct",
     ):
         super().__init__(widths, lambdas)
-        if gdn not in SLIMMABLE_GDN:
-            raise UserError(f"codec.gdn is {gdn!r}; it can be {', '.join(SLIMMABLE_GDN)}.")
-        w = self.widths[-1]
+        w, gdns = self.widths[-1], slimmable_gdn(gdn)
         self.groups = tuple(b - a for a, b in pairwise((0, *self.widths)))
         self.g_a = AnalysisTransform(w)
-        self.g_s_gdns = nn.ModuleList(SLIMMABLE_GDN[gdn](self.widths, inverse=True) for _ in range(3))
+        self.g_s_gdns = nn.ModuleList(gdns(self.widths, inverse=True) for _ in range(3))
         self.g_s = nn.ModuleList(
             deconv(w, out, k, s, kind=SlimmableDeconv) for out, k, s in ((w, 5, 2), (w, 5, 2), (3, 9, 4))
         )

@@ -12,10 +12,9 @@ from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.narrowing import SlimmableCodec
 from nic_lightning.entropy.models import EntropyBottleneck
-from nic_lightning.errors import UserError
 from nic_lightning.layers.convolution import conv, deconv, store_kernels
 from nic_lightning.layers.gdn import to_storage
-from nic_lightning.layers.slimmable import SLIMMABLE_GDN, SlimmableConv, SlimmableDeconv
+from nic_lightning.layers.slimmable import SlimmableConv, SlimmableDeconv, slimmable_gdn
 
 
 class SlimmableAutoencoder(SlimmableCodec):
@@ -42,9 +41,7 @@ class SlimmableAutoencoder(SlimmableCodec):
         kernel_param: str = "direct",
     ):
         super().__init__(widths, lambdas, gdn=gdn, kernel_param=kernel_param)
-        if gdn not in SLIMMABLE_GDN:
-            raise UserError(f"codec.gdn is {gdn!r}; it can be {', '.join(SLIMMABLE_GDN)}.")
-        w, gdns = self.widths[-1], SLIMMABLE_GDN[gdn]
+        w, gdns = self.widths[-1], slimmable_gdn(gdn)
         self.g_a = nn.ModuleList(
             conv(c, w, k, s, bias, kind=SlimmableConv)
             for c, k, s, bias in ((3, 9, 4, True), (w, 5, 2, True), (w, 5, 2, False))

@@ -16,11 +16,11 @@ from nic_lightning.errors import UserError
 from nic_lightning.layers.convolution import conv, deconv, store_kernels
 from nic_lightning.layers.precision import without_autocast
 from nic_lightning.layers.slimmable import (
-    SLIMMABLE_GDN,
     ConditionalConv,
     SlimmableConv,
     SlimmableDeconv,
     rising_widths,
+    slimmable_gdn,
 )
 
 SLOPE = 0.2
@@ -65,9 +65,7 @@ class SlimmableHyperprior(SlimmableCodec):
         self.hyper_widths = rising_widths(hyper_widths, "codec.hyper_widths")
         if len(self.hyper_widths) != len(self.widths):
             raise UserError(f"codec.hyper_widths is {list(hyper_widths)}; give one for each of {list(widths)}.")
-        if gdn not in SLIMMABLE_GDN:
-            raise UserError(f"codec.gdn is {gdn!r}; it can be {', '.join(SLIMMABLE_GDN)}.")
-        w, v, levels, gdns = self.widths[-1], self.hyper_widths[-1], len(self.widths), SLIMMABLE_GDN[gdn]
+        w, v, levels, gdns = self.widths[-1], self.hyper_widths[-1], len(self.widths), slimmable_gdn(gdn)
         self.g_a = nn.ModuleList(_conv(c, w, 5, 2, levels) for c in (3, w, w, w))
         self.g_a_gdns = nn.ModuleList(gdns(self.widths) for _ in range(3))
         self.g_s = nn.ModuleList(_deconv(w, c, 5, 2, levels) for c in (w, w, w, 3))

@@ -119,6 +119,13 @@ SLIMMABLE_GDN: dict[str, type[SwitchGDN] | type[SlimGDN]] = {
 """GDN variants by the name they have in configs."""
 
 
+def slimmable_gdn(name: str) -> type[SwitchGDN] | type[SlimGDN]:
+    """The variant that `codec.gdn` names; raises UserError for another name."""
+    if name not in SLIMMABLE_GDN:
+        raise UserError(f"codec.gdn is {name!r}; it can be {', '.join(SLIMMABLE_GDN)}.")
+    return SLIMMABLE_GDN[name]
+
+
 def rising_widths(widths: Sequence[int], option: str = "codec.widths") -> tuple[int, ...]:
     """`widths` as a tuple; raises UserError unless they are 1 to 16 positive whole numbers that rise."""
     whole = all(isinstance(w, int) and not isinstance(w, bool) and w > 0 for w in widths)

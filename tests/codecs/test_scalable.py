@@ -15,25 +15,15 @@ from nic_lightning.codecs.scalable import ScalableAutoencoder
 from nic_lightning.codecs.slimmable import SlimmableAutoencoder
 from nic_lightning.errors import BitstreamError, UserError
 from nic_lightning.losses.rate_distortion import rate_distortion
+from tests.codecs.samples import excited
 
 WIDTHS = [4, 6, 7, 12]
-
-
-def excited(codec: ScalableAutoencoder) -> ScalableAutoencoder:
-    """Away from the initial values, where GDN variants are one and the same and most symbols are 0."""
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for name, parameter in codec.named_parameters():
-            if not name.startswith("entropy_"):
-                parameter.mul_(4.0) if parameter.dim() == 4 else parameter.add_(0.1 * torch.rand_like(parameter))
-    codec.update_tables()
-    return codec.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module", params=["switch", "slim", "slim+"])
 def codec(request) -> ScalableAutoencoder:
     torch.manual_seed(0)
-    return excited(ScalableAutoencoder(WIDTHS, gdn=request.param))
+    return excited(ScalableAutoencoder(WIDTHS, gdn=request.param)).requires_grad_(False)
 
 
 @pytest.mark.parametrize(("gdn", "count"), [("switch", 4_116_219), ("slim", 4_002_819), ("slim+", 4_002_879)])
@@ -161,7 +151,8 @@ def test_only_the_decoder_is_slimmable():
 @pytest.mark.parametrize("kernel_param", ["direct", "rdft"])
 def test_a_stand_alone_codec_for_every_number_of_layers(kernel_param, picture):
     torch.manual_seed(0)
-    codec, x = excited(ScalableAutoencoder(WIDTHS, kernel_param=kernel_param)), picture(33, 48)
+    codec = excited(ScalableAutoencoder(WIDTHS, kernel_param=kernel_param)).requires_grad_(False)
+    x = picture(33, 48)
     for point in codec.operating_points:
         alone, inner = codec.standalone(point)
         assert sum(p.numel() for n, p in alone.named_parameters() if n.startswith("g_s.")) == sum(

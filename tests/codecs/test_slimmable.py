@@ -10,19 +10,9 @@ from nic_lightning.entropy.models import EntropyBottleneck
 from nic_lightning.errors import BitstreamError, UserError
 from nic_lightning.layers.slimmable import SLIMMABLE_GDN
 from nic_lightning.losses.rate_distortion import rate_distortion
+from tests.codecs.samples import excited
 
 WIDTHS = [4, 6, 8]
-
-
-def excited(codec: SlimmableAutoencoder) -> SlimmableAutoencoder:
-    """Away from the initial values, where GDN variants are one and the same."""
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for name, parameter in codec.named_parameters():
-            if not name.startswith("entropy_"):
-                parameter.mul_(4.0) if parameter.dim() == 4 else parameter.add_(0.1 * torch.rand_like(parameter))
-    codec.update_tables()
-    return codec.eval()
 
 
 @pytest.fixture(scope="module", params=["switch", "slim", "slim+"])

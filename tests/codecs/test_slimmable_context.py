@@ -5,25 +5,20 @@ import torch
 
 from nic_lightning.codecs.slimmable_context import SlimmableContext
 from nic_lightning.errors import BitstreamError, UserError
+from tests.codecs.samples import excited
 
 WIDTHS, HYPER_WIDTHS = [4, 8], [3, 6]
 SIZES = [(1, 1), (1, 33), (33, 1), (64, 64), (65, 97), (250, 130)]
 
 
-def excited(order: str, **arguments) -> SlimmableContext:
+def made(order: str, **arguments) -> SlimmableContext:
     torch.manual_seed(0)
-    codec = SlimmableContext(WIDTHS, HYPER_WIDTHS, order=order, **arguments)
-    with torch.no_grad():
-        for name, parameter in codec.named_parameters():
-            if not name.startswith("entropy_"):
-                parameter.mul_(4.0) if parameter.dim() == 4 else parameter.add_(0.2 * torch.rand_like(parameter))
-    codec.update_tables()
-    return codec.eval()
+    return excited(SlimmableContext(WIDTHS, HYPER_WIDTHS, order=order, **arguments), by=0.2)
 
 
 @pytest.fixture(scope="module", params=["checkerboard", "serial"])
 def codec(request) -> SlimmableContext:
-    return excited(request.param)
+    return made(request.param)
 
 
 @pytest.mark.parametrize("outliers", [False, True])
@@ -70,7 +65,7 @@ def test_the_number_of_threads_does_not_matter(codec, picture):
 
 def test_real_bits_are_within_one_percent_of_the_estimate(picture):
     for order in ("checkerboard", "serial"):
-        codec, x = excited(order), picture(512, 512)
+        codec, x = made(order), picture(512, 512)
         result = codec.context.result
         for point in codec.operating_points:
             y = codec.analysis(x, point)
@@ -86,7 +81,7 @@ def test_real_bits_are_within_one_percent_of_the_estimate(picture):
 
 
 def test_training_lets_the_context_learn(codec, picture):
-    codec = excited(codec.context.order).train()
+    codec = made(codec.context.order).train()
     output = codec(picture(64, 64), codec.operating_points[0])
     assert not torch.equal(output.y_hat, output.y)
     assert (output.y_hat - output.y).abs().max() <= 0.5
@@ -110,7 +105,7 @@ def test_a_cut_string_ends_decoding(codec, picture):
 
 
 def test_files_of_the_other_order_are_refused(picture):
-    x, codecs = picture(64, 64), [excited("checkerboard"), excited("serial")]
+    x, codecs = picture(64, 64), [made("checkerboard"), made("serial")]
     point = codecs[0].operating_points[0]
     with pytest.raises(BitstreamError, match="another model"):
         codecs[1].unpack(codecs[0].pack(codecs[0].compress(x, point), point))

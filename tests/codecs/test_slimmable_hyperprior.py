@@ -11,26 +11,20 @@ from nic_lightning.codecs.slimmable_hyperprior import SlimmableHyperprior
 from nic_lightning.errors import BitstreamError, UserError
 from nic_lightning.layers.slimmable import SLIMMABLE_GDN
 from nic_lightning.losses.rate_distortion import rate_distortion
+from tests.codecs.samples import excited
 
 WIDTHS, HYPER_WIDTHS = [4, 6, 8], [3, 4, 5]
 KINDS = (SlimmableHyperprior, SlimmableContext)
 
 
-def excited(kind: type[SlimmableHyperprior], **arguments) -> SlimmableHyperprior:
-    """Away from the initial values, where widths share all but their slices."""
+def made(kind: type[SlimmableHyperprior], **arguments) -> SlimmableHyperprior:
     torch.manual_seed(0)
-    codec = kind(WIDTHS, HYPER_WIDTHS, **arguments)
-    with torch.no_grad():
-        for name, parameter in codec.named_parameters():
-            if not name.startswith("entropy_"):
-                parameter.mul_(4.0) if parameter.dim() == 4 else parameter.add_(0.1 * torch.rand_like(parameter))
-    codec.update_tables()
-    return codec.eval()
+    return excited(kind(WIDTHS, HYPER_WIDTHS, **arguments))
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def codec(request) -> SlimmableHyperprior:
-    return excited(request.param)
+    return made(request.param)
 
 
 def count(codec: torch.nn.Module) -> int:
@@ -66,7 +60,7 @@ def test_latents_and_side_information_have_their_widths(codec, picture):
 
 
 def test_files_of_any_size_bring_back_what_the_forward_pass_saw(picture):
-    codec = excited(SlimmableHyperprior)
+    codec = made(SlimmableHyperprior)
     for size in ((1, 1), (1, 33), (33, 1), (64, 64), (65, 97)):
         x = picture(*size, seed=size[1])
         for point in codec.operating_points:
@@ -84,7 +78,7 @@ def test_files_of_any_size_bring_back_what_the_forward_pass_saw(picture):
 
 @pytest.mark.parametrize("gdn", SLIMMABLE_GDN)
 def test_a_step_on_one_width_moves_only_its_slices(gdn, picture):
-    codec, x, level, w = excited(SlimmableHyperprior, gdn=gdn).train(), picture(64, 64), 1, 6
+    codec, x, level, w = made(SlimmableHyperprior, gdn=gdn).train(), picture(64, 64), 1, 6
     rate_distortion(codec(x, codec.operating_points[level]), x, 100.0).loss.backward()
     for name, parameter in codec.named_parameters():
         grad = parameter.grad
@@ -116,7 +110,7 @@ def test_rows_of_the_conditional_convolutions_belong_to_one_width(codec, picture
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("arguments", [{}, {"gdn": "switch", "kernel_param": "rdft"}])
 def test_a_narrowed_codec_holds_slices_and_shares_files(kind, arguments, picture):
-    whole, x = excited(kind, lambdas=[50, 60, 70], **arguments), picture(70, 33)
+    whole, x = made(kind, lambdas=[50, 60, 70], **arguments), picture(70, 33)
     narrow = whole.narrowed(6)
     assert (narrow.widths, narrow.hyper_widths) == ((4, 6), (3, 4))
     assert [p.lmbda for p in narrow.operating_points] == [50, 60]
