@@ -1,7 +1,7 @@
-"""Bjontegaard delta rate: how many per cent more bits a codec needs for the same quality. No torch needed.
+"""Bjontegaard deltas: bits that a codec needs for the same quality, quality that it gains at the same rate.
 
-Bjontegaard 2001, "Calculation of average PSNR differences between RD-curves", ITU-T VCEG-M33, with piecewise
-cubic (pchip) interpolation of log rate over quality, by the `bjontegaard` package.
+Bjontegaard 2001, "Calculation of average PSNR differences between RD-curves", ITU-T VCEG-M33, over the logarithm of
+the rate, with piecewise cubic (pchip) interpolation by default, by the `bjontegaard` package. No torch needed.
 """
 
 from __future__ import annotations
@@ -14,66 +14,67 @@ from typing import Any
 from nic_lightning.errors import UserError
 
 LOWER_IS_BETTER = frozenset({"lpips"})
+METHODS = ("pchip", "akima", "cubic")
+"""Interpolations. "cubic" is Bjontegaard's own, one polynomial of degree three through all points."""
+KINDS = ("rate", "quality")
+Points = Sequence[Mapping[str, Any]]
+"""Points of a curve in any order, each with "bpp" and the metric, and perhaps a "label"."""
 
 
 class BdError(UserError):
-    """Two curves that have no BD-rate: too few points, no overlap, or not monotone."""
+    """Two curves that have no Bjontegaard delta: too few points, no overlap, or not monotone."""
 
 
 @dataclass(frozen=True)
 class BdResult:
-    """A BD-rate, and the part of the curves that it speaks of."""
+    """A Bjontegaard delta, and the part of the curves that it speaks of."""
 
     value: float
-    """Per cent of rate that the test curve needs over the anchor; negative where it saves."""
+    """Kind "rate": per cent of rate that the test curve needs over the anchor; negative where it saves.
+    Kind "quality": test minus anchor in the metric's unit; for LPIPS, too, so there negative is better."""
     overlap: tuple[float, float]
-    """Interval of the metric (dB, or LPIPS) that both curves cover, from low to high."""
+    """Interval that both curves cover, from low to high: of the metric (dB, or LPIPS), or for "quality" of bpp."""
     overlap_fraction: float
-    """Length of that interval over the length that either curve covers, in (0, 1]."""
+    """Length of that interval over the length that either curve covers, in (0, 1]; rates count by their logarithm."""
     metric: str
+    kind: str = "rate"
+    method: str = "pchip"
 
 
-def bd_rate(anchor: Sequence[Mapping[str, Any]], test: Sequence[Mapping[str, Any]], metric: str = "psnr") -> BdResult:
+def bd_rate(anchor: Points, test: Points, metric: str = "psnr", method: str = "pchip") -> BdResult:
     """BD-rate of `test` against `anchor`.
 
     Args:
         anchor: points of a curve in any order, each with "bpp" and the metric, and perhaps a "label".
         test: the same for the curve to judge.
-        metric: key of the quality: "psnr", "ms_ssim_db", or "lpips" (lower is better).
+        metric: key of the quality: "psnr", "ms_ssim_db", "accuracy", ..., or "lpips" (lower is better).
+        method: one of METHODS.
 
     Raises:
-        BdError: a curve has fewer than two points, a value is missing, quality does not rise with the rate,
-            or the curves do not overlap. The sentence names the points.
+        BdError: a curve has too few points (fewer than two; four for "cubic"), a value is missing, quality does not
+            rise with the rate, or the curves do not overlap. The sentence names the points.
     """
-    import bjontegaard
-
-    rate_anchor, quality_anchor = _checked(anchor, metric, "anchor")
-    rate_test, quality_test = _checked(test, metric, "test")
-    low = max(quality_anchor[0], quality_test[0])
-    high = min(quality_anchor[-1], quality_test[-1])
-    if high <= low:
-        raise BdError(
-            f"The curves do not overlap in {metric}: the anchor covers {_range(quality_anchor, metric)}, "
-            f"the test curve {_range(quality_test, metric)}."
-        )
-    span = max(quality_anchor[-1], quality_test[-1]) - min(quality_anchor[0], quality_test[0])
-    value = bjontegaard.bd_rate(
-        rate_anchor,
-        quality_anchor,
-        rate_test,
-        quality_test,
-        method="pchip",
-        require_matching_points=False,
-        min_overlap=0,
-    )
-    overlap = (-high, -low) if metric in LOWER_IS_BETTER else (low, high)
-    return BdResult(float(value), overlap, (high - low) / span, metric)  # type: ignore[arg-type]
+    return _delta(anchor, test, metric, "rate", method)
 
 
-def _checked(points: Sequence[Mapping[str, Any]], metric: str, role: str) -> tuple[list[float], list[float]]:
-    """Rates and qualities (higher is better), both strictly rising; or a BdError."""
-    if len(points) < 2:
-        raise BdError(f"The {role} curve has {len(points)} point(s); a BD-rate needs at least two.")
+def bd_quality(anchor: Points, test: Points, metric: str = "psnr", method: str = "pchip") -> BdResult:
+    """BD-PSNR, BD-MS-SSIM, BD-LPIPS, BD-accuracy: mean gain of `test` over `anchor` at the same rate.
+
+    Arguments and errors are those of `bd_rate`; the curves have to overlap in rate instead.
+    """
+    return _delta(anchor, test, metric, "quality", method)
+
+
+def usable_points(points: Points, metric: str, role: str, method: str = "pchip") -> tuple[list[float], list[float]]:
+    """Rates, and qualities of which higher is better (so LPIPS negated), both strictly rising.
+
+    Raises:
+        BdError: there are no such; the sentence speaks of "the `role` curve".
+    """
+    least = 4 if method == "cubic" else 2
+    if len(points) < least:
+        needs = "at least two" if least == 2 else "at least four with cubic interpolation"
+        raise BdError(f"The {role} curve has {len(points)} point(s); a Bjontegaard delta needs {needs}.")
     for point in points:
         rate, quality = point.get("bpp"), point.get(metric)
         if rate is None or not _finite(rate) or not _finite(quality) or rate <= 0:
@@ -93,10 +94,43 @@ def _checked(points: Sequence[Mapping[str, Any]], metric: str, role: str) -> tup
     return rates, qualities
 
 
-def _range(qualities: list[float], metric: str) -> str:
-    low, high = qualities[0], qualities[-1]
-    if metric in LOWER_IS_BETTER:
-        low, high = -high, -low
+def _delta(anchor: Points, test: Points, metric: str, kind: str, method: str) -> BdResult:
+    import bjontegaard
+
+    if method not in METHODS:
+        raise BdError(f"There is no interpolation {method!r}; choose one of {', '.join(METHODS)}.")
+    curves = [usable_points(anchor, metric, "anchor", method), usable_points(test, metric, "test", method)]
+    ranges = [_range(rates, qualities, kind) for rates, qualities in curves]
+    low, high = max(ends[0] for ends in ranges), min(ends[1] for ends in ranges)
+    if high <= low:
+        shown = [_told(ends, metric, kind) for ends in ranges]
+        raise BdError(
+            f"The curves do not overlap in {metric if kind == 'rate' else 'bpp'}: the anchor covers {shown[0]}, "
+            f"the test curve {shown[1]}."
+        )
+    span = max(ends[1] for ends in ranges) - min(ends[0] for ends in ranges)
+    function = bjontegaard.bd_rate if kind == "rate" else bjontegaard.bd_psnr
+    values = [part for curve in curves for part in curve]
+    value = float(function(*values, method=method, require_matching_points=False, min_overlap=0))  # type: ignore[arg-type]
+    if kind == "quality" and metric in LOWER_IS_BETTER:
+        value = -value
+    return BdResult(value + 0.0, _outward((low, high), metric, kind), (high - low) / span, metric, kind, method)
+
+
+def _range(rates: list[float], qualities: list[float], kind: str) -> tuple[float, float]:
+    """Ends of what the curve is integrated over: quality, or the logarithm of the rate."""
+    return (qualities[0], qualities[-1]) if kind == "rate" else (math.log10(rates[0]), math.log10(rates[-1]))
+
+
+def _outward(ends: tuple[float, float], metric: str, kind: str) -> tuple[float, float]:
+    """The same in the metric's own unit, or in bpp."""
+    if kind == "quality":
+        return 10 ** ends[0], 10 ** ends[1]
+    return (-ends[1], -ends[0]) if metric in LOWER_IS_BETTER else ends
+
+
+def _told(ends: tuple[float, float], metric: str, kind: str) -> str:
+    low, high = _outward(ends, metric, kind)
     return f"{low:.3f} to {high:.3f}"
 
 

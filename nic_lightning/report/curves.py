@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nic_lightning.metrics.bd import BdError, BdResult, bd_rate
 from nic_lightning.runs.results import mean
 
 METRICS = {"psnr": "PSNR [dB]", "ms_ssim_db": "MS-SSIM [dB]", "lpips": "LPIPS"}
 """Qualities that curves are drawn over, and their axis titles; LPIPS is lower for better images."""
 Interval = tuple[float, float]
-_AVERAGED = ("bpp", "bpp_estimated", "psnr", "ms_ssim", "ms_ssim_db", "lpips", "encode_ms", "decode_ms")
+Row = Mapping[str, Any]
+_AVERAGED = ("bpp", "bpp_estimated", "psnr", "ms_ssim", "ms_ssim_db", "lpips", "accuracy", "encode_ms", "decode_ms")
 _POINT = ("index", "label", "lmbda", "width", "mode", "quality", "step", "parameters", "macs")
 
 
@@ -31,24 +31,31 @@ class Curve:
     points: list[dict[str, Any]] = field(default_factory=list)
     """Means over images: the averaged columns of the results table, the point's fields, "run", "images"."""
     items: frozenset[str] = frozenset()
-    """Names of the images that every point was measured on."""
+    """Names of the images that every point was measured on; of published curves nobody knows them."""
     uneven: bool = False
-    """Whether some points were measured on other images than others."""
+    """Whether some points were measured on other images than others, or on an image twice."""
+    rows: list[dict[str, Row]] = field(default_factory=list)
+    """For each point, the row of the results table of every image; empty for published curves."""
+    published: bool = False
+    """Means over a data set that others published (`report/published.py`)."""
+    source: str = ""
+    """Where a published curve comes from."""
+    db_of_mean: bool = False
+    """Whether "ms_ssim_db" is that of the mean MS-SSIM; elsewhere it is the mean of the images' dB, which is higher."""
 
     def has(self, metric: str) -> bool:
         """Whether every point has this metric."""
-        return bool(self.points) and all(point[metric] is not None for point in self.points)
+        return bool(self.points) and all(point.get(metric) is not None for point in self.points)
+
+    def keep(self, chosen: Sequence[int]) -> Curve:
+        """The same curve with these points only, by their place."""
+        rows = [self.rows[i] for i in chosen] if self.rows else []
+        return replace(self, points=[self.points[i] for i in chosen], rows=rows)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """BD-rate of a curve against an anchor, or the sentence why there is none."""
-
-    anchor: str
-    test: str
-    metric: str
-    result: BdResult | None
-    problem: str | None = None
+def empty_point() -> dict[str, Any]:
+    """A point of which nothing is known: every key that the points of curves have."""
+    return dict.fromkeys((*_POINT, *_AVERAGED, "run", "images"))
 
 
 def curves(rows: Iterable[Mapping[str, Any]]) -> list[Curve]:
@@ -107,27 +114,13 @@ def default_anchor(made: Sequence[Curve]) -> Curve | None:
     return next((curve for curve in made if curve.classic), made[0] if made else None)
 
 
-def compare(anchor: Curve, test: Curve, metric: str) -> Comparison:
-    """BD-rate of `test` against `anchor`, or why there is none."""
-    problem = None
-    if anchor.uneven or test.uneven:
-        problem = "The points of a curve were measured on different images."
-    elif anchor.items != test.items:
-        problem = "The two curves were measured on different images."
-    if problem is None:
-        try:
-            return Comparison(anchor.name, test.name, metric, bd_rate(anchor.points, test.points, metric))
-        except BdError as error:
-            problem = str(error)
-    return Comparison(anchor.name, test.name, metric, None, problem)
-
-
 def _curve(dataset: str, codec: str, rows: Sequence[Mapping[str, Any]]) -> Curve:
     groups: dict[tuple[str, Any], list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault((_text(row, "run"), row.get("label")), []).append(row)
-    points = [_point(group) for group in groups.values()]
-    items = [frozenset(_text(row, "item") for row in group) for group in groups.values()]
+    measured = [(_point(group), {_text(row, "item"): row for row in group}) for group in groups.values()]
+    measured.sort(key=lambda pair: pair[0]["bpp"])
+    items = [frozenset(by_item) for _, by_item in measured]
     experiments = {row.get("experiment") for row in rows}
     return Curve(
         name=codec,
@@ -136,17 +129,24 @@ def _curve(dataset: str, codec: str, rows: Sequence[Mapping[str, Any]]) -> Curve
         experiment=experiments.pop() if len(experiments) == 1 else None,
         runs=list(dict.fromkeys(_text(row, "run") for row in rows)),
         classic=all(row.get("quality") is not None for row in rows),
-        points=sorted(points, key=lambda point: point["bpp"]),
+        points=[point for point, _ in measured],
         items=frozenset.intersection(*items),
-        uneven=len(set(items)) > 1,
+        uneven=len(set(items)) > 1 or len(rows) > sum(map(len, items)),
+        rows=[by_item for _, by_item in measured],
     )
 
 
 def _point(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    point: dict[str, Any] = {key: rows[0].get(key) for key in _POINT}
-    point |= {key: mean(row.get(key) for row in rows) for key in _AVERAGED}
+    point = empty_point() | {key: rows[0].get(key) for key in _POINT}
+    point |= {key: mean(number(row, key) for row in rows) for key in _AVERAGED}
     point["label"] = str(point["label"]) if point["label"] is not None else ""
     return point | {"run": _text(rows[0], "run"), "images": len(rows)}
+
+
+def number(row: Row, key: str) -> float | None:
+    """A value of a row; None where it is missing, NaN, or no number, which further columns of a table may hold."""
+    value = row.get(key)
+    return value if isinstance(value, int | float) and not math.isnan(value) else None
 
 
 def _without_repeats(made: Sequence[Curve]) -> list[Curve]:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from nic_lightning.report.curves import METRICS, Comparison, Curve, compare, datasets
+from nic_lightning.report.comparison import Comparison, compare
+from nic_lightning.report.curves import METRICS, Curve, datasets
 from nic_lightning.report.markup import DASH, details, escaped, number, section, table, tabs
 from nic_lightning.runs.index import Run
 

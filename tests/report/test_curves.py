@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from nic_lightning.report.curves import compare, curves, datasets, default_anchor, shown_range
+from nic_lightning.report.comparison import compare
+from nic_lightning.report.curves import curves, datasets, default_anchor, shown_range
 from tests.report.samples import classic_rows, learned_rows, row
 
 
