@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
@@ -13,6 +12,7 @@ import numpy as np
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.bd import KINDS, METHODS, BdError, BdResult, Points, bd_quality, bd_rate
 from nic_lightning.metrics.bootstrap import DRAWS, MIN_IMAGES, Interval, Measured, bootstrap, bootstrap_mean
+from nic_lightning.report.curve_reader import to_db
 from nic_lightning.report.curves import METRICS, Curve, number
 
 QUALITIES = METRICS | {"ms_ssim": "MS-SSIM", "accuracy": "Accuracy"}
@@ -186,11 +186,6 @@ def _with_db_of_mean(curve: Curve) -> list[dict[str, Any]]:
             f"{curve.name} has no mean MS-SSIM, only a mean of dB, which would not compare with the dB of a mean."
         )
     return [{**point, "ms_ssim_db": to_db(point["ms_ssim"])} for point in curve.points]
-
-
-def to_db(similarity: float) -> float:
-    """MS-SSIM in [0, 1] as -10 log10(1 - MS-SSIM); infinite for 1."""
-    return -10 * math.log10(1 - similarity) if similarity < 1 else math.inf
 
 
 def _image_points(curve: Curve, item: str) -> list[dict[str, Any]]:
