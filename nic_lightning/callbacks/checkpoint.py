@@ -118,6 +118,7 @@ class Checkpoints(pl.Callback):
         """Add how far metrics.jsonl reaches, and let training stand between two steps, at its end too."""
         if self.record is not None and trainer.is_global_zero:
             checkpoint["metrics_bytes"] = self.record.metrics_bytes()
+            self.record.steps = trainer.global_step
         batches, accumulate = trainer.num_training_batches, trainer.accumulate_grad_batches
         stand_between_steps(checkpoint, batches, accumulate, fetched=self._between_steps)
 

@@ -1,4 +1,4 @@
-"""How far each run is, read from the ends of its files: for `nic runs list`."""
+"""How far each run is, read from the ends of its files: for `nic runs list` and the dashboard."""
 
 from __future__ import annotations
 
@@ -6,23 +6,32 @@ import json
 import math
 import os
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nic_lightning.errors import RunError
 from nic_lightning.runs.files import checked_path
 from nic_lightning.runs.index import Run
+from nic_lightning.runs.results import mean
+from nic_lightning.runs.tags import tags_of
 
 _TAIL = 2**18
 _MAX_METRICS = 2**30
+_MAX_KEYS = 500
+_RECENT = 20
+"""Lines that are always read: the pace is told from them."""
+_SOUGHT = (b'"train/loss"', b'"val')
+"""Before those, lines are read only as far back as the last with each of these."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One run at a glance. `step` counts finished optimiser steps as far as they were logged; `when` is its last sign.
+    """One run at a glance. `step` counts finished optimiser steps as far as is known; `when` is its last sign.
 
-    `state` is that of `Run`, or "damaged". `problem` says what is wrong, or why the run failed.
+    `state` is that of `Run`, or "damaged". `problem` says what is wrong, or why the run failed. `metrics` holds the
+    last value of each metric, means over operating points: `train/bpp` is that of all `train/bpp@...`.
     """
 
     name: str
@@ -33,32 +42,42 @@ class Line:
     loss: float | None = None
     when: str | None = None
     problem: str | None = None
+    codec: str | None = None
+    tags: list[str] = field(default_factory=list)
+    seconds_left: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """Strict JSON: a loss that is no number as text."""
-        loss = self.loss
-        return asdict(self) | {"loss": str(loss) if loss is not None and not math.isfinite(loss) else loss}
+        """Strict JSON: numbers that are none as text."""
+        values = asdict(self) | {"metrics": {key: _strict(value) for key, value in self.metrics.items()}}
+        return values | {"loss": _strict(self.loss)}
 
 
 def overview(run: Run) -> Line:
     """The line of a run. Never fails, whatever the folder holds."""
     config = run.config if isinstance(run.config, dict) else {}
-    trainer = config.get("trainer")
-    steps: Any = trainer.get("max_steps") if isinstance(trainer, dict) else None
+    status = run.status or {}
+    state = "damaged" if run.status is None or run.config is None else run.state
     logged = _last_lines(run.folder)
     last: dict[str, Any] = logged[-1] if logged else {}
     loss = next((line["train/loss"] for line in reversed(logged) if "train/loss" in line), None)
-    damaged = run.status is None or run.config is None
-    failure = run.status.get("error") if run.status and run.state == "failed" else None
+    steps = _count(_inside(config, "trainer", "max_steps"))
+    known = (_count(status.get("step")), last["step"] + 1 if last else None)
+    step = max((count for count in known if count is not None), default=None)
+    failure = status.get("error") if state == "failed" else None
     return Line(
         name=run.name,
         folder=str(run.folder),
-        state="damaged" if damaged else run.state,
-        step=last["step"] + 1 if last else None,
-        max_steps=steps if type(steps) is int and steps >= 0 else None,
+        state=state,
+        step=step,
+        max_steps=steps,
         loss=loss,
-        when=_when(run, last),
+        when=_when(status, last),
         problem="; ".join([*run.problems, *([str(failure)[:1000]] if failure else [])]) or None,
+        codec=_codec(config),
+        tags=tags_of(run),
+        seconds_left=_left(logged, step, steps) if state in ("running", "elsewhere") else None,
+        metrics=_metrics(logged),
     )
 
 
@@ -71,17 +90,26 @@ def table(lines: list[Line]) -> str:
         loss = "-" if line.loss is None else f"{line.loss:.5g}"
         when = (line.when or "-")[:16].replace("T", " ")
         rows.append((line.name, line.state, step, loss, when, line.problem or ""))
-    cells = [[_printable(cell) for cell in row] for row in rows]
+    return columns(rows)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text below one another, without control characters; a cell of more than 200 characters is cut."""
+    cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """At most 200 characters, and none that moves the cursor."""
     return "".join(c if c.isprintable() else "?" for c in text)[:200]
 
 
 def _last_lines(folder: Path) -> list[dict[str, Any]]:
-    """The last lines of metrics.jsonl, from its last 256 KiB; none where it cannot be read."""
+    """Of the last 256 KiB of metrics.jsonl: the newest lines, and the newest with a loss and with a validation.
+
+    None where it cannot be read.
+    """
     try:
         path = checked_path(folder, "metrics.jsonl", _MAX_METRICS)
         with path.open("rb") as file:
@@ -89,7 +117,20 @@ def _last_lines(folder: Path) -> list[dict[str, Any]]:
             raw = file.read(_TAIL).split(b"\n")[:-1]
     except (RunError, OSError):
         return []
-    return [line for line in map(_parse, raw) if line]
+    return [*_newest(raw)][::-1]
+
+
+def _newest(raw: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    """Parsed lines from the end; to parse all of them would take most of the time of a long list."""
+    read, sought = 0, set(_SOUGHT)
+    for text in reversed(raw):
+        held = {key for key in sought if key in text}
+        if (read < _RECENT or held) and (line := _parse(text)):
+            read += 1
+            sought -= held
+            yield line
+        if read >= _RECENT and not sought:
+            return
 
 
 def _parse(raw: bytes) -> dict[str, Any] | None:
@@ -100,15 +141,42 @@ def _parse(raw: bytes) -> dict[str, Any] | None:
     if not isinstance(line, dict) or type(line.get("step")) is not int or abs(line["step"]) > 2**53:
         return None
     kept: dict[str, Any] = {"step": line["step"]}
-    for key in ("time", "train/loss"):
-        value: Any = line.get(key)
-        if value in ("nan", "inf", "-inf") or (type(value) in (int, float) and abs(value) < 1e300):
-            kept[key] = float(value)
+    for key, value in list(line.items())[:_MAX_KEYS]:
+        if key not in ("step", "epoch") and (value in ("nan", "inf", "-inf") or _is_plain(value)):
+            kept[key[:200]] = float(value)
     return kept
 
 
-def _when(run: Run, last: dict[str, Any]) -> str | None:
-    status = run.status or {}
+def _is_plain(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e300
+
+
+def _metrics(logged: Sequence[dict[str, Any]]) -> dict[str, float]:
+    last: dict[str, tuple[int, list[float]]] = {}
+    for number, line in enumerate(logged):
+        for key, value in line.items():
+            if key in ("step", "time"):
+                continue
+            title = key.partition("@")[0]
+            if last.get(title, (-1,))[0] != number:
+                last[title] = (number, [])
+            last[title][1].append(value)
+    means = {title: mean(values) for title, (_, values) in last.items()}
+    return {title: math.nan if value is None else value for title, value in means.items()}
+
+
+def _left(logged: Sequence[dict[str, Any]], step: int | None, steps: int | None) -> float | None:
+    """Seconds to the last step, at the pace of the newest lines."""
+    timed = [line for line in logged[-_RECENT:] if "time" in line]
+    if len(timed) < 2 or step is None or steps is None:
+        return None
+    done, took = timed[-1]["step"] - timed[0]["step"], timed[-1]["time"] - timed[0]["time"]
+    if done <= 0 or not 0 < took < math.inf:
+        return None
+    return max(steps - step, 0) * took / done
+
+
+def _when(status: dict[str, Any], last: dict[str, Any]) -> str | None:
     if isinstance(status.get("ended"), str):
         return status["ended"][:40]
     try:
@@ -116,3 +184,27 @@ def _when(run: Run, last: dict[str, Any]) -> str | None:
     except (KeyError, ValueError, OverflowError, OSError):
         started = status.get("started")
         return started[:40] if isinstance(started, str) else None
+
+
+def _codec(config: dict[str, Any]) -> str | None:
+    """The codec by the name of its file, `modulated`; of classic codecs, which share one, by that of its class."""
+    target = _inside(config, "codec", "_target_")
+    if not isinstance(target, str) or target.count(".") < 2:
+        return None
+    *_, room, file, name = target.split(".")
+    return (name.lower() if room == "baselines" else file)[:80]
+
+
+def _inside(config: dict[str, Any], *keys: str) -> Any:
+    value: Any = config
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value <= 2**53 else None
+
+
+def _strict(value: float | None) -> float | str | None:
+    return str(value) if value is not None and not math.isfinite(value) else value

@@ -34,6 +34,8 @@ class RunRecord:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self.steps: int | None = None
+        """Optimiser steps that the newest checkpoint holds; None: there is none of this start."""
 
     def start(self, config: Mapping[str, Any], overrides: list[str]) -> None:
         """Begin the run, or begin it again: earlier environments stay in environment.json as "earlier".
@@ -97,10 +99,12 @@ class RunRecord:
             write_atomically(self.folder / "environment.json", _to_json({**known, **facts}))
 
     def finish(self, state: str, error: str | None = None) -> None:
-        """End the run as "finished", "failed" or, stopped from outside, "interrupted"."""
+        """End the run as "finished", "failed" or, stopped from outside, "interrupted"; `steps` goes with it."""
         if state not in STATES:
             raise ValueError(f"state is one of {STATES}, not {state!r}")
-        status = {"state": state, "started": self._first_start(), "ended": _now(), "error": error}
+        status: dict[str, Any] = {"state": state, "started": self._first_start(), "ended": _now(), "error": error}
+        if self.steps is not None:
+            status["step"] = self.steps
         write_atomically(self.folder / "status.json", _to_json(status))
 
     @property
@@ -144,13 +148,14 @@ def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
     lines = []
     with path.open("rb") as file:
         while raw := file.readline(_MAX_LINE):
-            line = _parse(raw)
+            line = parse_line(raw)
             if line is not None:
                 lines.append(line)
     return lines
 
 
-def _parse(raw: bytes) -> dict[str, Any] | None:
+def parse_line(raw: bytes) -> dict[str, Any] | None:
+    """A line of metrics.jsonl, values as float; None when it is cut or damaged."""
     if not raw.endswith(b"\n"):
         return None
     try:

@@ -118,6 +118,8 @@ def test_links_out_of_the_folder_are_not_read(tmp_path, name):
         "a: &x [1]\nb: *x",
         "!!python/object/apply:os.system ['true']",
         "[" * 1_500,
+        "[" * 1_000_000,  # overflows libyaml's stack
+        "{a: " * 200_000,
         "\x00",
     ],
 )
@@ -128,6 +130,12 @@ def test_hostile_configurations(tmp_path, text):
     run = read_run(folder)
     assert run.config is None
     assert "one: config.yaml is damaged." in run.problems
+
+
+def test_hidden_folders_are_not_searched(tmp_path):
+    make_run(tmp_path / "one")
+    make_run(tmp_path / ".removed" / "two")
+    assert [run.name.rpartition("/")[2] for run in find_runs([tmp_path])] == ["one"]
 
 
 def test_a_configuration_too_large_is_not_read(tmp_path):

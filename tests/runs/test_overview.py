@@ -8,6 +8,7 @@ import pytest
 
 from nic_lightning.runs.index import read_run
 from nic_lightning.runs.overview import overview, table
+from nic_lightning.runs.process import this_process
 from nic_lightning.runs.record import RunRecord, to_yaml
 
 
@@ -55,7 +56,49 @@ def test_losses_that_are_no_numbers(tmp_path):
     assert "nan" in table([line])
 
 
+def test_what_the_list_tells_beside_losses(tmp_path):
+    folder = make(tmp_path / "one", "running")
+    config = {
+        "tags": ["paper", 7, None, ""],
+        "codec": {"_target_": "nic_lightning.codecs.modulated.Modulated"},
+        "trainer": {"max_steps": 2000},
+    }
+    (folder / "config.yaml").write_text(to_yaml(config))
+    record = RunRecord(folder)
+    record.log(1000, {"val/kodak/psnr@64": 30.0, "val/kodak/psnr@512": 34.0, "val/kodak/loss": math.inf})
+    for step in range(1009, 1500, 10):
+        record.log(step, {"train/bpp@64": step, "train/bpp@512": step + 1})
+    status = {"state": "running", "started": "x", "process": this_process()}
+    (folder / "status.json").write_text(json.dumps(status))
+    rows = [json.loads(text) for text in (folder / "metrics.jsonl").read_text().splitlines()]
+    timed = [json.dumps(row | {"time": 1e9 + row["step"] / 2}) for row in rows]
+    (folder / "metrics.jsonl").write_text("\n".join(timed) + "\n")
+    line = overview(read_run(folder))
+    assert (line.state, line.codec, line.tags, line.step) == ("running", "modulated", ["paper", "7"], 1500)
+    assert line.loss == pytest.approx(0.1)  # 51 lines back
+    assert line.metrics["val/kodak/psnr"] == 32
+    assert line.metrics["train/bpp"] == 1499.5
+    assert line.seconds_left == pytest.approx(250)
+    assert json.loads(json.dumps(line.as_json(), allow_nan=False))["metrics"]["val/kodak/loss"] == "inf"
+    assert overview(read_run(make(tmp_path / "two"))).seconds_left is None
+
+
+def test_the_step_of_a_run_too_short_to_log_any(tmp_path):
+    folder = make(tmp_path / "one")
+    (folder / "metrics.jsonl").unlink()
+    record = RunRecord(folder)
+    record.steps = 40
+    record.finish("finished")
+    assert overview(read_run(folder)).step == 40
+    assert table([overview(read_run(folder))]).splitlines()[1].startswith("one  finished  40 / 2,000  -")
+
+
 HOSTILE = [
+    ("tags.json", "[" * 100_000),
+    ("tags.json", json.dumps(["\x1b[2J", {"a": 1}, "x" * 10_000])),
+    ("config.yaml", "tags: {a: 1}\ncodec: {_target_: [1]}"),
+    ("metrics.jsonl", '{"step": 5, "a\\ud800@b": 1, "train/loss": "nan"}\n'),
+    ("status.json", json.dumps({"state": "finished", "step": -3})),
     ("status.json", "{"),
     ("status.json", json.dumps({"state": "running", "process": "x", "ended": 3, "started": []})),
     ("status.json", json.dumps({"state": "failed", "error": {"a": ["\x1b[2J"]}, "ended": "\x1b[31m" * 50})),
