@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,6 +15,7 @@ from nic_lightning.errors import UserError
 from nic_lightning.layers.convolution import conv, deconv, store_kernels
 from nic_lightning.layers.gdn import GDN
 from nic_lightning.layers.modulation import ModulationNet
+from nic_lightning.layers.precision import in_float64
 
 
 class ScaleHyperprior(VariableRateCodec):
@@ -112,8 +112,7 @@ class ScaleHyperprior(VariableRateCodec):
         return {"y": y_hat, "z": z_hat}
 
     def _exact_scales(self, z_hat: Tensor, point: OperatingPoint) -> Tensor:
-        weights = {k: v.detach().double().cpu() for k, v in self.h_s.named_parameters()}
-        return torch.func.functional_call(self.h_s, weights, (z_hat.double().cpu(), point.lmbda))
+        return in_float64(self.h_s, z_hat, point.lmbda)
 
 
 class _HyperSynthesis(nn.Module):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,7 +13,7 @@ from nic_lightning.codecs.narrowing import SlimmableCodec
 from nic_lightning.entropy.models import EntropyBottleneck, GaussianConditional
 from nic_lightning.errors import UserError
 from nic_lightning.layers.convolution import conv, deconv, store_kernels
-from nic_lightning.layers.precision import without_autocast
+from nic_lightning.layers.precision import in_float64, without_autocast
 from nic_lightning.layers.slimmable import (
     ConditionalConv,
     SlimmableConv,
@@ -112,10 +111,7 @@ class SlimmableHyperprior(SlimmableCodec):
 
     def exact_hyper_synthesis(self, z_hat: Tensor, point: OperatingPoint) -> Tensor:
         """`hyper_synthesis` in float64 on the CPU: what sender and receiver have to agree on."""
-        weights = {k: v.detach().double().cpu() for k, v in self.h_s.named_parameters()}
-        inputs = (z_hat.double().cpu(), point.index, self._hyper_channels(point))
-        with without_autocast("cpu"):  # on CPUs it makes bfloat16 of float64, too
-            return torch.func.functional_call(self.h_s, weights, inputs)
+        return in_float64(self.h_s, z_hat, point.index, self._hyper_channels(point))
 
     def _hyper_channels(self, point: OperatingPoint) -> tuple[int, int]:
         return self.hyper_widths[point.index], self.hyper_outputs * self.widths[point.index]
