@@ -1,0 +1,273 @@
+"""Distributed image-to-image translation: encode here, decode there in another domain and style (thesis chapter 4)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from nic_lightning.codecs.base import Encoded, OperatingPoint
+from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.entropy.models import EntropyBottleneck, GaussianConditional
+from nic_lightning.errors import UserError
+from nic_lightning.layers.convolution import conv, deconv
+from nic_lightning.layers.precision import in_float64
+from nic_lightning.layers.stargan import ContentEncoder, MappingNetwork, StyledDecoder, StyleEncoder, initialise
+
+TRANSLATE = OperatingPoint(0, "translate", mode="translate")
+AUTOENCODE = OperatingPoint(1, "autoencode", mode="autoencode")
+SENDER, RECEIVER = ("encoder", "h_a"), ("decoder", "mapping", "style_encoder")
+"""Networks that only one side has; hyper-synthesis and entropy models are on both."""
+
+
+class I2ICodec(LearnedCodec):
+    """Content travels, style does not: the receiver draws it, or takes it from an image of its own (section 4.3.1).
+
+        x ─ E^c ─ y ─ Q ─ y_hat ────────────── G ─ x_hat
+                  │      └─ Gaussian(scales)   │
+                 h_a                           s = M(w, domain), w random, or E^s(reference, domain)
+                  │
+                  z ─ Q ─ z_hat ─ h_s ─ scales
+
+    E^c, G, M and E^s are the networks of StarGAN v2, cut between encoder and decoder; y is coded with a scale
+    hyperprior (Ballé et al. 2018). The thesis does not tell the number of latent channels nor of the hyperprior's; all
+    512 of StarGAN v2's content and 64 are ours (58,252,355 parameters with entropy models, 2 domains).
+
+    G begins with an instance normalisation, which blows a channel that noise alone fills up to unit variance, while
+    rounding leaves it 0. `decoder_input` "noise" trains G on noisy latents, as the thesis; "ste" on rounded ones, with
+    the gradient passed straight through (as Mentzer et al. 2020), so that G sees the same in training and in use.
+
+    Args:
+        domains: names of the domains, in the order of their labels.
+        base: channels at full resolution; doubled at each halving, to `widest` at most.
+        widest: channels at most.
+        halvings: how often E^c halves both sides; latents are H / 2^halvings.
+        latents: channels of y.
+        hyper: channels of the hyperprior.
+        style_dim: length of a style.
+        latent_dim: length of the random vector w.
+        size: side of the square images that E^s takes (and the discriminators see).
+        decoder_input: "noise" or "ste".
+    """
+
+    modes: ClassVar[tuple[OperatingPoint, ...]] = (TRANSLATE,)
+    memory_format = torch.contiguous_format  # instance normalisation has no kernel for channels last
+
+    def __init__(
+        self,
+        domains: Sequence[str] = ("female", "male"),
+        base: int = 64,
+        widest: int = 512,
+        halvings: int = 4,
+        latents: int = 512,
+        hyper: int = 64,
+        style_dim: int = 64,
+        latent_dim: int = 16,
+        size: int = 256,
+        decoder_input: str = "noise",
+    ):
+        super().__init__()
+        if len(domains) < 2 or len(set(domains)) < len(domains):
+            raise UserError(f"codec.domains is {list(domains)}; give two or more distinct names.")
+        if decoder_input not in ("noise", "ste"):
+            raise UserError(f"codec.decoder_input is {decoder_input!r}; it can be noise or ste.")
+        if size < 8 or size & (size - 1):
+            raise UserError(f"codec.size is {size}; it can be a power of two from 8 on.")
+        modal = len(self.modes) > 1
+        self.domains, self.size, self.decoder_input = tuple(domains), size, decoder_input
+        self.stride, self.downsampling = 2**halvings, 2 ** (halvings + 2)
+        self.encoder: nn.Module = ContentEncoder(base, widest, halvings, latents, modes=modal)
+        self.decoder: nn.Module = StyledDecoder(base, widest, halvings, latents, style_dim, modes=modal)
+        self.mapping: nn.Module = MappingNetwork(len(domains), latent_dim, style_dim, hidden=widest)
+        self.style_encoder: nn.Module = StyleEncoder(size, base, widest, style_dim, len(domains))
+        for network in (self.encoder, self.decoder, self.mapping, self.style_encoder):
+            initialise(network)
+        self.h_a: nn.Module = nn.Sequential(
+            conv(latents, hyper, 3), nn.ReLU(), conv(hyper, hyper, 5, 2), nn.ReLU(), conv(hyper, hyper, 5, 2)
+        )
+        self.h_s = nn.Sequential(
+            deconv(hyper, hyper, 5, 2), nn.ReLU(), deconv(hyper, hyper, 5, 2), nn.ReLU(), conv(hyper, latents, 3)
+        )
+        self.entropy_z = nn.ModuleList(EntropyBottleneck(hyper, filters=(3, 3, 3, 3)) for _ in self.modes)
+        self.entropy_y = GaussianConditional()
+        self._whole: bytes | None = None
+
+    @property
+    def name(self) -> str:
+        """As in conf/codec."""
+        return type(self).__name__.lower()
+
+    @property
+    def operating_points(self) -> Sequence[OperatingPoint]:
+        """One for each mode: the rate is set in training."""
+        return self.modes
+
+    def analysis(self, x: Tensor, point: OperatingPoint) -> Tensor:
+        """Content y (N, latents, H / stride, W / stride) of padded images in [0, 1]."""
+        self._require("encoder", "encode: this is the receiver's half")
+        return self.encoder(2 * x - 1, _m(point))
+
+    def synthesis(self, y_hat: Tensor, point: OperatingPoint, style: Tensor | None = None) -> Tensor:
+        """Images of content, not clipped. Translation needs styles (N, style_dim), autoencoding has none."""
+        self._require("decoder", "decode: this is the sender's half")
+        return (self.decoder(y_hat, self._style(style, point, y_hat), _m(point)) + 1) / 2
+
+    def _style(self, style: Tensor | None, point: OperatingPoint, y_hat: Tensor) -> Tensor:
+        if point.mode == "autoencode":
+            return y_hat.new_zeros(len(y_hat), self.style_dim)
+        if style is None:
+            raise UserError(f"{self.name} translates into a style: tell the domain, and a reference image or a seed.")
+        return style.to(y_hat)
+
+    @property
+    def style_dim(self) -> int:
+        """Length of a style."""
+        return self.decoder.decode[0].norm1.fc.in_features  # pyright: ignore
+
+    @property
+    def latent_dim(self) -> int:
+        """Length of the random vector that the mapping network takes."""
+        return self.mapping.latent_dim  # pyright: ignore
+
+    def likelihoods(self, y: Tensor, point: OperatingPoint) -> tuple[Tensor, dict[str, Tensor]]:
+        """What G sees, and the likelihoods of y and z."""
+        z_hat, z_likelihood = self.entropy_z[point.index](self.h_a(y.abs()), training=self.training)
+        y_hat, y_likelihood = self.entropy_y(y, self.h_s(z_hat))
+        if self.training and self.decoder_input == "ste":
+            y_hat = y + (torch.round(y) - y).detach()
+        return y_hat, {"y": y_likelihood, "z": z_likelihood}
+
+    def encode_latents(self, y: Tensor, point: OperatingPoint) -> tuple[list[bytes], dict[str, Tensor]]:
+        """Two strings, z then y."""
+        z_string, z_hat = self.entropy_z[point.index].encode(self.h_a(y.abs()))  # pyright: ignore[reportCallIssue]
+        y_string, y_hat = self.entropy_y.encode(y, in_float64(self.h_s, z_hat))
+        return [z_string, y_string], {"y": y_hat, "z": z_hat}
+
+    def decode_image_latents(
+        self, strings: Sequence[bytes], size: tuple[int, int], point: OperatingPoint
+    ) -> dict[str, Tensor]:
+        """Latents of the two strings."""
+        self.expect_strings(strings, 2)
+        z_hat = self.entropy_z[point.index].decode(strings[0], (size[0] // 4, size[1] // 4))  # pyright: ignore[reportCallIssue]
+        return {"y": self.entropy_y.decode(strings[1], in_float64(self.h_s, z_hat)), "z": z_hat}
+
+    @torch.no_grad()
+    def decompress(self, encoded: Encoded, point: OperatingPoint, style: Tensor | None = None) -> Tensor:
+        """Images (N, 3, H, W) in [0, 1], translated into styles (N, style_dim), or autoencoded, which has none.
+
+        Raises BitstreamError for strings that `compress` did not write, UserError for a translation without a style.
+        """
+        latents = self.decode_latents(encoded, point)["y"]
+        images = self.synthesis(latents, point, style)
+        return images[..., : encoded.shape[0], : encoded.shape[1]].nan_to_num(0).clamp(0, 1)
+
+    # The receiver's styles.
+
+    def domain(self, name: str) -> int:
+        """Label of a domain."""
+        if name not in self.domains:
+            raise UserError(f"The codec has no domain {name!r}; it has {', '.join(self.domains)}.")
+        return self.domains.index(name)
+
+    @torch.no_grad()
+    def random_styles(self, domain: str, count: int, seed: int = 0) -> Tensor:
+        """Styles (count, style_dim) of a domain; the i-th depends on (seed, i) alone."""
+        self._require("mapping", "draw styles: this is the sender's half")
+        draws = [torch.randn(self.latent_dim, generator=_generator(seed, i)) for i in range(count)]
+        parameter = next(self.mapping.parameters())
+        labels = torch.full((count,), self.domain(domain), device=parameter.device)
+        return self.mapping(torch.stack(draws).to(parameter), labels)
+
+    @torch.no_grad()
+    def reference_styles(self, domain: str, references: Tensor) -> Tensor:
+        """Styles of reference images (N, 3, size, size) in [0, 1], taken for images of the domain."""
+        self._require("style_encoder", "take styles from images: this is the sender's half")
+        if references.shape[-2:] != (self.size, self.size):
+            given = "x".join(map(str, references.shape[-2:]))
+            raise UserError(
+                f"A reference image is {given}; the style encoder takes {self.size}x{self.size}: resize it."
+            )
+        labels = torch.full((len(references),), self.domain(domain), device=references.device)
+        return self.style_encoder(2 * references - 1, labels)
+
+    # Two machines.
+
+    def sender(self) -> Self:
+        """A copy that can encode and not decode; its files are the whole codec's."""
+        return self._without(RECEIVER)
+
+    def receiver(self) -> Self:
+        """A copy that can decode and not encode; it reads the whole codec's files."""
+        return self._without(SENDER)
+
+    def _without(self, networks: Sequence[str]) -> Self:
+        whole, kept = self.fingerprint(), {name: getattr(self, name) for name in networks}
+        try:
+            for name in networks:
+                setattr(self, name, None)
+            half = copy.deepcopy(self)
+        finally:
+            for name, network in kept.items():
+                setattr(self, name, network)
+        half._whole = whole
+        return half
+
+    def fingerprint(self) -> bytes:
+        """That of the whole codec, also of its halves."""
+        return super().fingerprint() if self._whole is None else self._whole
+
+    def _require(self, network: str, what: str) -> None:
+        if getattr(self, network) is None:
+            raise UserError(f"{self.name} cannot {what}.")
+
+    def adopt_official(self, networks: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take the weights of a released StarGAN v2 checkpoint; the hyperprior is kept.
+
+        `networks` holds the state dicts "generator", "mapping_network" and "style_encoder". Where one does not fit,
+        nothing is changed and a UserError raised.
+        """
+        generator = _plain(networks.get("generator", {}))
+        encoder = {k: v for k, v in generator.items() if k.split(".")[0] in ("from_rgb", "encode")}
+        parts = {
+            "encoder": encoder,
+            "decoder": {k: v for k, v in generator.items() if k not in encoder},
+            "mapping": _plain(networks.get("mapping_network", {})),
+            "style_encoder": _plain(networks.get("style_encoder", {})),
+        }
+        for name, state in parts.items():
+            own = getattr(self, name).state_dict()
+            new = {k for k in own if "unit" in k.split(".")[-2] or k.endswith(".mode")}
+            wrong = [
+                k for k in {*own, *state} - new if k not in own or k not in state or own[k].shape != state[k].shape
+            ]
+            if wrong:
+                raise UserError(f"The checkpoint's {name} does not fit this codec, for one in {min(wrong)}.")
+        for name, state in parts.items():
+            getattr(self, name).load_state_dict(state, strict=False)
+
+
+class UI2ICodec(I2ICodec):
+    """I2ICodec and an image codec in one: a bit in the file says which of the two modes it is for (section 4.4.1).
+
+    Units inside the residual blocks of E^c and G are linear in the mode; those of G also in the style, which is 0 for
+    autoencoding. Each mode has a factorised entropy model of its own for z; all else is shared. With untouched units
+    both modes are the I2ICodec of the same weights (58,273,027 parameters with entropy models, 2 domains).
+    """
+
+    modes = (TRANSLATE, AUTOENCODE)
+
+
+def _m(point: OperatingPoint) -> float:
+    return float(point.mode == "autoencode")
+
+
+def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {k.removeprefix("module."): v for k, v in state.items()}
+
+
+def _generator(seed: int, index: int) -> torch.Generator:
+    """One stream for each pair of numbers."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + index) % 2**63)
