@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from nic_lightning.commands import arguments as codec_arguments
+from nic_lightning.commands import curve_arguments
 from nic_lightning.errors import UserError, disk_error
 
 
@@ -86,6 +87,9 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder, or a folder of runs")
     command.add_argument("-o", "--out", type=Path, default=Path("report.html"), metavar="FILE")
     command.set_defaults(run=_report)
+
+    curve_arguments.add_bd(commands.add_parser("bd", help="BD-rates of runs and published curves, with intervals"))
+    curve_arguments.add_results(commands.add_parser("results", help="the curves of runs as JSON or CSV for others"))
 
     command = commands.add_parser("lambdas", help="a slimmable codec's lambdas from a sweep of independent models")
     command.add_argument(

@@ -24,8 +24,8 @@ def published_curves(wanted: Iterable[str | Path], dataset: str) -> list[Curve]:
     """Published curves of a data set, each once, "(published)" behind their names.
 
     Args:
-        wanted: names of curves that ship, such as "vtm" or "cheng2020-attn-mse" (or "cheng2020-attn": that trained for
-            MSE), "all" of them, and paths of files (`report/curve_reader.py`).
+        wanted: names of curves that ship, such as "vtm" or "cheng2020-anchor-mse" (or "cheng2020-anchor": the one
+            trained for MSE, or the only one), "all" of them, and paths of files (`report/curve_reader.py`).
         dataset: name of the data set; capitals do not count, and "_" is "-". A file that names none is of this one.
 
     Raises:
@@ -68,8 +68,11 @@ def _shipped(name: str, dataset: str) -> list[Curve]:
         raise UserError(
             f"No published curve on {dataset} ships, only on {', '.join(published_datasets())}; give a file."
         )
-    chosen = known if name == "all" else [name if name in known else f"{name}-mse"]
-    if chosen[0] not in known:
+    begun = [one for one in known if one.startswith(f"{name}-")]
+    chosen = known if name == "all" else [one for one in (name, f"{name}-mse") if one in known][:1]
+    if not chosen and len(begun) == 1:
+        chosen = begun
+    if not chosen:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise UserError(

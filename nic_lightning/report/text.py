@@ -48,7 +48,7 @@ def _block(dataset: str, here: Sequence[Curve]) -> str:
     counts = {point["images"] for curve in here for point in curve.points}
     images = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
     title = f"{dataset} ({images} image{'' if counts == {1} else 's'})"
-    return "\n".join(_printable(line) for line in [title, *aligned(["codec", *_COLUMNS], lines)])
+    return "\n".join(printable(line) for line in [title, *aligned(["codec", *_COLUMNS], lines)])
 
 
 def _cells(point: Mapping[str, Any]) -> list[str]:
@@ -56,6 +56,6 @@ def _cells(point: Mapping[str, Any]) -> list[str]:
     return ["-" if value is None else pattern.format(value) for value, pattern in shown]
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Without control characters: names from a run folder must not steer the terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)

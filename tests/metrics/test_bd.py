@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nic_lightning.metrics.bd import BdError, bd_rate
+from nic_lightning.metrics.bd import METHODS, BdError, bd_quality, bd_rate
 
 
 def curve(*pairs: tuple[float, float], metric: str = "psnr") -> list[dict[str, Any]]:
@@ -77,21 +75,53 @@ def test_missing_values_are_named(value):
         bd_rate([{"bpp": 0.0, "psnr": 3.0}, {"bpp": 0.1, "psnr": 4.0}], BASE)
 
 
-def test_published_curves_on_kodak(nic_data):
-    folder = Path(nic_data).parent / "reference" / "compressai" / "kodak"
-    if not folder.is_dir():
-        pytest.skip("needs the published curves in reference/compressai beside the data")
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("delta", [bd_rate, bd_quality])
+def test_no_delta_against_itself(delta, method):
+    assert delta(BASE, BASE, method=method).value == 0.0
 
-    def published(name: str) -> list[dict[str, Any]]:
-        results = json.loads((folder / f"{name}.json").read_text())["results"]
-        psnr = results.get("psnr-rgb") or results["psnr"]
-        return [{"bpp": rate, "psnr": quality} for rate, quality in zip(results["bpp"], psnr, strict=True)]
 
-    result = bd_rate(published("bpg_444_x265_ycbcr"), published("compressai-bmshj2018-hyperprior_mse_cuda"))
-    assert result.value == pytest.approx(3.9, abs=0.2)
+def test_gains_in_quality():
+    better = [{**point, "psnr": point["psnr"] + 0.7} for point in BASE]
+    result = bd_quality(BASE, better)
+    assert result.value == pytest.approx(0.7)
+    assert result.overlap == pytest.approx((0.1, 0.8))
+    assert (result.kind, result.metric, result.overlap_fraction) == ("quality", "psnr", 1.0)
+    half = bd_quality(BASE, [{**point, "bpp": 2 * point["bpp"]} for point in BASE])
+    assert half.overlap == pytest.approx((0.2, 0.8))
+    assert half.overlap_fraction == pytest.approx(2 / 4)  # two octaves of four
+    assert half.value < 0
+
+
+def test_less_lpips_is_a_negative_gain():
+    anchor = curve((0.1, 0.5), (0.2, 0.4), (0.4, 0.3), metric="lpips")
+    better = [{**point, "lpips": point["lpips"] - 0.05} for point in anchor]
+    assert bd_quality(anchor, better, "lpips").value == pytest.approx(-0.05)
+
+
+def test_gains_in_accuracy():
+    anchor = curve((0.1, 0.5), (0.2, 0.7), (0.4, 0.8), metric="accuracy")
+    better = [{**point, "accuracy": point["accuracy"] + 0.05} for point in anchor]
+    assert bd_quality(anchor, better, "accuracy").value == pytest.approx(0.05)
+
+
+def test_rates_that_do_not_overlap_have_no_gain():
+    with pytest.raises(BdError, match=r"do not overlap in bpp.*0\.100 to 0\.800.*0\.900 to 1\.000"):
+        bd_quality(BASE, curve((0.9, 30.0), (1.0, 31.0)))
+
+
+def test_methods():
+    test = curve((0.12, 28.5), (0.25, 31.0), (0.5, 33.0), (0.9, 35.5))
+    values = {method: bd_rate(BASE, test, method=method) for method in METHODS}
+    assert {method: result.method for method, result in values.items()} == {method: method for method in METHODS}
+    assert len({result.value for result in values.values()}) == 3
+    with pytest.raises(BdError, match="'spline'; choose one of pchip, akima, cubic"):
+        bd_rate(BASE, test, method="spline")
+    with pytest.raises(BdError, match=r"test curve has 3 point.*at least four with cubic"):
+        bd_rate(BASE, test[:3], method="cubic")
 
 
 def test_imports_without_torch():
-    modules = "nic_lightning.metrics.bd, nic_lightning.metrics.names"
+    modules = "nic_lightning.metrics.bootstrap, nic_lightning.metrics.names"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nic_lightning.cli import main
+from nic_lightning.report.bd_table import latex_escaped
+from nic_lightning.runs.results import write_results
+
+LEARNED = ((0.1, 28.0), (0.2, 30.0), (0.4, 32.5), (0.8, 35.0))
+
+
+def rows(codec: str, scale: float = 1.0, images: int = 24, dataset: str = "kodak", **more):
+    generator = np.random.default_rng(int(100 * scale))
+    made = []
+    for i in range(images):
+        factor = generator.uniform(0.7, 1.4)
+        for k, (bpp, psnr) in enumerate(LEARNED):
+            point = {"codec": codec, "dataset": dataset, "item": f"{i}.png", "label": f"l{k}", "run": "same"}
+            made.append(point | {"bpp": bpp * scale * factor, "psnr": psnr + generator.normal(0, 0.2)} | more)
+    return made
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[str]:
+    """Two runs that recorded one name: their folders tell them apart."""
+    write_results(tmp_path / "one" / "results.parquet", rows("mae"))
+    write_results(tmp_path / "two_50%" / "results.parquet", rows("mae", 1.25))
+    return [str(tmp_path / "one"), str(tmp_path / "two_50%")]
+
+
+def test_a_table(runs: list[str], capsys):
+    assert main(["bd", *runs, "--published", "vtm", "bpg", "--anchor", "mae"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == (
+        "kodak: BD-rate over PSNR against mae (one), curves of means over images, pchip; less is better"
+    )
+    assert lines[1].split()[:4] == ["curve", "BD-rate", "95%", "interval"]
+    assert lines[3].startswith("mae (two_50%)")
+    value, low, high = (float(lines[3].split()[i]) for i in (2, 4, 6))
+    assert low < value < high
+    assert 15 < value < 35
+    assert lines[4].startswith("vtm (published)")
+    assert lines[4].endswith("[1]")
+    assert lines[6] == "[1] Against a published mean curve, so without an interval."
+
+
+def test_other_forms(runs: list[str], capsys):
+    arguments = ["bd", *runs, "--published", "vtm", "--anchor", "mae", "--draws", "100"]
+    assert main([*arguments, "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [one["curve"] for one in listed] == ["mae (two_50%)", "vtm (published)"]
+    assert listed[0]["draws"] == 100
+    assert [point["run"] for point in listed[0]["points"]] == ["two_50%"] * 4
+    assert listed[1]["source"] == "CompressAI results/image/kodak/vtm.json"
+    assert main([*arguments, "--csv"]) == 0
+    table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert float(table[0]["value"]) == listed[0]["value"]
+    assert table[1]["interval_low"] == ""
+    assert main([*arguments, "--latex"]) == 0
+    out = capsys.readouterr().out
+    assert r"mae (two\_50\%) & $+$" in out
+    assert out.count(r"\\") == 3
+    assert out.endswith("\\bottomrule\n\\end{tabular}\n")
+
+
+def test_latex_escapes():
+    assert latex_escaped("a_b & 50% #1 $x$ {y} ^~\\") == (
+        r"a\_b \& 50\% \#1 \$x\$ \{y\} \textasciicircum{}\textasciitilde{}\textbackslash{}"
+    )
+    assert latex_escaped("-1.5 to +2 of lr-3") == "$-$1.5 to $+$2 of lr-3"
+    assert latex_escaped("a\nb\x1b") == "a?b?"
+
+
+def test_kinds_methods_and_images(runs: list[str], capsys):
+    values = {}
+    options = (
+        ["--kind", "quality"],
+        ["--method", "akima"],
+        ["--method", "cubic"],
+        ["--per-image"],
+        ["--draws", "0"],
+        [],
+    )
+    for more in options:
+        assert main(["bd", *runs, "--json", *more]) == 0
+        values[" ".join(more)] = json.loads(capsys.readouterr().out)[0]
+    assert values["--kind quality"]["value"] < 0
+    assert len({one["value"] for one in values.values()}) == 5  # only no draws is as the default
+    assert values["--draws 0"]["interval_low"] is None
+    assert values[""]["value"] == values["--draws 0"]["value"]
+    assert values["--per-image"]["images"] == 24
+
+
+def test_fronts(tmp_path: Path, runs: list[str], capsys):
+    write_results(tmp_path / "base" / "results.parquet", rows("base", 2.0))
+    assert main(["bd", *runs, str(tmp_path / "base"), "--pareto", "--anchor", "base"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if line.startswith("mae ")]) == 1
+    assert lines[-1].startswith("mae: l0 of one, ")
+    assert main(["bd", *runs, str(tmp_path / "base"), "--hull", "--anchor", "base", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert all(point["run"] in ("one", "two_50%") for point in found["points"])
+
+
+def test_published_curves_alone(tmp_path: Path, capsys):
+    path = tmp_path / "mine.csv"
+    path.write_text("bpp,psnr\n0.2,30\n0.6,34\n")
+    assert main(["bd", "--published", "bpg", "bmshj2018-hyperprior", str(path), "--dataset", "kodak"]) == 0
+    out = capsys.readouterr().out
+    assert "+3.93 %" in out
+    assert "mine (published)" in out
+
+
+def test_several_data_sets(tmp_path: Path, runs: list[str], capsys):
+    for name, scale in (("one", 1.0), ("other", 1.1)):
+        write_results(tmp_path / "more" / name / "results.parquet", rows("mae", scale, dataset="clic"))
+    assert main(["bd", *runs, str(tmp_path / "more"), "--published", "vtm", "--draws", "0"]) == 0
+    captured = capsys.readouterr()
+    assert [line.split(":")[0] for line in captured.out.splitlines() if "BD-rate over" in line] == ["kodak", "clic"]
+    assert captured.err == "No published curve on clic ships, only on kodak, clic2020-professional; give a file.\n"
+    assert main(["bd", *runs, str(tmp_path / "more"), "--dataset", "clic", "--draws", "0"]) == 0
+    assert "kodak" not in capsys.readouterr().out
+
+
+def test_no_delta_at_all_is_a_problem(tmp_path: Path, runs: list[str], capsys):
+    write_results(tmp_path / "far" / "results.parquet", rows("far", images=23))
+    assert main(["bd", runs[0], str(tmp_path / "far")]) == 1
+    out = capsys.readouterr().out
+    assert "none" in out
+    assert "[1] The two curves were measured on different images." in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["bd"], "nothing to compare"),
+        (["bd", "--published", "vtm"], "need a data set"),
+        (["bd", "RUN", "--anchor", "nobody"], "No curve is named 'nobody'; there are: mae."),
+        (["bd", "RUN", "--dataset", "clic"], "No run was measured on clic; there are results on kodak."),
+        (["bd", "RUN", "--published", "vtn"], "Did you mean 'vtm'?"),
+        (["bd", "RUN", "--draws", "-1"], "not a whole number"),
+        (["bd", "RUN", "--metric", "snr"], "there is no 'snr'"),
+        (["bd", "NONE"], "does not exist"),
+        (["results", "NONE", "-o", "out"], "does not exist"),
+    ],
+)
+def test_wrong_input_is_one_sentence(tmp_path: Path, runs: list[str], arguments: list[str], sentence: str, capsys):
+    places = {"RUN": runs[0], "NONE": str(tmp_path / "none")}
+    try:
+        code = main([places.get(word, word) for word in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert len(err.splitlines()) == 1
+
+
+def test_results_are_read_again(tmp_path: Path, runs: list[str], capsys):
+    for form in ("json", "csv"):
+        assert main(["results", *runs, "-o", str(tmp_path / "out"), "--format", form]) == 0
+        paths = capsys.readouterr().out.split("\n")[:-1]
+        assert [Path(p).name for p in paths] == [f"kodak-mae_one.{form}", f"kodak-mae_two_50.{form}"]
+        assert main(["bd", runs[0], "--published", *paths, "--json"]) == 0
+        listed = json.loads(capsys.readouterr().out)
+        assert listed[0]["value"] == 0.0  # a run against its own published means
+    assert main(["results", *runs, "-o", str(tmp_path / "out")]) == 2
+    assert "exists already; --overwrite replaces it" in capsys.readouterr().err
+
+
+def test_neither_needs_torch(runs: list[str]):
+    code = f"import sys; from nic_lightning.cli import main; main(['bd', *{runs!r}]); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
