@@ -6,18 +6,37 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from nic_lightning.data.datasets import MIB, ImageFolder, RandomCrops
 from nic_lightning.data.sampler import EpochSampler
 from nic_lightning.errors import DataError
 
 log = logging.getLogger(__name__)
+_Images = TypeVar("_Images")
+
+
+class Images(Protocol):
+    """What the module asks of the images that it trains on."""
+
+    name: str
+
+    def __len__(self) -> int: ...
+
+    @property
+    def cached(self) -> tuple[int, int]:
+        """Images held in memory, and their bytes."""
+        ...
+
+    @property
+    def sizes(self) -> Sequence[tuple[int, int]]:
+        """(H, W) of every image."""
+        ...
 
 
 class ResumableLoader(DataLoader[Tensor]):
@@ -93,7 +112,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.flip = flip
         self.validation_crop = validation_crop
         self.validation_limit = validation_limit
-        self.train_images: ImageFolder | None = None
+        self.train_images: Images | None = None
         self.validation_images: ImageFolder | None = None
         self._restored: dict[str, int] | None = None
 
@@ -131,12 +150,16 @@ class ImageDataModule(pl.LightningDataModule):
             )
         self._continue(sampler)
         return ResumableLoader(
-            RandomCrops(images, self.crop, self.seed, flip=self.flip),
+            self._training_set(images),
             batch_size=self.batch_size,
             sampler=sampler,
             drop_last=True,
             **self._loader_options(images),
         )
+
+    def _training_set(self, images: Any) -> Dataset[Any]:
+        """What the sampler's pairs index."""
+        return RandomCrops(images, self.crop, self.seed, flip=self.flip)
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
         """Validation images one at a time, in order of name; every rank sees its own share of them.
@@ -210,7 +233,7 @@ class ImageDataModule(pl.LightningDataModule):
     def _world_size(self) -> int:
         return self.trainer.world_size if self.trainer is not None else 1
 
-    def _loader_options(self, images: ImageFolder) -> dict[str, Any]:
+    def _loader_options(self, images: Images) -> dict[str, Any]:
         in_memory = images.cached[0] == len(images)  # then a crop costs less than its way from another process
         workers = (0 if in_memory else default_workers()) if self.workers is None else self.workers
         # A generator of its own keeps every loader from drawing on the global random state.
@@ -222,7 +245,7 @@ class ImageDataModule(pl.LightningDataModule):
             "generator": torch.Generator().manual_seed(self.seed),
         }
 
-    def _say_what_was_opened(self, images: ImageFolder) -> None:
+    def _say_what_was_opened(self, images: Images) -> None:
         count, size = images.cached
         log.info("%s: %d images, %d in memory (%d MiB).", images.name, len(images), count, size // MIB)
         if count < len(images) and self.cache_mb:
@@ -250,7 +273,7 @@ def _with_names(samples: list[tuple[str, Tensor]]) -> tuple[list[str], Tensor]:
     return list(names), torch.stack(images)
 
 
-def _opened(images: ImageFolder | None) -> ImageFolder:
+def _opened(images: _Images | None) -> _Images:
     if images is None:
         raise DataError("The data is not open yet: call setup('fit') before asking for a loader.")
     return images
