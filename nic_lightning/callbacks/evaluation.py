@@ -16,9 +16,11 @@ from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.config import ConfigError, check_targets, compose
 from nic_lightning.data.datasets import ImageFolder, evaluation_set
 from nic_lightning.errors import UserError
+from nic_lightning.metrics.channels import ChannelRates
 from nic_lightning.metrics.evaluation import evaluate_codec
 from nic_lightning.metrics.lpips import load_lpips
 from nic_lightning.metrics.names import RECONSTRUCTIONS
+from nic_lightning.runs.channels import write_channel_rates
 from nic_lightning.runs.results import read_results, write_results
 
 RESULTS = "results.parquet"
@@ -40,6 +42,14 @@ class Ranks:
         if not (distributed.is_available() and distributed.is_initialized()):
             return cls()
         return cls(distributed.get_rank(), distributed.get_world_size())
+
+    def together(self, channels: ChannelRates) -> ChannelRates:
+        """The channel rates of all ranks."""
+        if self.size == 1:
+            return channels
+        shares: list[Any] = [None] * self.size
+        distributed.all_gather_object(shares, channels)
+        return ChannelRates().merge(shares)
 
     def in_order(self, rows: list[Row], per_image: int) -> list[Row]:
         """The rows of all ranks, image by image, as one process would have made them; `per_image` rows each."""
@@ -71,7 +81,8 @@ def evaluate_into_run(
 ) -> list[Row]:
     """Measure `codec`, and the classic `baselines` beside it, on each data set; the new rows of the results table.
 
-    They replace rows of the same codec and data set in `folder`/results.parquet, which is written whole at the end.
+    They replace rows of the same codec and data set in `folder`/results.parquet, which is written whole at the end; so
+    do the bits of every latent channel in channel_rates.json.
     `points` are labels (None: all of the codec's); `save_images` reconstructions of the codec, not of baselines, are
     kept per data set; `limit` takes the first images only. With `ranks` every process measures its share of the images,
     all get all rows, in the order of a single process, and rank 0 writes them. Raises what `evaluate_codec` and
@@ -81,6 +92,7 @@ def evaluate_into_run(
     lpips = load_lpips(lpips_path)
     chosen = None if points is None else [_point(codec, label) for label in points]
     rows: list[Row] = []
+    channels = ChannelRates()
     ranks = ranks or Ranks()
     for name, images in sets.items():
         for one in (codec, *baselines):
@@ -96,13 +108,16 @@ def evaluate_into_run(
                 save_images=kept,
                 save_count=len(range(ranks.rank, save_images, ranks.size)),
                 on_item=_reporter(on_item, one.name, name),
+                channels=channels,
             )
             per_image = len(new) // max(len(sizes), 1)
             rows += ranks.in_order(_with_macs(new, one, sizes), per_image)
     for row in rows:
         row.update(run=run, experiment=experiment)
+    channels = ranks.together(channels)
     if ranks.rank == 0:
         _merge(folder / RESULTS, rows)
+        write_channel_rates(folder, channels.entries())
     return rows
 
 

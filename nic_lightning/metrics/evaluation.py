@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nic_lightning.codecs.base import Encoded, ImageCodec, OperatingPoint
 from nic_lightning.errors import UserError
+from nic_lightning.metrics.channels import ChannelRates
 from nic_lightning.metrics.fidelity import ms_ssim, psnr, round_to_8_bits, to_db
 from nic_lightning.metrics.names import reconstruction_path
 from nic_lightning.metrics.rate import bits
@@ -54,6 +55,7 @@ def evaluate_codec(
     save_count: int = 2,
     macs: Mapping[str, int] | None = None,
     on_item: Callable[[str, OperatingPoint], None] | None = None,
+    channels: ChannelRates | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of the results table, one for each image and point; "run" and "experiment" are the caller's.
 
@@ -70,6 +72,7 @@ def evaluate_codec(
         save_count: how many images, from the first, are saved.
         macs: multiply-accumulate operations of one image, by point label, to be copied into the rows.
         on_item: called with the image's name and the point after each row.
+        channels: gets the bits of each latent channel of a learned codec.
 
     Raises:
         EvaluationError: the decoder's latents differ from the encoder's, the decoded size is wrong, or the
@@ -92,7 +95,10 @@ def evaluate_codec(
             save_png(x[0], reconstruction_path(folder, dataset, name, None))
         for point in chosen:
             trip = _round_trip(codec, x, point, device)
-            estimate = _check(codec, x, point, trip, name)
+            likelihoods = _check(codec, x, point, trip, name)
+            if likelihoods and channels is not None:
+                channels.add(codec.name, dataset, point.label, likelihoods, x.shape[-2] * x.shape[-1])
+            estimate = float(bits(likelihoods).sum()) if likelihoods else None
             rows.append(
                 {"codec": codec.name, "dataset": dataset, "item": name, **asdict(point)}
                 | _measures(x, trip, estimate, lpips)
@@ -138,8 +144,8 @@ def _round_trip(codec: ImageCodec, x: Tensor, point: OperatingPoint, device: tor
     return _Trip(encoded, data, received, x_hat, 1e3 * (middle - start), 1e3 * (end - middle), peak)
 
 
-def _check(codec: ImageCodec, x: Tensor, point: OperatingPoint, trip: _Trip, name: str) -> float | None:
-    """Estimated bits of a learned codec, None for a classic one; EvaluationError if something contradicts."""
+def _check(codec: ImageCodec, x: Tensor, point: OperatingPoint, trip: _Trip, name: str) -> Mapping[str, Tensor] | None:
+    """Likelihoods of a learned codec, None for a classic one; EvaluationError if something contradicts."""
     where = f"{codec.name} at point {point.label!r} on image {name!r}"
     if trip.x_hat.shape != x.shape:
         raise EvaluationError(f"{where}: decoded {tuple(trip.x_hat.shape)} instead of {tuple(x.shape)}.")
@@ -154,14 +160,15 @@ def _check(codec: ImageCodec, x: Tensor, point: OperatingPoint, trip: _Trip, nam
                 )
     if not isinstance(codec, nn.Module):
         return None
-    estimate = float(bits(cast(Any, codec)(x, point).likelihoods).sum())
+    likelihoods = cast(Any, codec)(x, point).likelihoods
+    estimate = float(bits(likelihoods).sum())
     payload = 8 * sum(len(string) for strings in trip.encoded.strings for string in strings)
     if len(trip.data) > MIN_GAP_BYTES and payload > (1 + MAX_GAP) * estimate:
         raise EvaluationError(
             f"{where}: the file takes {payload / estimate - 1:.1%} more bits than the entropy model says: "
             f"its CDF tables or quantiles are stale; call update_tables() after training and before saving."
         )
-    return estimate
+    return likelihoods
 
 
 def _measures(x: Tensor, trip: _Trip, estimate: float | None, lpips: nn.Module | None) -> dict[str, Any]:
