@@ -7,6 +7,7 @@ both curves, and the curves of means are made anew from each draw.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -79,12 +80,15 @@ def bootstrap_mean(values: Array, *, draws: int = DRAWS, seed: int = 0) -> Inter
     return made
 
 
+@lru_cache(maxsize=8)
 def image_weights(images: int, draws: int, seed: int) -> Array:
     """(draws, images): the part of a draw that each image makes up; rows sum to one."""
     picked = np.random.default_rng(seed).integers(images, size=(draws, images))
     counts = np.zeros((draws, images))
     np.add.at(counts, (np.arange(draws)[:, None], picked), 1.0)
-    return counts / images
+    counts /= images
+    counts.setflags(write=False)  # all callers get the same array
+    return counts
 
 
 def deltas(anchor: Measured, test: Measured, metric: str, kind: str, method: str) -> Array:
