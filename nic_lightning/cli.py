@@ -86,6 +86,10 @@ def build_parser() -> argparse.ArgumentParser:
     command = commands.add_parser("report", help="one HTML page that compares runs")
     command.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder, or a folder of runs")
     command.add_argument("-o", "--out", type=Path, default=Path("report.html"), metavar="FILE")
+    command.add_argument("--anchor", metavar="NAME", help="curve or codec that BD-rates are told against at first")
+    text = "published curve (vtm, cheng2020-attn, ..., all), or a CSV or JSON file of curves; may be repeated"
+    command.add_argument("--published", action="append", default=[], metavar="NAME", help=text)
+    command.add_argument("--figures", type=Path, metavar="DIR", help="write PNG figures, CSV and LaTeX tables, too")
     command.set_defaults(run=_report)
 
     curve_arguments.add_bd(commands.add_parser("bd", help="BD-rates of runs and published curves, with intervals"))
@@ -103,10 +107,10 @@ def build_parser() -> argparse.ArgumentParser:
 
     text = (
         "codec: training and coding against CompressAI's parts. slimmable: several widths in one model against models "
-        "apart. training: what nic-train adds to a step."
+        "apart. training: what nic-train adds to a step. report: making and opening the page of 200 runs."
     )
     command = commands.add_parser("bench", help="time this code on this machine", description=text)
-    command.add_argument("what", choices=["codec", "slimmable", "training"], metavar="WHAT", help="see above")
+    command.add_argument("what", choices=["codec", "slimmable", "training", "report"], metavar="WHAT", help="see above")
     command.add_argument(
         "arguments", nargs=argparse.REMAINDER, metavar="...", help="its options: nic bench codec --help"
     )
@@ -199,7 +203,7 @@ def _resume(args: argparse.Namespace) -> int:
 def _report(args: argparse.Namespace) -> None:
     from nic_lightning.commands.report import report
 
-    report(args.runs, args.out)
+    report(args.runs, args.out, anchor=args.anchor, published=args.published, figures=args.figures)
 
 
 def _lambdas(args: argparse.Namespace) -> None:
@@ -213,6 +217,8 @@ def _bench(args: argparse.Namespace) -> None:
         from nic_lightning.analysis import bench
     elif args.what == "slimmable":
         from nic_lightning.analysis import bench_slimmable as bench
+    elif args.what == "report":
+        from nic_lightning.commands import bench_report as bench
     else:
         from nic_lightning.commands import bench_training as bench
 

@@ -1,4 +1,4 @@
-"""Arguments of the commands of `nic` that compare curves, and how each is called. Nothing here imports torch."""
+"""Arguments of the commands of `nic` that compare codecs, and how each is called. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -62,6 +62,22 @@ def add_results(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_results)
 
 
+def add_fid(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `nic fid`."""
+    parser.description = (
+        "Frechet distance of decoded images from originals, in the features of a network whose weights you place; "
+        "nothing is downloaded. Values of different networks, and of whole images and patches, do not compare."
+    )
+    parser.add_argument("originals", metavar="ORIGINALS", help="data set, or a folder of images")
+    parser.add_argument("decoded", metavar="DECODED", help="folder of images, such as nic decompress writes")
+    parser.add_argument("--extractor", choices=("inception", "alexnet"), default="inception", help="default: inception")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="its weights, .pth or .safetensors")
+    parser.add_argument("--patches", action="store_true", help="FID/256: of patches of 256 x 256, on two grids")
+    parser.add_argument("--device", default="cpu", help="default: cpu")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_fid)
+
+
 def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 100_000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 100,000")
@@ -78,3 +94,10 @@ def _results(args: argparse.Namespace) -> None:
     from nic_lightning.commands.results import results
 
     results(args.runs, args.out, args.format, args.dataset, args.overwrite)
+
+
+def _fid(args: argparse.Namespace) -> None:
+    from nic_lightning.commands.fid import fid
+
+    options = {"extractor": args.extractor, "weights": args.weights, "patches": args.patches}
+    fid(args.originals, args.decoded, **options, device=args.device, as_json=args.json)

@@ -1,16 +1,39 @@
-"""`nic report`: the HTML page, and its R-D table in the terminal."""
+"""`nic report`: the HTML page, its R-D table in the terminal, and on request figures and tables as files."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from nic_lightning.report.html import write_report
+from nic_lightning.report.folder import write_figures
+from nic_lightning.report.html import all_curves, choose_anchors, write_page
+from nic_lightning.report.reading import read_sources
 from nic_lightning.report.text import rd_table
-from nic_lightning.runs.index import find_runs
 
 
-def report(runs: list[Path], out: Path) -> None:
-    """Write the page about `runs` to `out`; print the R-D table and where the page is."""
-    write_report(runs, out)
-    print(rd_table([row for run in find_runs(runs) for row in run.results()]))
+def report(
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    anchor: str | None = None,
+    published: Sequence[str] = (),
+    figures: Path | None = None,
+) -> None:
+    """Write the page about `runs` to `out`, and figures and tables into the folder `figures`.
+
+    Prints the R-D table, what could not be read, and where the page is.
+    """
+    sources = read_sources(runs)
+    made = all_curves(sources, published)
+    problems = write_page(sources, made, out, anchor=anchor)
+    print(rd_table(sources.rows))
+    if problems:
+        print(f"\n{len(problems)} problem(s), which the page lists; the first: {_printable(problems[0])}")
+    if figures is not None:
+        written = write_figures(made, choose_anchors(made, anchor), sources.rows, figures)
+        print(f"\nFigures and tables: {len(written)} files in {figures.resolve()}")
     print(f"\nReport: {out.resolve()}")
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in text[:500])

@@ -10,19 +10,20 @@ import time
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from nic_lightning.errors import RunError, UserError
 from nic_lightning.report import sections
-from nic_lightning.report.curves import METRICS, Curve, curves, datasets, default_anchor
+from nic_lightning.report.curves import Curve, curves, datasets, default_anchor
+from nic_lightning.report.embedded import MAX_CURVES, MAX_ROWS
 from nic_lightning.report.gallery import gallery
-from nic_lightning.report.markup import escaped, section, tabs
-from nic_lightning.report.plots import colours, rd_plot, training_plots
-from nic_lightning.report.schedule import schedule_plots
+from nic_lightning.report.layout import Data, body, page_data
+from nic_lightning.report.markup import escaped
+from nic_lightning.report.published import published_curves
+from nic_lightning.report.reading import Sources, read_sources
 from nic_lightning.runs.files import write_atomically
-from nic_lightning.runs.index import Run, find_runs
 
-Figures = dict[str, dict[str, Any]]
+SCRIPTS = ("base", "plots", "curves", "deltas", "complexity", "images", "pictures", "channels", "configs", "page")
+"""Parts of the page's own script, in order."""
 
 
 def write_report(
@@ -31,6 +32,7 @@ def write_report(
     *,
     title: str = "Rate-distortion report",
     anchor: str | None = None,
+    published: Sequence[str] = (),
 ) -> list[str]:
     """Write the page to `out`, whole or not at all.
 
@@ -38,67 +40,80 @@ def write_report(
         runs: run folders, or folders of runs.
         out: HTML file to write.
         title: heading of the page.
-        anchor: curve or codec that BD-rates are told against; None: the first classic codec, else the first
-            curve.
+        anchor: curve or codec that the page tells BD-rates against at first; None: the first classic codec, else the
+            first curve.
+        published: names of published curves, or their files, to draw beside the runs'.
 
     Returns:
         Sentences about what could not be read or compared; the page shows them too.
 
     Raises:
         RunError: a path holds no run, or `out` cannot be written.
-        UserError: no curve is named `anchor`.
+        UserError: no curve is named `anchor`, or no published one as asked for.
     """
-    found = find_runs(runs)
-    tables = [(run, _rows(run)) for run in found]
-    made = curves(row for _, rows in tables for row in rows)
-    anchors = _anchors(made, anchor)
-    figures: Figures = {}
-    problems: list[str] = []
-    if not made:
+    sources = read_sources(runs)
+    made = all_curves(sources, published)
+    return write_page(sources, made, out, title=title, anchor=anchor)
+
+
+def all_curves(sources: Sources, published: Sequence[str] = ()) -> list[Curve]:
+    """The curves of the runs, and of each data set the published ones that are known there.
+
+    Raises UserError when one of `published` is known on none of the data sets.
+    """
+    made = curves(sources.rows)
+    for name in published:
+        found: list[Curve] = []
+        refused: UserError | None = None
+        for dataset in datasets(made):
+            try:
+                found += published_curves([name], dataset)
+            except UserError as error:
+                refused = refused or error
+        if not found and refused is not None:
+            raise refused
+        made += [curve for curve in found if (curve.name, curve.dataset) not in {(c.name, c.dataset) for c in made}]
+    return made
+
+
+def write_page(
+    sources: Sources,
+    made: Sequence[Curve],
+    out: str | Path,
+    *,
+    title: str = "Rate-distortion report",
+    anchor: str | None = None,
+) -> list[str]:
+    """`write_report` of runs that were read already, with `all_curves` of them."""
+    problems = list(sources.problems)
+    if not any(source.rows for source in sources.all):
         problems.append("No run holds results; nic-evaluate writes them.")
-    body = [
-        section("summary", "Summary", sections.summary(tables, made)),
-        section("curves", "Rate-distortion curves", _curve_plots(made, figures), _CURVES_NOTE),
-        section("bd-rate", "BD-rate", sections.bd_tables(made, anchors), _BD_NOTE),
-        section("rates", "Real and estimated rate", sections.rate_tables(made), _RATES_NOTE),
-        section("reconstructions", "Reconstructions", gallery(tables, problems), _PICTURES_NOTE),
-        section("schedule", "Lambda schedule", _schedule(found, figures), _SCHEDULE_NOTE),
-        section("training", "Training", _training(found, figures)),
-        section("configuration", "Configuration", sections.configurations(found)),
-    ]
-    problems += [problem for run in found for problem in run.problems]
-    body.append(sections.problem_list(problems))
+    anchors = choose_anchors(made, anchor)
+    if len(made) > MAX_CURVES:
+        problems.append(f"There are {len(made):,} curves, and the page shows {MAX_CURVES}; name fewer runs.")
+        kept = {id(curve) for curve in [*anchors.values(), *made][:MAX_CURVES]}
+        made = [curve for curve in made if id(curve) in kept]
+    pictures = gallery(sources, made)
+    if pictures.left_out:
+        problems.append(f"There are more pictures than one page holds; {pictures.left_out} are left out.")
+    figures: dict[str, Data] = {}
+    parts = body(sources, made, pictures, figures)
+    rows = sources.rows
+    if len(rows) > MAX_ROWS:
+        problems.append(f"There are {len(rows):,} rows of results, and the page's table shows {MAX_ROWS:,} of them.")
+    data = page_data(sources, made, anchors, rows[:MAX_ROWS]) | {"pictures": pictures.items, "figures": figures}
+    problems += [problem for run in sources.runs for problem in run.problems]
+    parts.append(sections.problem_list(problems))
     out = Path(out)
     try:
-        write_atomically(out, _page(title, "\n".join(body), figures))
+        write_atomically(out, _page(title, "\n".join(parts), data, pictures.blocks))
     except OSError as error:
         raise RunError(f"The report {out} cannot be written: {error.strerror}.") from error
     return problems
 
 
-_CURVES_NOTE = (
-    "Means over a data set&rsquo;s images, from real files. Solid: learned codecs; dashed: classic ones. "
-    "A double click on a plot shows all of it."
-)
-_BD_NOTE = (
-    "Bjontegaard delta rate, piecewise cubic (pchip), and the quality that both curves cover, also as a part "
-    "of what either covers (in italics below one half). Curves that do not overlap or are not monotone have "
-    "no value."
-)
-_RATES_NOTE = "Files count whole, with their header; the estimate is the entropy model&rsquo;s, without it."
-_SCHEDULE_NOTE = (
-    "Validation images, a curve for each update, from light (naive training) to dark; and the lambda of every width."
-)
-_PICTURES_NOTE = "Rate and PSNR of the single image. Click a picture to see its pixels."
-
-
-def _rows(run: Run) -> list[dict[str, Any]]:
-    """Results of a run, every row with the run's name: two folders may have recorded the same one."""
-    return [{**row, "run": run.name} for row in run.results()]
-
-
-def _anchors(made: Sequence[Curve], wanted: str | None) -> dict[str, Curve]:
-    """The anchor of each data set."""
+def choose_anchors(made: Sequence[Curve], wanted: str | None) -> dict[str, Curve]:
+    """The anchor of each data set; UserError when no curve is named `wanted`."""
     chosen: dict[str, Curve] = {}
     for dataset in datasets(made):
         here = [curve for curve in made if curve.dataset == dataset]
@@ -112,62 +127,27 @@ def _anchors(made: Sequence[Curve], wanted: str | None) -> dict[str, Curve]:
     return chosen
 
 
-def _curve_plots(made: Sequence[Curve], figures: Figures) -> str:
-    """Plots of each data set side by side, below buttons that show and hide a curve in all of them."""
-    colour = colours(made)
-    parts = []
-    for dataset in datasets(made):
-        here = [curve for curve in made if curve.dataset == dataset]
-        plots = []
-        for metric, name in METRICS.items():
-            if any(curve.has(metric) for curve in here):
-                plots.append(_plot(name, rd_plot(here, metric, colour), figures))
-        chips = "".join(
-            f'<button class="chip{" classic" if curve.classic else ""}" aria-pressed="true" '
-            f'data-curve="{escaped(escaped(curve.name))}" style="--c:{colour[curve.name]}">'
-            f"<i></i>{escaped(curve.name)}</button>"
-            for curve in here
-        )
-        body = f'<div class="chips">{chips}</div><div class="plots">{"".join(plots)}</div>'
-        parts.append((dataset, f'<div class="rd">{body}</div>'))
-    return tabs("curves", parts) if parts else ""
-
-
-def _training(found: Sequence[Run], figures: Figures) -> str:
-    logs = {run.name: lines for run in found if (lines := run.metrics())}
-    plots = [_plot(title, figure, figures) for title, figure in training_plots(logs)]
-    return f'<div class="plots">{"".join(plots)}</div>' if plots else ""
-
-
-def _schedule(found: Sequence[Run], figures: Figures) -> str:
-    logs = {run.name: lines for run in found if (lines := run.metrics())}
-    plots = [_plot(title, figure, figures) for title, figure in schedule_plots(logs)]
-    return f'<div class="plots">{"".join(plots)}</div>' if plots else ""
-
-
-def _plot(title: str, figure: dict[str, Any], figures: Figures) -> str:
-    key = f"figure-{len(figures)}"
-    figures[key] = figure
-    return f'<div class="panel"><h3>{escaped(title)}</h3><div class="plot" id="{key}"></div></div>'
-
-
-def _page(title: str, body: str, figures: Figures) -> str:
+def _page(title: str, content: str, data: Data, blocks: Sequence[str]) -> str:
     """The page around the sections. Only the two scripts that are named by their hash may run."""
     from plotly.offline import get_plotlyjs
 
     assets = files("nic_lightning.report") / "assets"
-    scripts = [_unix(get_plotlyjs()), _unix((assets / "page.js").read_text(encoding="utf-8"))]
+    parts = [(assets / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS]
+    own = '"use strict";\n(() => {\n' + "\n".join(parts) + "\n})();\n"
+    scripts = [_unix(get_plotlyjs()), _unix(own)]
     policy = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src "
     policy += " ".join(f"'sha256-{_hash(script)}'" for script in scripts)
     # "<" would end the block that the browser reads as data.
-    data = json.dumps(figures, allow_nan=False).replace("<", "\\u003c")
+    embedded = json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    pictures = "\n".join(f'<script type="text/plain" id="picture-{i}">{text}</script>' for i, text in enumerate(blocks))
     return string.Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
         title=escaped(title),
         policy=escaped(policy),
         style=(assets / "page.css").read_text(encoding="utf-8"),
         made=time.strftime("%Y-%m-%d %H:%M"),
-        body=body,
-        figures=data,
+        body=content,
+        data=embedded,
+        pictures=pictures,
         plotly=scripts[0],
         script=scripts[1],
     )

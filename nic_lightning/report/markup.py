@@ -36,12 +36,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], text_columns: in
     return f'<div class="scroll"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
 
 
-def section(anchor: str, title: str, body: str, note: str = "") -> str:
-    """A section of the page; nothing at all when its body is empty."""
+def section(anchor: str, title: str, body: str, note: str = "", menu: str = "") -> str:
+    """A section of the page; nothing at all when its body is empty. `menu` is its title in the page's menu."""
     if not body:
         return ""
     small = f'<p class="note">{note}</p>' if note else ""
-    return f'<section id="{anchor}"><h2>{title}</h2>{small}{body}</section>'
+    return f'<section id="{anchor}" data-menu="{menu or title}"><h2>{title}</h2>{small}{body}</section>'
 
 
 def details(summary: str, body: str, is_open: bool = False) -> str:

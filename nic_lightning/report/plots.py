@@ -10,8 +10,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nic_lightning.report.curves import METRICS, Curve, shown_range
-
 PALETTE = (
     *("#2f6fde", "#e0762b", "#1f9d6b", "#c0392b", "#8a5cd6"),
     *("#00899b", "#d1478f", "#8d6e4f", "#7f9a1d", "#5c6f82"),
@@ -19,41 +17,13 @@ PALETTE = (
 """Told apart on a light and on a dark page."""
 MAX_POINTS = 600
 """Of a training curve; a longer one is thinned out."""
-MAX_TRACES = 24
+MAX_TRACES = 400
+SHOWN_TRACES = 24
+"""Traces that a plot opens with; the page's filter shows others."""
+MAX_VALUES = 60_000
+"""Points of all traces of a plot."""
 MAX_PLOTS = 8
 _FIRST = ("loss", "bpp", "psnr", "ms_ssim_db", "ms_ssim", "mse", "lr")
-
-
-def colours(made: Sequence[Curve]) -> dict[str, str]:
-    """A colour for each curve name, the same in every plot."""
-    names = list(dict.fromkeys(curve.name for curve in made))
-    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(names)}
-
-
-def rd_plot(made: Sequence[Curve], metric: str, colour: Mapping[str, str]) -> dict[str, Any]:
-    """Bits per pixel against a metric, a trace for each curve that has it."""
-    traces = []
-    for curve in made:
-        if not curve.has(metric):
-            continue
-        style = {"color": colour[curve.name], "width": 1.6 if curve.classic else 2.4}
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": html.escape(curve.name),
-                "x": [point["bpp"] for point in curve.points],
-                "y": [_finite(point[metric]) for point in curve.points],
-                "text": [_hover(curve, point) for point in curve.points],
-                "hovertemplate": "%{text}<extra></extra>",
-                "line": style | ({"dash": "dash"} if curve.classic else {}),
-                "marker": {"size": 4 if curve.classic else 8, "color": colour[curve.name]},
-            }
-        )
-    layout = axes_layout("rate [bits per pixel]", METRICS[metric])
-    if window := shown_range(made, metric):
-        layout["xaxis"]["range"], layout["yaxis"]["range"] = map(list, window)
-    return {"data": traces, "layout": layout}
 
 
 def training_plots(logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
@@ -81,14 +51,16 @@ def training_plots(logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tupl
 
 def _training_plot(title: str, series: Mapping[str, tuple[list[int], list[float]]]) -> dict[str, Any]:
     traces = []
+    limit = min(MAX_POINTS, MAX_VALUES // min(len(series), MAX_TRACES))
     for i, (name, (steps, values)) in enumerate(list(series.items())[:MAX_TRACES]):
-        stride = -(-len(steps) // MAX_POINTS)
+        stride = -(-len(steps) // limit)
         kept = range((len(steps) - 1) % stride, len(steps), stride)
         traces.append(
             {
                 "type": "scatter",
                 "mode": "lines+markers" if len(steps) < 20 else "lines",
-                "name": html.escape(name),
+                "name": html.escape(name[:200]),
+                "visible": i < SHOWN_TRACES,
                 "x": [steps[k] for k in kept],
                 "y": [values[k] for k in kept],
                 "line": {"color": PALETTE[i % len(PALETTE)], "width": 1.8},
@@ -111,15 +83,6 @@ def _rank(title: str) -> tuple[int, str]:
     return (_FIRST.index(last) if last in _FIRST else len(_FIRST), title)
 
 
-def _hover(curve: Curve, point: Mapping[str, Any]) -> str:
-    lines = [f"<b>{html.escape(curve.name)}</b>  {html.escape(point['label'])}", f"{point['bpp']:.4f} bpp"]
-    if point["bpp_estimated"] is not None:
-        lines[-1] += f" ({point['bpp_estimated']:.4f} estimated)"
-    formats = {"psnr": "PSNR {:.2f} dB", "ms_ssim_db": "MS-SSIM {:.2f} dB", "lpips": "LPIPS {:.4f}"}
-    lines += [text.format(point[key]) for key, text in formats.items() if point[key] is not None]
-    return "<br>".join(lines)
-
-
 def axes_layout(x: str, y: str) -> dict[str, Any]:
     """Layout with titles of both axes, no legend."""
     return {
@@ -129,8 +92,3 @@ def axes_layout(x: str, y: str) -> dict[str, Any]:
         "showlegend": False,
         "hovermode": "closest",
     }
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no infinity, and a plot no place for it."""
-    return value if math.isfinite(value) else None

@@ -11,15 +11,19 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nic_lightning.errors import RunError, UserError
 from nic_lightning.metrics.names import RECONSTRUCTIONS, reconstruction_path
 from nic_lightning.report import gallery
+from nic_lightning.report.comparison import compare
+from nic_lightning.report.curves import curves
 from nic_lightning.report.html import write_report
 from nic_lightning.runs.record import RunRecord
 from tests.report.samples import classic_rows, learned_rows, make_run, row
 
+LITTLE = {"left": 300, "left_out": 0}
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'${title}&lt;"
 
 
@@ -50,8 +54,24 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
     @property
-    def figures(self) -> dict[str, Any]:
-        return json.loads(self.scripts[0])
+    def data(self) -> dict[str, Any]:
+        return json.loads(self._of_type("application/json")[0])
+
+    @property
+    def raw_data(self) -> str:
+        return self._of_type("application/json")[0]
+
+    @property
+    def blocks(self) -> list[str]:
+        return self._of_type("text/plain")
+
+    @property
+    def code(self) -> list[str]:
+        return self._of_type(None)
+
+    def _of_type(self, kind: str | None) -> list[str]:
+        pairs = zip(self.named("script"), self.scripts, strict=True)
+        return [text for attributes, text in pairs if attributes.get("type") == kind]
 
 
 @pytest.fixture(scope="module")
@@ -67,48 +87,76 @@ def page(tmp_path_factory) -> Page:
 def test_sections(page):
     titles = [attributes["id"] for attributes in page.named("section")]
     assert titles == [
-        "summary",
-        "curves",
-        "bd-rate",
-        "rates",
-        "reconstructions",
-        "training",
-        "configuration",
+        *("summary", "curves", "bd-rate", "complexity", "reconstructions", "per-image"),
+        *("rates", "training", "configuration"),
     ]
-    for word in ("sweep/mae", "finished", "modulated", "jpeg", "codec=modulated", "seed: 0", "original"):
+    for word in ("sweep/mae", "finished", "modulated", "jpeg", "codec=modulated", "seed: 0", "0.0990"):
         assert word in page.text
 
 
-def test_plots(page):
-    figures = list(page.figures.values())
-    plots = [attributes["id"] for attributes in page.named("div") if attributes.get("class") == "plot"]
-    assert plots == list(page.figures)
-    psnr = figures[0]
-    assert [trace["name"] for trace in psnr["data"]] == ["cae", "modulated", "jpeg"]
-    assert ["dash" in trace["line"] for trace in psnr["data"]] == [False, False, True]
-    assert psnr["data"][1]["x"] == [0.1, 0.2, 0.4, 0.8]
-    assert "0.0990 estimated" in psnr["data"][1]["text"][0]
-    assert psnr["layout"]["yaxis"]["title"]["text"] == "PSNR [dB]"
-    training = [figure for figure in figures if figure["data"][0]["x"] == [0, 1, 2]]
-    assert [[trace["name"] for trace in figure["data"]] for figure in training] == [
-        ["cae", "mae"],
-        ["cae @ 64", "mae @ 64"],
-    ]
+def test_curves(page):
+    data = page.data
+    assert data["datasets"] == ["kodak"]
+    assert [metric["key"] for metric in data["metrics"]] == ["psnr", "ms_ssim_db"]
+    assert [curve["name"] for curve in data["curves"]] == ["cae", "modulated", "jpeg"]
+    assert [curve["classic"] for curve in data["curves"]] == [False, False, True]
+    assert len({(curve["colour"], curve["symbol"]) for curve in data["curves"]}) == 3
+    modulated = data["curves"][1]
+    assert [point["bpp"] for point in modulated["points"]] == [0.1, 0.2, 0.4, 0.8]
+    assert {point["step"] for point in modulated["points"]} == {2}
+    training = [[trace["name"] for trace in figure["data"]] for figure in data["figures"].values()]
+    assert training == [["cae", "mae"], ["cae @ 64", "mae @ 64"]]
+    plots = [a["data-figure"] for a in page.named("div") if "data-figure" in a]
+    assert plots == list(data["figures"])
 
 
-def test_bd_rates(page):
-    assert "Rate against jpeg" in page.text
-    assert re.search(r"28\.0 to 35\.0 dB, 54%", page.text)
-    values = [float(v) for v in re.findall(r"([+-][\d.]+)\u2009%", page.text)]
-    assert any(v < -40 for v in values)
-    assert "+1.01\u2009%" in page.text
+def test_rows_are_columns(page):
+    rows = page.data["rows"]
+    assert rows["count"] == 13
+    assert rows["texts"]["codec"]["names"] == ["cae", "modulated", "jpeg"]
+    codes = np.frombuffer(base64.b64decode(rows["texts"]["codec"]["codes"]), "<u4")
+    assert codes.tolist() == [0] * 4 + [1] * 4 + [2] * 5
+    assert np.frombuffer(base64.b64decode(rows["curve"]), "<i4").tolist() == codes.tolist()
+    psnr = np.frombuffer(base64.b64decode(rows["numbers"]["psnr"]), "<f4")
+    assert psnr[:4].tolist() == [28.0, 30.0, 32.5, 35.0]
+    estimated = np.frombuffer(base64.b64decode(rows["numbers"]["bpp_estimated"]), "<f4")
+    assert np.isnan(estimated[8:]).all()
+
+
+def test_deltas_are_those_of_compare(page):
+    found = page.data["deltas"]["kodak"]
+    assert found["anchor"] == 2
+    assert found["anchors"] == [2, 0, 1]
+    made = curves(learned_rows("cae", 1.2) + learned_rows() + classic_rows())
+    for anchor, test in ((2, 1), (0, 1), (1, 0)):
+        rate, gain = found["pairs"][f"{anchor},{test}"]["psnr"]
+        by_name = {curve.codec: curve for curve in made}
+        names = ["cae", "modulated", "jpeg"]
+        expected = compare(by_name[names[anchor]], by_name[names[test]], "psnr").result
+        assert expected is not None
+        assert rate["value"] == pytest.approx(expected.value, rel=1e-5)
+        assert (gain["value"] > 0) == (rate["value"] < 0)
+        assert rate["note"] == "1 image(s) are too few for an interval."
 
 
 def test_pictures_are_inside_the_page(page):
-    images = [a for a in page.named("img") if a.get("src")]
-    assert all(str(image["src"]).startswith("data:image/png;base64,") for image in images)
-    # original; lowest and highest of two learned codecs; the classic points nearest to these
-    assert len(images) == 1 + 4 + 2
+    (item,) = page.data["pictures"]
+    assert item["item"] == "a.png"
+    entries = [(entry.get("codec", "original"), entry.get("label")) for entry in item["entries"]]
+    assert entries[0] == ("original", None)
+    labels = ["64", "256", "1024", "4096"]
+    assert entries[1:9] == [(codec, label) for codec in ("cae", "modulated") for label in labels]
+    assert len(entries) == 1 + 8 + 5
+    for entry in item["entries"]:
+        assert base64.b64decode(page.blocks[entry["id"]]).startswith(b"\x89PNG")
+
+
+def test_configurations_are_compared(page):
+    configs = page.data["configs"]
+    name = configs["keys"].index("name")
+    values = {run: configs["values"][codes[name]] for run, codes in configs["runs"].items()}
+    assert values == {"sweep/cae": "cae", "sweep/mae": "mae"}
+    assert "seed" not in configs["keys"]
 
 
 def test_nothing_is_fetched_and_only_named_scripts_run(page):
@@ -122,9 +170,10 @@ def test_nothing_is_fetched_and_only_named_scripts_run(page):
     assert policy.startswith("default-src 'none'")
     assert "http" not in policy
     allowed = set(re.findall(r"'sha256-([^']+)'", policy))
-    kinds = [attributes.get("type") for attributes in page.named("script")]
-    assert kinds == ["application/json", None, None]
-    hashes = {base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in page.scripts[1:]}
+    kinds = {attributes.get("type") for attributes in page.named("script")}
+    assert kinds == {"text/plain", "application/json", None}
+    assert len(page.code) == 2
+    hashes = {base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in page.code}
     assert hashes == allowed
 
 
@@ -141,33 +190,15 @@ def test_hostile_names_stay_text(tmp_path):
     (folder / "status.json").write_text(json.dumps({"state": "failed", "started": EVIL, "error": EVIL}))
     write_report([folder], tmp_path / "r.html", title=EVIL)
     page = Page(tmp_path / "r.html")
-    assert len(page.named("script")) == 3
-    assert all(str(a["src"]).startswith("data:") for a in page.named("img") if "src" in a)
+    assert {a.get("type") for a in page.named("script")} == {"text/plain", "application/json", None}
+    assert len(page.code) == 2
+    assert page.named("img") == []
     assert EVIL in page.text
     for _, attributes in page.tags:
         assert not any(name.startswith("on") for name in attributes)
-    shown = json.dumps(page.figures)
-    assert "<script" not in shown
-    assert "<img" not in shown
-    chips = {a.get("data-curve") for a in page.named("button") if "chip" in str(a.get("class"))}
-    assert chips == {trace["name"] for trace in page.figures["figure-0"]["data"]}
-
-
-def test_problems_are_named_and_shown(tmp_path):
-    make_run(tmp_path / "runs" / "good", learned_rows(), pictures=True)
-    cut = make_run(tmp_path / "runs" / "cut", classic_rows())
-    (cut / "results.parquet").write_bytes(b"PAR1 cut")
-    (cut / "config.yaml").unlink()
-    (cut / "environment.json").write_text("[")
-    picture = reconstruction_path(tmp_path / "runs" / "good" / RECONSTRUCTIONS, "kodak", "a.png", "64")
-    picture.write_bytes(b"no picture")
-    problems = write_report([tmp_path / "runs"], tmp_path / "r.html")
-    text = Page(tmp_path / "r.html").text
-    assert len(problems) == 3
-    for problem, part in zip(problems, ("64.png", "config.yaml is missing", "not a readable"), strict=True):
-        assert part in problem
-        assert problem in text
-    assert "environment.json is damaged." in text
+    assert page.data["curves"][0]["name"] == EVIL
+    assert "<script" not in json.dumps(page.data["figures"])
+    assert "<" not in page.raw_data
 
 
 def test_pictures_out_of_the_folder_are_not_shown(tmp_path):
@@ -181,10 +212,11 @@ def test_pictures_out_of_the_folder_are_not_shown(tmp_path):
 
 def test_pictures_have_a_budget(tmp_path, monkeypatch):
     folder = make_run(tmp_path / "run", learned_rows(), pictures=True)
-    monkeypatch.setattr(gallery, "MAX_TOTAL", 100)
-    monkeypatch.setattr(gallery._Budget, "__init__", lambda self: self.__dict__.update(left=100, problems=[]))
+    monkeypatch.setattr(gallery.Gallery, "__init__", lambda self: self.__dict__.update(LITTLE, items=[], blocks=[]))
     (problem,) = write_report([folder], tmp_path / "r.html")
-    assert "more pictures" in problem
+    assert problem == "There are more pictures than one page holds; 2 are left out."
+    (item,) = Page(tmp_path / "r.html").data["pictures"]
+    assert [entry.get("label") for entry in item["entries"]] == [None, "64", "4096"]
 
 
 def test_runs_without_results(tmp_path):
@@ -198,36 +230,52 @@ def test_runs_without_results(tmp_path):
 
 def test_curves_without_a_bd_rate_say_why(tmp_path):
     rows = learned_rows() + classic_rows() + [row("odd", "1", 0.3, 30.0), row("odd", "2", 0.6, 29.0)]
-    folder = make_run(tmp_path / "run", rows)
-    write_report([folder], tmp_path / "r.html")
-    text = Page(tmp_path / "r.html").text
-    assert "no value" in text
-    assert "odd: The test curve is not monotone: from '1' (0.3000 bpp, psnr 30.0000) to '2'" in text
+    write_report([make_run(tmp_path / "run", rows)], tmp_path / "r.html")
+    data = Page(tmp_path / "r.html").data
+    odd = [curve["name"] for curve in data["curves"]].index("odd")
+    found = data["deltas"]["kodak"]["pairs"][f"{data['deltas']['kodak']['anchor']},{odd}"]["psnr"][0]
+    assert found["problem"].startswith("The test curve is not monotone: from '1' (0.3000 bpp, psnr 30.0000) to '2'")
 
 
-def test_data_sets_have_tabs(tmp_path):
-    rows = learned_rows() + learned_rows(dataset=EVIL)
-    write_report([make_run(tmp_path / "run", rows, pictures=True)], tmp_path / "r.html")
-    page = Page(tmp_path / "r.html")
-    chosen = [(a["data-tab"], a["aria-selected"]) for a in page.named("button") if a.get("role") == "tab"]
-    names = ("curves", "rates", "pictures")
-    assert chosen == [(f"{name}-{i}", ("true", "false")[i]) for name in names for i in (0, 1)]
-    panels = {a["id"]: "hidden" in a for a in page.named("div") if a.get("role") == "tabpanel"}
-    assert panels == {f"{name}-{i}": i == 1 for name in names for i in (0, 1)}
+def test_many_curves_have_few_anchors(tmp_path, monkeypatch):
+    monkeypatch.setattr("nic_lightning.report.deltas.MAX_PAIRS", 8)
+    monkeypatch.setattr("nic_lightning.report.deltas.MIN_PAIRS", 3)
+    rows = [r for i in range(5) for r in learned_rows(f"codec{i}", 1 + i / 10)]
+    write_report([make_run(tmp_path / "run", rows)], tmp_path / "r.html")
+    found = Page(tmp_path / "r.html").data["deltas"]["kodak"]
+    assert found["anchors"] == [0, 1]
+    assert len(found["pairs"]) == 8
 
 
 def test_infinite_psnr(tmp_path):
     rows = [row("a", "1", 0.5, 30.0), row("a", "2", 4.0, float("inf"))]
     write_report([make_run(tmp_path / "run", rows)], tmp_path / "r.html")
-    assert Page(tmp_path / "r.html").figures["figure-0"]["data"][0]["y"] == [30.0, None]
+    assert [point["psnr"] for point in Page(tmp_path / "r.html").data["curves"][0]["points"]] == [30.0, None]
 
 
 def test_anchor(tmp_path):
     folder = make_run(tmp_path / "run", learned_rows() + classic_rows())
     write_report([folder], tmp_path / "r.html", anchor="modulated")
-    assert "Rate against modulated" in Page(tmp_path / "r.html").text
+    assert Page(tmp_path / "r.html").data["deltas"]["kodak"]["anchor"] == 0
     with pytest.raises(UserError, match="No curve is named 'vtm'; there are: modulated, jpeg"):
         write_report([folder], tmp_path / "r.html", anchor="vtm")
+
+
+def test_published_curves(tmp_path):
+    folder = make_run(tmp_path / "run", learned_rows() + learned_rows(dataset="mine"))
+    write_report([folder], tmp_path / "r.html", published=["vtm"])
+    curves_ = Page(tmp_path / "r.html").data["curves"]
+    assert [(c["name"], c["dataset"]) for c in curves_ if c["published"]] == [("vtm (published)", "kodak")]
+    with pytest.raises(UserError, match="Did you mean 'vtm'"):
+        write_report([folder], tmp_path / "r.html", published=["vtmm"])
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    for home, scale in (("a", 1.0), ("b", 1.1)):
+        make_run(tmp_path / home / "runs" / "mae", learned_rows(scale=scale))
+    write_report([tmp_path / "a" / "runs", tmp_path / "b" / "runs"], tmp_path / "r.html")
+    names = [curve["name"] for curve in Page(tmp_path / "r.html").data["curves"]]
+    assert names == ["modulated (a/runs/mae)", "modulated (b/runs/mae)"]
 
 
 def test_a_page_that_cannot_be_written(tmp_path):

@@ -1,0 +1,120 @@
+"""Run folders for a report: read once, named apart, and everything that is wrong with them told. No torch needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nic_lightning.errors import RunError
+from nic_lightning.runs.channels import read_channel_rates
+from nic_lightning.runs.files import checked_path
+from nic_lightning.runs.index import MARKS, Run, find_runs, run_folders
+
+_MEASURES = ("bpp", "bpp_estimated", "psnr", "ms_ssim", "ms_ssim_db", "lpips", "encode_ms", "decode_ms")
+_MAX_LOG = 2**28
+
+
+@dataclass
+class Source:
+    """A run with what its files hold."""
+
+    run: Run
+    rows: list[dict[str, Any]]
+    """Of the results table, each with the run's name in this report as "run"."""
+    log: list[dict[str, Any]]
+    channels: list[dict[str, Any]]
+
+    @property
+    def steps(self) -> int | None:
+        """The last step that was logged."""
+        return self.log[-1]["step"] if self.log else None
+
+
+@dataclass
+class Sources:
+    """All runs of a report."""
+
+    all: list[Source]
+    problems: list[str] = field(default_factory=list)
+    """About folders that hold no run; a run's own are in `run.problems`."""
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of all runs."""
+        return [row for source in self.all for row in source.rows]
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs, in order."""
+        return [source.run for source in self.all]
+
+
+def read_sources(paths: Iterable[str | Path]) -> Sources:
+    """Everything a report shows of the runs at or below `paths`.
+
+    Raises:
+        RunError: a path does not exist, or none of them holds a run.
+    """
+    listed = [Path(path) for path in paths]
+    empty = [path for path in listed if path.exists() and not run_folders(path)]
+    runs = find_runs(path for path in listed if path not in empty or len(empty) == len(listed))
+    _name_apart(runs)
+    problems = [f"{path} holds no run: no folder with a {MARKS[0]}, {MARKS[1]} or {MARKS[2]}." for path in empty]
+    return Sources([_read(run) for run in runs], problems)
+
+
+def _read(run: Run) -> Source:
+    rows = [{**row, "run": run.name} for row in run.results()]
+    for key in _MEASURES:
+        count = sum(isinstance(row[key], float) and math.isnan(row[key]) for row in rows)
+        if count:
+            run.add_problem(f"{key} is not a number in {count} of {len(rows)} rows of results.parquet.")
+    log = run.metrics()
+    _check_log(run, log)
+    try:
+        channels = read_channel_rates(run.folder)
+    except RunError as error:
+        run.add_problem(error)
+        channels = []
+    return Source(run, rows, log, channels)
+
+
+def _check_log(run: Run, log: Sequence[dict[str, Any]]) -> None:
+    """Tell of lines that are no lines, and of values that are no numbers."""
+    try:
+        path = checked_path(run.folder, "metrics.jsonl", _MAX_LOG)
+        with path.open("rb") as file:
+            ends = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(2**20), b""))
+    except (RunError, OSError):
+        return  # missing, or told by run.metrics()
+    if not log:
+        run.add_problem("metrics.jsonl holds no line that can be read.")
+    elif ends > len(log):
+        run.add_problem(f"{ends - len(log)} of {ends} lines of metrics.jsonl are damaged and left out.")
+    bad = {key: line["step"] for line in reversed(log) for key, value in line.items() if _is_bad(value)}
+    for key, step in list(bad.items())[:3]:
+        run.add_problem(f"{key[:80]} is not finite at step {step}.")
+
+
+def _is_bad(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _name_apart(runs: Sequence[Run]) -> None:
+    """Runs of one name get as much of their path before it as tells them apart."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.name, []).append(run)
+    for name, group in groups.items():
+        if len(group) == 1:
+            continue
+        parts = [run.folder.resolve().parts for run in group]
+        depth = name.count("/") + 2
+        while depth < max(map(len, parts)) and len({part[-depth:] for part in parts}) < len(parts):
+            depth += 1
+        for run, part in zip(group, parts, strict=True):
+            run.problems = [problem.replace(f"{name}: ", f"{'/'.join(part[-depth:])}: ", 1) for problem in run.problems]
+            run.name = "/".join(part[-depth:])
