@@ -94,6 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     curve_arguments.add_bd(commands.add_parser("bd", help="BD-rates of runs and published curves, with intervals"))
     curve_arguments.add_results(commands.add_parser("results", help="the curves of runs as JSON or CSV for others"))
+    curve_arguments.add_fid(commands.add_parser("fid", help="Frechet distance of decoded images from originals"))
 
     command = commands.add_parser("lambdas", help="a slimmable codec's lambdas from a sweep of independent models")
     command.add_argument(

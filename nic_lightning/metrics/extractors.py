@@ -24,7 +24,7 @@ from torchvision.models.inception import (
 )
 
 from nic_lightning.errors import DataError, UserError
-from nic_lightning.metrics.lpips import load_lpips
+from nic_lightning.metrics.lpips import MIN_SIDE, load_lpips
 
 INCEPTION_FILES = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")
 """The same weights, of the network that FID was defined with, as torch-fidelity and pytorch-fid name them."""
@@ -71,7 +71,9 @@ class AlexNetFeatures(nn.Module):
         self.lpips = lpips
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Features (N, 256) of uint8 images (N, 3, H, W), sides of 31 pixels or more."""
+        """Features (N, 256) of uint8 images (N, 3, H, W). Raises DataError below 31 pixels a side."""
+        if min(pixels.shape[-2:]) < MIN_SIDE:
+            raise DataError(f"An image of {pixels.shape[-1]} x {pixels.shape[-2]} is too small for AlexNet's features.")
         return self.lpips.features((2 * pixels.float() / 255 - 1 - self.lpips.shift) / self.lpips.scale).mean((2, 3))  # type: ignore[operator]
 
 

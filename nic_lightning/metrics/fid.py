@@ -55,8 +55,9 @@ class Fid(FrechetInceptionDistance):
     def update(self, images: Tensor, real: bool) -> None:
         """Add images (N, 3, H, W), float RGB in [0, 1], rounded to 8 bits here; `real` for originals."""
         pixels = images.detach().clamp(0, 1).mul(255).round().byte()
-        for batch in self.samples(pixels).split(_BATCH):
-            super().update(batch, real)
+        samples = self.samples(pixels)
+        for start in range(0, len(samples), _BATCH):
+            super().update(samples[start : start + _BATCH], real)
 
     def samples(self, pixels: Tensor) -> Tensor:
         """What counts as one observation."""
