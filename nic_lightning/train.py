@@ -164,7 +164,7 @@ def quieten() -> None:
 def start_from(codec: LearnedCodec, source: str | None) -> None:
     """Begin with the codec weights of another run, or of an export (`init_from`)."""
     from nic_lightning.codecs.exporting import is_export
-    from nic_lightning.codecs.loading import find_checkpoint, load_codec, read_checkpoint, reason
+    from nic_lightning.codecs.loading import find_checkpoint, load_codec, misfit, read_checkpoint, reason
 
     adopt = getattr(codec, "adopt", None)
     if source is None:
@@ -179,7 +179,9 @@ def start_from(codec: LearnedCodec, source: str | None) -> None:
     try:
         (adopt or codec.load_state_dict)(state)
     except RuntimeError as error:
-        raise UserError(f"init_from={source} does not fit this codec: {reason(error)}") from error
+        raise UserError(
+            f"init_from={source} does not fit this codec: {misfit(codec.state_dict(), state) or reason(error)}."
+        ) from error
 
 
 def checkpoint_to_continue(folder: Path) -> str | None:

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,19 @@ def reason(error: Exception) -> str:
     """What an error says, in one line; torch puts a headline above what it found."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return lines[1 if lines[0].endswith(":") and len(lines) > 1 else 0][:300]
+
+
+def misfit(own: Mapping[str, Tensor], other: Mapping[str, Any]) -> str | None:
+    """The first tensor by which another state does not fit, in words; None where it fits. CDF tables have any size."""
+    for name in sorted({*own, *other}):
+        if name not in other:
+            return f"{name} is missing there"
+        if name not in own:
+            return f"{name} has no place here"
+        shapes = tuple(own[name].shape), tuple(other[name].shape)
+        if shapes[0] != shapes[1] and name.rpartition(".")[2] not in ("_quantized_cdf", "_cdf_length", "_offset"):
+            return f"{name} is {'x'.join(map(str, shapes[1]))} there and {'x'.join(map(str, shapes[0]))} here"
+    return None
 
 
 def build_codec(config: object) -> LearnedCodec:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nic_lightning.codecs.base import Encoded, OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.codecs.loading import misfit
 from nic_lightning.entropy.models import EntropyBottleneck, GaussianConditional
 from nic_lightning.errors import UserError
 from nic_lightning.layers.convolution import conv, deconv
@@ -239,12 +240,9 @@ class I2ICodec(LearnedCodec):
         }
         for name, state in parts.items():
             own = getattr(self, name).state_dict()
-            new = {k for k in own if "unit" in k.split(".")[-2] or k.endswith(".mode")}
-            wrong = [
-                k for k in {*own, *state} - new if k not in own or k not in state or own[k].shape != state[k].shape
-            ]
-            if wrong:
-                raise UserError(f"The checkpoint's {name} does not fit this codec, for one in {min(wrong)}.")
+            released = {k: v for k, v in own.items() if "unit" not in k and not k.endswith(".mode")}
+            if wrong := misfit(released, state):
+                raise UserError(f"The checkpoint's {name} does not fit this codec: {wrong}.")
         for name, state in parts.items():
             getattr(self, name).load_state_dict(state, strict=False)
 

@@ -53,7 +53,7 @@ def test_training_may_start_from_an_export(run: Path, tmp_path: Path) -> None:
         start_from(codec, str(source))
     parameters = [dict(codec.named_parameters()) for codec in starts]
     assert all(torch.equal(value, parameters[1][name]) for name, value in parameters[0].items())
-    with pytest.raises(UserError, match=f"init_from={out} does not fit this codec"):
+    with pytest.raises(UserError, match=f"init_from={out} does not fit this codec: .* (there|here).$"):
         start_from(ModulatedAutoencoder(width=4, lambdas=ARGUMENTS["lambdas"]), str(out))
 
 

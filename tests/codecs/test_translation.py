@@ -195,6 +195,6 @@ def test_a_released_checkpoint_is_adopted():
     assert torch.equal(codec.decoder(encoder(x), torch.ones(1, 5)), decoder(encoder(x), torch.ones(1, 5)))
     before = copy.deepcopy(codec.state_dict())
     del released["generator"]["module.from_rgb.weight"]
-    with pytest.raises(UserError, match=r"encoder does not fit this codec, for one in from_rgb.weight"):
+    with pytest.raises(UserError, match=r"encoder does not fit this codec: from_rgb.weight is missing there"):
         codec.adopt_official(released)
     assert all(torch.equal(v, before[k]) for k, v in codec.state_dict().items())
