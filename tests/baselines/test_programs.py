@@ -1,0 +1,294 @@
+"""BPG and VTM through stand-ins: scripts on PATH that take the real programs' arguments and code in their own way.
+
+They show that programs are found, run, bounded and read. They say nothing about BPG or VVC.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import stat
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from nic_lightning.baselines import programs
+from nic_lightning.baselines.bpg import Bpg
+from nic_lightning.baselines.still import MissingCodec
+from nic_lightning.baselines.vtm import Vtm
+from nic_lightning.codecs.base import Encoded, ImageCodec
+from nic_lightning.errors import BitstreamError, UserError
+from nic_lightning.metrics.fidelity import psnr
+
+MISBEHAVE = """
+def misbehave(out, only):
+    wish = os.environ.get("STAND_IN", "")
+    if not wish.startswith(only):
+        return
+    wish = wish.removeprefix(only + " ")
+    if wish == "sleep":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        open(os.environ["STAND_IN_CHILD"], "w").write(str(child.pid))
+        time.sleep(600)
+    elif wish == "fail":
+        print("some words\\nthe last words")
+        sys.exit(3)
+    elif wish == "die":
+        os.kill(os.getpid(), 9)
+    elif wish == "nothing":
+        sys.exit(0)
+    elif wish == "memory":
+        bytearray(2**29)
+    elif wish == "fill":
+        open(out, "wb").write(bytes(10_000_000))
+"""
+
+BPGENC = """
+a = sys.argv[1:]
+assert a[0] == "-q" and a[2:-3] == ["-f", "444", "-c", "ycbcr", "-b", "8", "-e", "x265"] and a[-3] == "-o", a
+misbehave(a[-2], "encoder")
+def number(n):
+    return bytes([0x80 | n >> 7, n & 0x7F])
+picture, coded = Image.open(a[-1]), io.BytesIO()
+picture.save(coded, format="JPEG", quality=round(98 - 1.9 * int(a[1])), subsampling=0)
+data = coded.getvalue()
+sizes = number(picture.width) + number(picture.height) + bytes([0x80 | len(data) >> 14]) + number(len(data) & 0x3FFF)
+open(a[-2], "wb").write(b"BPG\\xfb" + bytes([3 << 5, 0]) + sizes + data)
+"""
+
+BPGDEC = """
+a = sys.argv[1:]
+assert a[:3] == ["-b", "8", "-o"] and len(a) == 5, a
+misbehave(a[3], "decoder")
+Image.open(io.BytesIO(open(a[4], "rb").read()[13:])).convert("RGB").save(a[3])
+"""
+
+ENCODERAPP = """
+flags = [x for x in sys.argv if x.startswith("--")]
+assert flags == ["--InputChromaFormat=444", "--InputBitDepth=10", "--ConformanceWindowMode=1"], flags
+a = [x for x in sys.argv[1:] if not x.startswith("--")]
+a = dict(zip(a[::2], a[1::2]))
+assert open(a["-c"]).read() == "a configuration" and a["-f"] == a["-fr"] == "1", a
+misbehave(a["-b"], "encoder")
+samples = array.array("H", open(a["-i"], "rb").read())
+assert len(samples) == 3 * int(a["-wdt"]) * int(a["-hgt"]) and max(samples) < 1024
+step = max(1, round(2 ** ((int(a["-q"]) - 10) / 6)))
+coarse = array.array("H", [min(1023 // step, (s + step // 2) // step) for s in samples])
+open(a["-b"], "wb").write(b"\\0\\0\\0\\1" + bytes([step]) + zlib.compress(coarse.tobytes()))
+open(a["-o"], "wb").write(b"a reconstruction that nobody needs")
+"""
+
+DECODERAPP = """
+a = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+assert a["-d"] == "10", a
+misbehave(a["-o"], "decoder")
+data = open(a["-b"], "rb").read()
+coarse = array.array("H", zlib.decompress(data[5:]))
+open(a["-o"], "wb").write(array.array("H", [min(1023, data[4] * s) for s in coarse]).tobytes())
+"""
+
+
+@pytest.fixture(autouse=True)
+def stand_ins(tmp_path, monkeypatch) -> Path:
+    """The stand-ins and nothing else on PATH; temporary folders that can be looked at."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    scripts = {"bpgenc": BPGENC, "bpgdec": BPGDEC, "EncoderApp": ENCODERAPP, "DecoderApp": DECODERAPP}
+    for name, script in scripts.items():
+        imports = "import array, io, os, subprocess, sys, time, zlib\n"
+        pillow = "from PIL import Image\n" if name.startswith("bpg") else ""
+        (folder / name).write_text(f"#!{sys.executable}\n{imports}{pillow}{MISBEHAVE}{script}")
+        (folder / name).chmod(stat.S_IRWXU)
+    (tmp_path / "intra.cfg").write_text("a configuration")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    return folder
+
+
+@pytest.fixture(params=["bpg", "vtm"])
+def codec(request, tmp_path) -> Bpg | Vtm:
+    if request.param == "bpg":
+        return Bpg([20, 40])
+    return Vtm(str(tmp_path / "intra.cfg"), [20, 40])
+
+
+def picture(height: int = 33, width: int = 65) -> torch.Tensor:
+    coarse = torch.rand(1, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    return torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
+
+
+def packed(codec: Bpg | Vtm, x: torch.Tensor, index: int = 0) -> bytes:
+    point = codec.operating_points[index]
+    return codec.pack(codec.compress(x, point), point)
+
+
+def decoded(codec: Bpg | Vtm, encoded: Encoded) -> torch.Tensor:
+    return codec.decompress(encoded, codec.operating_points[0])
+
+
+def test_round_trip_through_real_processes(codec, tmp_path):
+    assert isinstance(codec, ImageCodec)
+    points = codec.operating_points
+    assert [(p.index, p.label, p.quality) for p in points] == [(0, "qp40", -40.0), (1, "qp20", -20.0)]
+    sizes, quality = [], []
+    for size in [(1, 1), (33, 65)]:
+        x = picture(*size)
+        for point in points:
+            data = codec.pack(codec.compress(x, point), point)
+            encoded, named = codec.unpack(data)
+            assert (encoded.shape, named.label) == (size, "unknown")
+            x_hat = codec.decompress(encoded, point)
+            assert x_hat.shape == x.shape
+            sizes.append(len(data))
+            quality.append(psnr(x, x_hat).item())
+    assert sizes[2] < sizes[3]
+    assert 20 < quality[2] < quality[3]
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_colours_of_vtm_come_back(tmp_path):
+    """At QP 10 the stand-in is lossless: what is lost is lost by BT.709 in 10 bits."""
+    codec = Vtm(str(tmp_path / "intra.cfg"), [10])
+    x = torch.rand(1, 3, 20, 30, generator=torch.Generator().manual_seed(0)).mul(255).round().div(255)
+    encoded, _ = codec.unpack(packed(codec, x))
+    assert (codec.decompress(encoded, codec.operating_points[0]) - x).abs().max() < 1.01 / 255
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ("fail", r"failed with exit code 3: the last words\."),
+        ("die", r"was killed by signal 9\."),
+        ("nothing", r"wrote no file\."),
+    ],
+)
+@pytest.mark.parametrize("side", ["encoder", "decoder"])
+def test_a_program_that_fails_is_named_with_its_last_words(codec, side, wish, words, monkeypatch, tmp_path):
+    x = picture(9, 9)
+    encoded, _ = codec.unpack(packed(codec, x))
+    monkeypatch.setenv("STAND_IN", f"{side} {wish}")
+    program = Path(codec.encoder if side == "encoder" else codec.decoder).name
+    kind = UserError if side == "encoder" else BitstreamError
+    task = packed if side == "encoder" else decoded
+    with pytest.raises(kind, match=rf"^{codec.name}: {program} {words}$"):
+        task(codec, x if side == "encoder" else encoded)
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_a_program_that_takes_too_long_is_stopped_with_its_children(tmp_path, monkeypatch):
+    codec = Bpg([40], timeout_s=20)
+    note = tmp_path / "child"
+    monkeypatch.setenv("STAND_IN", "encoder sleep")
+    monkeypatch.setenv("STAND_IN_CHILD", str(note))
+    monkeypatch.setattr(programs.subprocess.Popen, "wait", _until_written(note))
+    with pytest.raises(UserError, match=r"bpgenc took longer than 20 s\.$"):
+        packed(codec, picture(9, 9))
+    status = Path(f"/proc/{note.read_text()}/stat")
+    assert not status.exists() or status.read_text().split()[2] == "Z"  # gone, or waiting for init
+
+
+def _until_written(note: Path):
+    """A wait whose time is over as soon as the note is there, however long the machine takes to start a program."""
+    patient = programs.subprocess.Popen.wait
+
+    def wait(process, timeout=None):
+        while timeout is not None:
+            if note.is_file() and note.read_text():
+                raise programs.subprocess.TimeoutExpired("bpgenc", timeout)
+            try:
+                return patient(process, 0.05)
+            except programs.subprocess.TimeoutExpired:
+                continue
+        return patient(process)
+
+    return wait
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can limit another process")
+@pytest.mark.parametrize(
+    ("wish", "limit", "words"), [("memory", "MAX_MEMORY", "Memory"), ("fill", "MAX_FILE", "large")]
+)
+def test_a_decoder_gets_so_much_memory_and_disk(codec, wish, limit, words, monkeypatch):
+    encoded, _ = codec.unpack(packed(codec, picture(9, 9)))
+    monkeypatch.setenv("STAND_IN", f"decoder {wish}")
+    monkeypatch.setattr(programs, limit, 2**28 if wish == "memory" else 2**20)
+    with pytest.raises(BitstreamError, match=words):
+        codec.decompress(encoded, codec.operating_points[0])
+
+
+def test_another_size_than_the_header_claims(codec):
+    data = bytearray(packed(codec, picture(20, 30)))
+    place = 6 if codec.name == "bpg" else 0
+    data[place : place + 2] = b"\x80\x1d" if codec.name == "bpg" else b"\0\x1d"
+    encoded, _ = codec.unpack(bytes(data))
+    assert encoded.shape == (20, 29)
+    with pytest.raises(BitstreamError, match="another size"):
+        codec.decompress(encoded, codec.operating_points[0])
+
+
+def test_foreign_and_cut_files_are_refused(codec):
+    data = packed(codec, picture())
+    huge = data[:6] + b"\x8f\xff\xff\xff\x7f" * 2 + data[10:] if codec.name == "bpg" else b"\xff\xff\xff\xff" + data[4:]
+    for bad in (b"", b"BPG\xfb", b"BPG\xfb\0\0\x80\x80\x80\x80\x80\x80", b"\0\1\0\1\0\0\2", b"x" * 400, huge):
+        with pytest.raises(BitstreamError) as error:
+            codec.unpack(bad)
+        assert "\n" not in str(error.value)
+    with pytest.raises(BitstreamError):
+        codec.decompress(codec.unpack(data[: len(data) // 2])[0], codec.operating_points[0])
+    with pytest.raises(BitstreamError):
+        codec.decompress(Encoded(((b"x" * 9,),), (1, 1)), codec.operating_points[0])
+
+
+def test_damaged_headers_end_in_an_error_or_a_size(codec):
+    data = packed(codec, picture(9, 9))
+    chance = random.Random(0)
+    for _ in range(2000):
+        bad = bytearray(data[: chance.randint(0, len(data))])
+        for _ in range(min(len(bad), 4)):
+            bad[chance.randrange(min(len(bad), 16))] = chance.randrange(256)
+        with contextlib.suppress(BitstreamError):
+            height, width = codec.unpack(bytes(bad))[0].shape
+            assert 0 < height * width <= 2**26
+
+
+def test_alpha_and_animation_are_refused():
+    data = packed(Bpg([40]), picture(9, 9))
+    for place, flag in ((4, 0x10), (5, 0x04), (5, 0x01)):
+        bad = bytearray(data)
+        bad[place] |= flag
+        with pytest.raises(BitstreamError, match="not a whole bpg file"):
+            Bpg([40]).unpack(bytes(bad))
+
+
+def test_programs_that_are_not_there(stand_ins, tmp_path):
+    os.remove(stand_ins / "bpgdec")
+    with pytest.raises(
+        MissingCodec, match=r"^bpg needs the program bpgdec, which is not on PATH: install libbpg, .*\.$"
+    ):
+        Bpg()
+    os.remove(stand_ins / "EncoderApp")
+    with pytest.raises(MissingCodec, match=r"^vtm needs the program EncoderApp, .*: build VTM, .*\.$"):
+        Vtm(str(tmp_path / "intra.cfg"))
+    assert Bpg(programs=(str(stand_ins / "bpgenc"), str(stand_ins / "bpgenc"))).name == "bpg"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Bpg([52]), r"QPs lie in"),
+        (lambda: Bpg([]), "distinct QPs"),
+        (lambda: Bpg(encoder="kvazaar"), "x265"),
+        (lambda: Bpg(chroma="4:2:2"), "subsampling"),  # type: ignore[arg-type]
+        (lambda: Bpg(timeout_s=0), "timeout_s"),
+        (lambda: Vtm(), "codec.config=FILE"),
+        (lambda: Vtm("nowhere.cfg"), "nowhere.cfg does not exist"),
+    ],
+)
+def test_wrong_settings(make, words):
+    with pytest.raises(UserError, match=words):
+        make()

@@ -1,0 +1,258 @@
+"""What every still-image format promises: its own files bring the picture back, all others end in a sentence."""
+
+from __future__ import annotations
+
+import io
+import random
+import sys
+from collections.abc import Iterator
+
+import pytest
+import torch
+from PIL import Image
+
+from nic_lightning.baselines import still
+from nic_lightning.baselines.heif import HevcIntra
+from nic_lightning.baselines.jpegxl import JpegXl
+from nic_lightning.baselines.pillow import Avif, Jpeg, Jpeg2000, WebP
+from nic_lightning.baselines.still import StillImageCodec
+from nic_lightning.codecs.base import Encoded, ImageCodec, OperatingPoint
+from nic_lightning.codecs.search import search_point
+from nic_lightning.errors import BitstreamError, DataError, UserError
+from nic_lightning.metrics.fidelity import psnr
+
+CODECS = {
+    "jpeg": lambda: Jpeg([10, 95]),
+    "jpeg_444": lambda: Jpeg([10, 95], "4:4:4"),
+    "webp": lambda: WebP([10, 95]),
+    "jpeg2000": lambda: Jpeg2000([0.2, 16]),
+    "avif": lambda: Avif([10, 90], speed=9),
+    "avif_444": lambda: Avif([10, 90], "4:4:4", speed=9),
+    "hevc": lambda: HevcIntra([10, 80]),
+    "hevc_444": lambda: HevcIntra([10, 80], "4:4:4"),
+    "jpegxl": lambda: JpegXl([10, 95]),
+}
+
+
+@pytest.fixture(params=CODECS)
+def codec(request) -> StillImageCodec:
+    return CODECS[request.param]()
+
+
+def picture(height: int = 33, width: int = 65) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    coarse = torch.rand(1, 3, 6, 6, generator=generator)
+    return torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
+
+
+def packed(codec: StillImageCodec, x: torch.Tensor, index: int = 0) -> bytes:
+    point = codec.operating_points[index]
+    return codec.pack(codec.compress(x, point), point)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (17, 3), (33, 65)])
+def test_round_trip(codec, size):
+    assert isinstance(codec, ImageCodec)
+    x = picture(*size)
+    sizes = []
+    for point in codec.operating_points:
+        data = codec.pack(codec.compress(x, point), point)
+        encoded, _ = codec.unpack(data)
+        x_hat = codec.decompress(encoded, point)
+        assert x_hat.shape == x.shape
+        assert x_hat.dtype == torch.float32
+        assert x_hat.min() >= 0
+        assert x_hat.max() <= 1
+        sizes.append(len(data))
+    assert sizes[0] <= sizes[1]
+    assert psnr(x, x_hat).item() > 20
+
+
+def test_batches(codec):
+    point = codec.operating_points[0]
+    x = torch.cat([picture(), 1 - picture()])
+    encoded = codec.compress(x, point)
+    assert codec.decompress(encoded, point).shape == x.shape
+    with pytest.raises(UserError, match="one image, not 2"):
+        codec.pack(encoded, point)
+
+
+def test_names_tell_settings_apart():
+    made = {name: make().name for name, make in CODECS.items()}
+    assert made == {name: name for name in CODECS}
+    assert [p.label for p in Jpeg2000([3, 0.25]).operating_points] == ["r0.25", "r3"]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Avif([]), "distinct qualities"),
+        (lambda: WebP([5, 5]), "distinct qualities"),
+        (lambda: Avif([101]), r"0\.\.100"),
+        (lambda: Avif([50], speed=11), "speed"),
+        (lambda: Avif([50], tune="vmaf"), "tune"),
+        (lambda: Jpeg2000([0]), r"rates lie in 0\.01\.\.24"),
+        (lambda: HevcIntra([50], preset="quick"), "preset"),
+        (lambda: HevcIntra([50], tune="vmaf"), "tune"),
+        (lambda: HevcIntra([50], "4:2:2"), "subsampling"),
+        (lambda: JpegXl([50], effort=12), "effort"),
+    ],
+)
+def test_wrong_settings(make, words):
+    with pytest.raises(UserError, match=words):
+        make()
+
+
+@pytest.mark.parametrize(("kind", "module"), [(HevcIntra, "pillow_heif"), (JpegXl, "pillow_jxl")])
+def test_a_missing_package_is_named_with_the_command_that_installs_it(kind, module, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UserError, match=r"which is not installed: pip install 'nic_lightning\[baselines\]'\."):
+        kind()
+
+
+def test_a_point_without_quality(codec):
+    with pytest.raises(UserError, match="quality"):
+        codec.compress(picture(), OperatingPoint(0, "lambda", lmbda=1.0))
+
+
+def test_pictures_too_large(codec, monkeypatch):
+    data = packed(codec, picture())
+    monkeypatch.setattr(still, "MAX_PIXELS", 100)
+    with pytest.raises(DataError, match="too large"):
+        packed(codec, picture())
+    with pytest.raises(BitstreamError, match="65x33 pixels"):
+        codec.unpack(data)
+    with pytest.raises(BitstreamError, match="65x33 pixels"):
+        codec.decompress(Encoded(((data,),), (33, 65)), codec.operating_points[0])
+    monkeypatch.setattr(still, "MAX_BYTES", 10)
+    with pytest.raises(BitstreamError, match="more than this codec reads"):
+        codec.unpack(data)
+
+
+@pytest.mark.parametrize("kind", [Jpeg, WebP, HevcIntra, Avif])
+def test_sides_that_a_format_cannot_hold(kind):
+    codec = kind([50])
+    with pytest.raises(DataError, match="too large"):
+        codec.compress(torch.zeros(1, 3, 1, 70_000), codec.operating_points[0])
+
+
+def foreign_files() -> Iterator[tuple[str, bytes]]:
+    def saved(kind: str, **options: object) -> bytes:
+        buffer = io.BytesIO()
+        Image.new("RGB", (40, 40), (200, 30, 90)).save(buffer, format=kind, **options)
+        return buffer.getvalue()
+
+    frames = [Image.new("RGB", (40, 40), colour) for colour in ("red", "blue")]
+    yield "empty", b""
+    yield "text", b"hello"
+    yield "png", saved("PNG")
+    yield "gif", saved("GIF")
+    yield "animated webp", saved("WEBP", save_all=True, append_images=frames)
+    yield "animated avif", saved("AVIF", save_all=True, append_images=frames)
+    yield "several", saved("MPO", save_all=True, append_images=frames)
+    yield "boxed jpeg2000", saved("JPEG2000")
+    yield "tiled jpeg2000", saved("JPEG2000", no_jp2=True, tile_size=(16, 16))
+    yield "jpeg2000 with precincts of a pixel", saved("JPEG2000", no_jp2=True, precinct_size=(64, 64))
+    for name, make in CODECS.items():
+        data = packed(make(), picture(40, 40))
+        yield f"cut {name}", data[: len(data) // 2]
+        if name != "jpegxl":
+            yield f"longer {name}", data + b"more"
+    yield "head", b"\xff\xd8\xff\xd9\xff\xd9"
+    yield "riff", b"RIFF\x04\x00\x00\x00WEBP"
+    yield "box", b"\0\0\0\x0cftypavif"
+    yield "siz", b"\xff\x4f\xff\x51\0\2\xff\x90"
+
+
+@pytest.fixture(scope="module")
+def foreign() -> dict[str, bytes]:
+    return dict(foreign_files())
+
+
+def refusal(codec: StillImageCodec, data: bytes) -> str | None:
+    """The sentence with which a file is refused; None when it decodes."""
+    try:
+        codec.decompress(codec.unpack(data)[0], codec.operating_points[0])
+    except BitstreamError as error:
+        return str(error) if "\n" not in str(error) else None
+    return None
+
+
+def test_foreign_files_are_refused(codec, foreign):
+    """By the header, or where a codestream has no length in it, by the decoder."""
+    for name, data in foreign.items():
+        assert refusal(codec, data), f"{codec.name} took {name}"
+
+
+def test_damaged_files_end_in_an_error_or_a_picture(codec):
+    """Flipped, cut and random bytes: BitstreamError or a picture of the header's size."""
+    data = packed(codec, picture())
+    chance = random.Random(0)
+    point = codec.operating_points[0]
+    errors = 0
+    for _ in range(300):
+        bad = bytearray(data)
+        for _ in range(chance.randint(1, 8)):
+            bad[chance.randrange(len(bad))] = chance.randrange(256)
+        if chance.random() < 0.3:
+            start = chance.randrange(len(bad))
+            del bad[start : start + chance.randint(1, 50)]
+        try:
+            encoded, _ = codec.unpack(bytes(bad))
+            assert codec.decompress(encoded, point).shape == (1, 3, *encoded.shape)
+        except BitstreamError:
+            errors += 1
+    assert errors > 10
+
+
+def test_a_file_cut_after_unpacking_is_refused_by_the_decoder(codec):
+    data = packed(codec, picture(200, 200))
+    with pytest.raises(BitstreamError):
+        codec.decompress(Encoded(((data[: len(data) // 3],),), (200, 200)), codec.operating_points[0])
+
+
+def test_a_picture_of_another_size_than_the_header_claims_is_refused(codec):
+    data = packed(codec, picture(200, 200))
+    with pytest.raises(BitstreamError, match="another size"):
+        codec.decompress(Encoded(((data,),), (100, 200)), codec.operating_points[0])
+
+
+def test_jpeg2000_decorrelates_colours_and_is_irreversible():
+    """The fields of the COD marker: one layer, colour transform 1, wavelet 0, which is the 9-7 one."""
+    data = packed(Jpeg2000([1]), picture())
+    coding = data[data.index(b"\xff\x52") + 4 :]
+    assert (coding[2:4], coding[4], coding[9]) == (b"\0\1", 1, 0)
+
+
+def test_a_header_that_claims_a_small_picture_over_a_large_one():
+    """libheif compares the size of the box with the coded one before it decodes."""
+    codec = HevcIntra([10])
+    data = bytearray(packed(codec, picture(512, 512)))
+    box = data.index(b"ispe") + 8
+    data[box : box + 8] = (64).to_bytes(4, "big") * 2
+    encoded, _ = codec.unpack(bytes(data))
+    assert encoded.shape == (64, 64)
+    with pytest.raises(BitstreamError):
+        codec.decompress(encoded, codec.operating_points[0])
+
+
+def test_sizes_in_a_jpegxl_header():
+    """All four ways to write a side, and the ratios of sides."""
+    codec = JpegXl([5], effort=1)
+    for size in [(8, 8), (256, 128), (13, 700), (600, 9000), (300, 400), (100, 200)]:
+        encoded, _ = codec.unpack(packed(codec, torch.zeros(1, 3, *size)))
+        assert encoded.shape == size
+
+
+def test_a_target_rate_is_met_or_the_range_named():
+    """The search of `nic compress --bpp`, on a ladder."""
+    codec, x = Jpeg2000([0.5, 1, 2]), picture(256, 256)
+    x = (x + 0.1 * torch.rand(x.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    found = search_point(codec, x, bpp=1.0)
+    assert (found.point.label, found.message) == ("r1", None)
+    assert found.bpp == pytest.approx(1.0, rel=0.02)
+    beyond = search_point(codec, x, bpp=5.0)
+    assert beyond.point.label == "r2"
+    assert beyond.message
+    assert "reaches 0.46" in beyond.message
+    assert "not 5 bpp" in beyond.message
