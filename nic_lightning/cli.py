@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from nic_lightning.commands import arguments as codec_arguments
-from nic_lightning.commands import curve_arguments
+from nic_lightning.commands import curve_arguments, run_arguments
 from nic_lightning.errors import UserError, disk_error
 
 
@@ -96,6 +96,9 @@ def build_parser() -> argparse.ArgumentParser:
     curve_arguments.add_results(commands.add_parser("results", help="the curves of runs as JSON or CSV for others"))
     curve_arguments.add_fid(commands.add_parser("fid", help="Frechet distance of decoded images from originals"))
 
+    text = "a page that lists runs and follows them while they train"
+    run_arguments.add_dashboard(commands.add_parser("dashboard", help=text))
+
     command = commands.add_parser("lambdas", help="a slimmable codec's lambdas from a sweep of independent models")
     command.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="runs of codec=cae at several widths and lambdas"
@@ -132,10 +135,13 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 def _add_runs(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    action = actions.add_parser("list", help="state, steps and loss of every run in a folder")
-    action.add_argument("folder", nargs="?", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
-    action.add_argument("--json", action="store_true", help="print JSON")
-    action.set_defaults(run=_runs_list)
+    run_arguments.add_list(actions.add_parser("list", help="state, steps and loss of every run in a folder"))
+    run_arguments.add_show(actions.add_parser("show", help="what is known of a run: config, metrics, results"))
+    run_arguments.add_diff(actions.add_parser("diff", help="config keys in which runs differ"))
+    text = "words to find a run by: +word adds one, -word takes it away"
+    run_arguments.add_tag(actions.add_parser("tag", prefix_chars="\0", add_help=False, help=text, description=text))
+    run_arguments.add_rm(actions.add_parser("rm", help="delete runs"))
+    run_arguments.add_push(actions.add_parser("push", help="upload to W&B what was recorded offline"))
     text = "Print a shell script that makes the run again: commit, uncommitted changes, packages, command line."
     action = actions.add_parser("reproduce", help="the commands that make a run again", description=text)
     action.add_argument("folder", type=Path, metavar="RUN", help="run folder")
@@ -181,12 +187,6 @@ def _data_check(args: argparse.Namespace) -> int:
     report = check(args.name, args.root)
     print(json.dumps(report.as_dict(), indent=2) if args.json else check_table(report))
     return 0 if report.ok else 1
-
-
-def _runs_list(args: argparse.Namespace) -> None:
-    from nic_lightning.commands.runs import list_runs
-
-    list_runs(args.folder, args.json)
 
 
 def _runs_reproduce(args: argparse.Namespace) -> int:

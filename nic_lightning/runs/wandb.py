@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlparse
 
 from nic_lightning.runs.files import write_atomically
+from nic_lightning.runs.quiet_exit import leave_quietly
 from nic_lightning.runs.results import mean
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ def _open(init: dict[str, Any], mode: str) -> Any:
     """A W&B run; offline when the server cannot be reached in time."""
     import wandb
 
+    leave_quietly()
     settings = wandb.Settings(
         init_timeout=INIT_SECONDS,
         login_timeout=INIT_SECONDS,

@@ -1,0 +1,109 @@
+"""Plotly figures of the dashboard, as plain data. Colours of text and grid suit a light and a dark page."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from nic_lightning.report.curves import METRICS, Curve
+from nic_lightning.report.plots import PALETTE
+from nic_lightning.runs.tail import Tail
+
+MAX_TRACES = 60
+FIRST = ("train/loss", "train/bpp", "train/mse", "val/loss", "val/psnr", "val/bpp_estimated")
+"""Metrics that are offered first; between `val` and the rest stands a data set."""
+AXES = {"step": "step", "time": "hours since the first line"}
+_GREY = "#8a919c"
+_GRID = "rgba(128,136,148,0.22)"
+
+
+def titles(tails: Iterable[Tail]) -> list[str]:
+    """What can be drawn: the metrics without their operating points, the usual ones first."""
+    known = {key.partition("@")[0] for tail in tails for key in tail.series}
+    return sorted(known, key=_rank)
+
+
+def curve_plot(tails: Mapping[str, Tail], title: str, axis: str = "step", log: bool = False) -> dict[str, Any]:
+    """A metric of several runs over the steps or over time: a colour for each run, a shade for each operating point."""
+    traces = []
+    for number, (run, tail) in enumerate(tails.items()):
+        keys = [key for key in tail.series if key.partition("@")[0] == title]
+        for place, key in enumerate(keys):
+            label = key.partition("@")[2]
+            colour = PALETTE[(number if len(tails) > 1 else place) % len(PALETTE)]
+            shade = 1.0 if len(tails) == 1 else 0.35 + 0.65 * (place + 1) / len(keys)
+            steps, times, values = tail.series[key].points()
+            x = steps if axis == "step" else [(time - times[0]) / 3600 for time in times]
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines+markers" if len(steps) < 20 else "lines",
+                    "name": html.escape(" @ ".join(filter(None, (run, label)))),
+                    "x": [_finite(v) for v in x],
+                    "y": [_finite(value) for value in values],
+                    "line": {"color": colour, "width": 1.8},
+                    "opacity": round(shade, 3),
+                    "hovertemplate": "%{y:.5g} at %{x}<extra>%{fullData.name}</extra>",
+                }
+            )
+    figure = {"data": traces[:MAX_TRACES], "layout": layout(AXES[axis], html.escape(title))}
+    figure["layout"] |= {"showlegend": len(traces) > 1, "uirevision": f"{title} {axis} {log}"}
+    if log:
+        figure["layout"]["yaxis"]["type"] = "log"
+    return figure
+
+
+def rd_plot(made: Sequence[Curve], metric: str) -> dict[str, Any]:
+    """Rate against quality: solid lines for learned codecs, dashed ones for classic codecs."""
+    traces = []
+    for number, curve in enumerate(made):
+        if not curve.has(metric):
+            continue
+        colour = PALETTE[number % len(PALETTE)]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": html.escape(curve.name),
+                "x": [_finite(point["bpp"]) for point in curve.points],
+                "y": [_finite(point[metric]) for point in curve.points],
+                "text": [html.escape(point["label"]) for point in curve.points],
+                "hovertemplate": "%{text}: %{x:.4f} bpp, %{y:.4g}<extra>%{fullData.name}</extra>",
+                "line": {"color": colour, "width": 2.2, **({"dash": "dash"} if curve.classic else {})},
+                "marker": {"size": 4 if curve.classic else 7},
+            }
+        )
+    figure = {"data": traces, "layout": layout("rate [bits per pixel]", METRICS[metric])}
+    figure["layout"] |= {"showlegend": len(traces) > 1, "uirevision": metric}
+    rates = [p["bpp"] for curve in made if not curve.classic for p in curve.points]
+    if rates:  # a classic codec's best quality would squeeze them into a corner
+        figure["layout"]["xaxis"]["range"] = [0, 1.25 * max(rates)]
+    return figure
+
+
+def layout(x: str, y: str) -> dict[str, Any]:
+    """Axes on a page whose colours are not known."""
+    axis = {"gridcolor": _GRID, "zeroline": False, "automargin": True}
+    return {
+        "xaxis": {**axis, "title": {"text": x}},
+        "yaxis": {**axis, "title": {"text": y}},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": _GREY, "size": 12},
+        "margin": {"l": 56, "r": 12, "t": 12, "b": 44},
+        "hovermode": "closest",
+        "legend": {"orientation": "h", "y": -0.22, "yanchor": "top", "font": {"size": 11}},
+    }
+
+
+def _rank(title: str) -> tuple[int, str]:
+    stage, _, name = title.partition("/")
+    short = f"{stage}/{name.rpartition('/')[2]}"
+    return (FIRST.index(short) if short in FIRST else len(FIRST), title)
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no infinity, and a plot no place for it."""
+    return value if value is not None and math.isfinite(value) else None

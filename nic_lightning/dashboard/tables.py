@@ -1,0 +1,114 @@
+"""Tables of the page, as Dash components: every text goes in as text, never as markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from dash import html
+
+from nic_lightning.report.comparison import compare
+from nic_lightning.report.curves import METRICS, Curve
+from nic_lightning.runs.index import Run
+from nic_lightning.runs.overview import printable
+from nic_lightning.runs.summary import differences, summary
+
+MAX_SHOWN = 8
+"""Runs whose facts are shown side by side."""
+_STATES = ("running", "finished", "failed", "interrupted", "elsewhere", "damaged", "unknown", "reading")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
+    """A table that scrolls sideways where it is too wide."""
+    head = html.Thead(html.Tr([html.Th(text) for text in header]))
+    body = html.Tbody([html.Tr([html.Td(cell) for cell in row]) for row in rows])
+    return html.Div(html.Table([head, body]), className="scroll")
+
+
+def states(rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """How many runs are in which state, as small marks."""
+    counts = {state: sum(row["state"] == state for row in rows) for state in _STATES}
+    return [html.Span(f"{n} {state}", className=f"state {state}") for state, n in counts.items() if n]
+
+
+def groups(rows: Sequence[Mapping[str, Any]], key: str) -> Any:
+    """A line for each group: how many runs, how far, and a button that selects them."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row[key] or "", []).append(row)
+    lines = []
+    for name in sorted(found):
+        members = found[name]
+        done = [row["progress"] for row in members if row["progress"] is not None]
+        psnr = [row["psnr"] for row in members if row["psnr"] is not None]
+        button = html.Button("select", id={"type": "group", "key": key, "value": name}, className="small")
+        lines.append(
+            (
+                name or "-",
+                len(members),
+                html.Span(states(members)),
+                f"{sum(done) / len(done):.0%}" if done else "-",
+                f"{max(psnr):.2f} dB" if psnr else "-",
+                button,
+            )
+        )
+    return table([key, "runs", "states", "progress", "best PSNR", ""], lines)
+
+
+def bd_table(made: Sequence[Curve], anchor: Curve) -> list[Any]:
+    """BD-rate of every other curve, and the sentences where there is none."""
+    metrics = [metric for metric in METRICS if anchor.has(metric)]
+    rows, notes = [], []
+    for curve in (curve for curve in made if curve is not anchor):
+        cells: list[Any] = [curve.name]
+        for metric in metrics:
+            found = compare(anchor, curve, metric) if curve.has(metric) else None
+            if found is None or found.result is None:
+                cells += ["no value" if found else "-", "-"]
+                notes += [f"{curve.name}, {METRICS[metric]}: {found.problem}"] if found else []
+            else:
+                low, high = found.result.overlap
+                weak = "weak" if found.result.overlap_fraction < 0.5 else ""
+                cells += [f"{found.result.value:+.1f} %", html.Span(f"{low:.4g} to {high:.4g}", className=weak)]
+        rows.append(cells)
+    header = ["against " + anchor.name]
+    for metric in metrics:
+        header += [f"BD-rate, {METRICS[metric].split(' [')[0]}", "over"]
+    why = html.Details([html.Summary(f"Why {len(notes)} have no value"), html.Ul([html.Li(note) for note in notes])])
+    return [table(header, rows), *([why] if notes else [])]
+
+
+def facts(runs: Sequence[Run]) -> list[Any]:
+    """State, last metrics, results and configuration of each run, and what sets them apart."""
+    parts: list[Any] = []
+    if len(runs) > 1:
+        different = differences([run.config or {} for run in runs])
+        rows = [[key, *("-" if v is None else printable(v) for v in values)] for key, values in different.items()]
+        parts.append(html.H3("What sets them apart"))
+        parts.append(table(["key", *(run.name for run in runs)], rows) if rows else html.P("Nothing but their names."))
+    return parts + [_facts_of(summary(run)) for run in runs]
+
+
+def _facts_of(found: Mapping[str, Any]) -> Any:
+    sentences = [sentence for sentence in (found["problem"], *found["problems"]) if sentence]
+    steps = " of ".join(str(count) for count in (found["step"], found["max_steps"]) if count is not None)
+    seen = [("state", found["state"]), ("steps", steps)]
+    seen += [("started", found["started"]), ("ended", found["ended"]), ("tags", ", ".join(found["tags"]))]
+    checkpoints = ", ".join(f"{c['name']} ({c['bytes'] / 2**20:.1f} MiB)" for c in found["checkpoints"])
+    seen += [("checkpoints", checkpoints), ("overrides", " ".join(found["overrides"]))]
+    parts: list[Any] = [html.Ul([html.Li(printable(s)) for s in sentences], className="notes problems")]
+    parts.append(table(["", ""], [(key, printable(str(value))) for key, value in seen if value]))
+    if found["metrics"]:
+        numbers = [(key, f"{float(value):.6g}") for key, value in found["metrics"].items() if key != "time"]
+        parts.append(html.Details([html.Summary("Last metrics"), table(["metric", "last value"], numbers)], open=True))
+    if found["results"]:
+        header = list(found["results"][0])
+        rows = [[_cell(point[key]) for key in header] for point in found["results"]]
+        parts.append(html.Details([html.Summary("Results, means over images"), table(header, rows)], open=True))
+    settings = [(printable(key), printable(value)) for key, value in found["config"].items()]
+    parts.append(html.Details([html.Summary("Configuration"), table(["key", "value"], settings)]))
+    return html.Div([html.H3(printable(found["name"])), *parts], className="run")
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else printable(str(value))
