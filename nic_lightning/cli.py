@@ -111,10 +111,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     text = (
         "codec: training and coding against CompressAI's parts. slimmable: several widths in one model against models "
-        "apart. training: what nic-train adds to a step. report: making and opening the page of 200 runs."
+        "apart. training: what nic-train adds to a step. report: making and opening the page of 200 runs. "
+        "dashboard: listing and following 1,000 runs."
     )
     command = commands.add_parser("bench", help="time this code on this machine", description=text)
-    command.add_argument("what", choices=["codec", "slimmable", "training", "report"], metavar="WHAT", help="see above")
+    kinds = ["codec", "slimmable", "training", "report", "dashboard"]
+    command.add_argument("what", choices=kinds, metavar="WHAT", help="see above")
     command.add_argument(
         "arguments", nargs=argparse.REMAINDER, metavar="...", help="its options: nic bench codec --help"
     )
@@ -220,6 +222,8 @@ def _bench(args: argparse.Namespace) -> None:
         from nic_lightning.analysis import bench_slimmable as bench
     elif args.what == "report":
         from nic_lightning.commands import bench_report as bench
+    elif args.what == "dashboard":
+        from nic_lightning.commands import bench_dashboard as bench
     else:
         from nic_lightning.commands import bench_training as bench
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,21 +133,27 @@ def run_folders(root: Path) -> list[Path]:
     while waiting and visited < MAX_FOLDERS:
         folder, depth = waiting.pop()
         visited += 1
-        if any(os.path.lexists(folder / mark) for mark in MARKS):
+        is_run, children = _inside(folder)
+        if is_run:
             found.append(folder)
         elif depth < MAX_DEPTH:
-            waiting += [(child, depth + 1) for child in reversed(_children(folder))]
+            waiting += [(folder / name, depth + 1) for name in sorted(children, reverse=True)]
     return found
 
 
-def _children(folder: Path) -> Sequence[Path]:
+def _inside(folder: Path) -> tuple[bool, list[str]]:
+    """Whether a folder is a run, and the names of the folders in it that are to be searched; one look at the disk."""
+    children = []
     try:
-        entries = [entry for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name in MARKS:
+                    return True, []
+                if entry.name[0] != "." and entry.name not in _SKIPPED and entry.is_dir(follow_symlinks=False):
+                    children.append(entry.name)
     except OSError:
-        return []
-    return sorted(
-        Path(entry.path) for entry in entries if entry.name not in _SKIPPED and not entry.name.startswith(".")
-    )
+        return False, []
+    return False, children
 
 
 def run_name(folder: Path, root: Path) -> str:

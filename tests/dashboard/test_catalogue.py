@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from nic_lightning import cli
 from nic_lightning.dashboard.catalogue import Catalogue
 from nic_lightning.runs.process import this_process
 from nic_lightning.runs.record import RunRecord, to_yaml
@@ -98,3 +99,10 @@ def test_ids_are_all_that_names_a_folder(tmp_path):
     two = next(row for row in catalogue.rows() if row["id"] == "two")
     assert two["tags"] == ""
     assert "link out of the run folder" in two["problem"]
+
+
+def test_the_benchmark_runs(capsys):
+    assert cli.main(["bench", "dashboard", "--runs", "3", "--lines", "4", "--rounds", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "whole list, 3 runs" in out
+    assert "curves of 3 runs" in out
