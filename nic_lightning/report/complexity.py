@@ -10,12 +10,12 @@ from nic_lightning.report.curves import Curve, number
 from nic_lightning.runs.results import mean
 
 COSTS = {
-    "macs": "multiply-accumulates per pixel, analysis and synthesis",
-    "latency": "encoding and decoding [ms per image]",
+    "macs": "multiply-accumulates per pixel",
+    "latency": "encoding + decoding [ms per image]",
     "memory": "peak memory [MiB]",
-    "parameters": "parameters, entropy models left out",
+    "parameters": "parameters",
 }
-"""Costs, and what their axes are called."""
+"""Costs, and what their axes are called. Entropy models are left out of operations and parameters."""
 
 
 def costs(made: Sequence[Curve]) -> list[dict[str, list[float] | None]]:

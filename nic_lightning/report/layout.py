@@ -17,7 +17,7 @@ from nic_lightning.report.plots import training_plots
 from nic_lightning.report.reading import Sources
 from nic_lightning.report.schedule import schedule_plots
 
-OPENS_WITH = 40
+OPENS_WITH = 24
 """Curves that are drawn at first; the legend shows the rest."""
 Data = dict[str, Any]
 _CURVES_NOTE = (

@@ -59,7 +59,7 @@ def _training_plot(title: str, series: Mapping[str, tuple[list[int], list[float]
             {
                 "type": "scatter",
                 "mode": "lines+markers" if len(steps) < 20 else "lines",
-                "name": html.escape(name[:200]),
+                "name": html.escape(name[:200], quote=False),  # Plotly knows no &quot;
                 "visible": i < SHOWN_TRACES,
                 "x": [steps[k] for k in kept],
                 "y": [values[k] for k in kept],

@@ -25,6 +25,8 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** What may wait until the curves are drawn. */
+const later = (work) => setTimeout(work, 0);
 const byId = (id) => document.getElementById(id);
 const option = (text, value = text) => element("option", { value }, text);
 

@@ -1,5 +1,5 @@
 // Bits of each latent channel at every operating point of a curve.
-(() => {
+later(() => {
   const home = byId("channel-rates");
   if (!home) return;
   const place = element("div", { class: "plot tall", id: "channel-plot" });
@@ -58,4 +58,4 @@
     if ("dataset" in changes) update();
   });
   update();
-})();
+});

@@ -1,9 +1,10 @@
 // Rate-distortion-complexity: what a codec costs against what it saves.
-(() => {
+later(() => {
   const home = byId("costs");
   if (!home) return;
   const place = element("div", { class: "plot tall", id: "cost-plot" });
   const note = element("p", { class: "note" });
+  const key = element("div", { class: "key" });
   const known = Object.keys(data.cost_names).filter((cost) => data.costs.some((costs) => costs[cost]));
   let cost = known[0];
 
@@ -39,8 +40,7 @@
     const layout = {
       xaxis: { title: { text: data.cost_names[cost], standoff: 8 }, type: "log" },
       yaxis: { title: { text: "BD-rate [%]", standoff: 8 }, zeroline: true, zerolinewidth: 1 },
-      showlegend: true,
-      legend: { orientation: "h", y: -0.16, yanchor: "top", itemclick: false, itemdoubleclick: false },
+      showlegend: false,
     };
     return { data: traces, layout };
   }
@@ -53,6 +53,7 @@
     note.textContent = anchor === undefined ? "" : `BD-rate over ${name} against ${data.curves[anchor].name}; lower and further left is better. Bars: 95 % interval, and the range over a curve's points.`;
     const names = left.slice(0, 6).map((curve) => curve.name).join(", ") + (left.length > 6 ? ", …" : "");
     if (left.length) note.textContent += ` Without this cost or BD-rate: ${names}.`;
+    key.replaceChildren(...drawn.map(({ curve }) => element("span", {}, glyph(curve), curve.name)));
     plot(place, figure);
   }
 
@@ -60,9 +61,9 @@
     cost = chosen;
     update();
   }, "cost");
-  home.append(...[datasetTabs(), element("div", { class: "controls" }, list), note, element("div", { class: "panel" }, place)].filter(Boolean));
+  home.append(...[datasetTabs(), element("div", { class: "controls" }, list), note, element("div", { class: "panel" }, place, key)].filter(Boolean));
   onChange((changes) => {
     if (!("image" in changes)) update();
   });
   update();
-})();
+});

@@ -1,5 +1,5 @@
 // Configurations of chosen runs beside each other: the keys that differ, and nothing else.
-(() => {
+later(() => {
   const home = byId("config-differences");
   if (!home) return;
   const { keys, values, runs } = data.configs;
@@ -44,4 +44,4 @@
   home.append(element("div", { class: "controls" }, filter, clear), list, body);
   fill();
   update();
-})();
+});

@@ -165,12 +165,13 @@
     plots.append(panel);
     places.set(metric, { place, panel });
   }
+  /** `changes`: null when the page opens, which then draws before anything else. */
   function update(changes) {
     if (!changes || "dataset" in changes || "image" in changes) fillImages();
     if (!changes || "dataset" in changes || "hidden" in changes) fillLegend();
     for (const [metric, { place, panel }] of places) {
       panel.hidden = !curvesHere().some((i) => curveHas(data.curves[i], metric.key));
-      if (!panel.hidden) plot(place, () => figure(metric));
+      if (!panel.hidden) (changes ? plot : plotNow)(place, () => figure(metric));
     }
   }
   onChange((changes) => {

@@ -14,7 +14,7 @@ const deltas = (() => {
   };
 })();
 
-(() => {
+later(() => {
   const home = byId("deltas");
   if (!home) return;
   const MAX_MATRIX = 16;
@@ -117,4 +117,4 @@ const deltas = (() => {
     if (!("image" in changes)) update();
   });
   update();
-})();
+});

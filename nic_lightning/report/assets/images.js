@@ -1,5 +1,5 @@
 // Every image at every operating point: a table that filters and sorts, and draws only the rows that can be seen.
-(() => {
+later(() => {
   const home = byId("images");
   if (!home) return;
   const HEIGHT = 31;
@@ -157,4 +157,4 @@
   home.append(controls, scroller);
   scroller.addEventListener("scroll", fill, { passive: true });
   update();
-})();
+});

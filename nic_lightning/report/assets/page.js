@@ -14,10 +14,11 @@
   const filter = byId("training-filter");
   /** Only the traces whose name contains the text; without one, those that the page opens with. */
   function filterTraining() {
-    const words = plain(filter.value.toLowerCase());
+    const words = filter.value.toLowerCase();
+    const told = (trace) => trace.name.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&").toLowerCase();
     for (const place of document.querySelectorAll("#training .plot")) {
       const figure = data.figures[place.dataset.figure];
-      const traces = figure.data.map((trace) => ({ ...trace, visible: words ? trace.name.toLowerCase().includes(words) : trace.visible }));
+      const traces = figure.data.map((trace) => ({ ...trace, visible: words ? told(trace).includes(words) : trace.visible }));
       plot(place, () => ({ data: traces, layout: figure.layout }));
     }
   }

@@ -1,5 +1,5 @@
 // Reconstructions: two pictures under a slider, beside each other, or as maps of their errors.
-(() => {
+later(() => {
   const home = byId("pictures");
   if (!home) return;
   const ORIGINAL = "original";
@@ -152,4 +152,4 @@
     observer.disconnect();
     fillItems();
   }, { rootMargin: "300px" }).observe(home);
-})();
+});

@@ -40,6 +40,12 @@ function plot(place, make) {
   inView.observe(place);
 }
 
+/** Keep `make` and draw with it at once, seen or not. */
+function plotNow(place, make) {
+  plot(place, make);
+  draw(place);
+}
+
 /** Draw again, at once where the place can be seen. */
 function redraw(place) {
   const drawing = drawings.get(place);
