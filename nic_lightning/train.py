@@ -202,6 +202,7 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
     from nic_lightning.callbacks.evaluation import Ranks, classic_codecs, evaluate_into_run
     from nic_lightning.callbacks.progress import EvaluationProgress
     from nic_lightning.codecs.loading import load_codec
+    from nic_lightning.report.bd_rows import bd_rows
     from nic_lightning.report.curves import curves
     from nic_lightning.report.figures import rd_figure
     from nic_lightning.report.schedule import schedule_figure
@@ -241,6 +242,7 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
         rows,
         {name: path for name, path in plots.items() if path},
         {str(path.relative_to(pictures).with_suffix("")): path for path in sorted(pictures.rglob("*.png"))},
+        {"bd_rate": bd_rows(made)},
     )
 
 
