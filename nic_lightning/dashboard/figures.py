@@ -1,4 +1,4 @@
-"""Plotly figures of the dashboard, as plain data. Colours of text and grid suit a light and a dark page."""
+"""Plotly figures of the dashboard, as plain data."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def rd_plot(made: Sequence[Curve], metric: str) -> dict[str, Any]:
 
 
 def layout(x: str, y: str) -> dict[str, Any]:
-    """Axes on a page whose colours are not known."""
+    """Axes, and no background of its own."""
     axis = {"gridcolor": _GRID, "zeroline": False, "automargin": True}
     return {
         "xaxis": {**axis, "title": {"text": x}},

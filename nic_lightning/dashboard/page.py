@@ -90,7 +90,6 @@ def _grid() -> Any:
             "animateRows": False,
             "tooltipShowDelay": 300,
             "suppressFieldDotNotation": True,
-            "theme": {"function": "nicTheme(theme)"},
         },
         style={"height": None, "width": "100%"},
         className="grid",

@@ -83,11 +83,6 @@ window.nic = (() => {
 
 window.dashAgGridFunctions = Object.assign(window.dashAgGridFunctions || {}, {
   nicCluster: (params) => window.nic.cluster(params.nodes),
-  nicTheme: (theme) => theme.themeQuartz.withParams({
-    backgroundColor: "var(--card)", foregroundColor: "var(--ink)", headerBackgroundColor: "var(--page)",
-    accentColor: "var(--accent)", borderColor: "var(--line)", fontFamily: "inherit", fontSize: 13,
-    rowHoverColor: "var(--hover)", selectedRowBackgroundColor: "var(--picked)", browserColorScheme: "inherit",
-  }),
 });
 
 window.dashAgGridComponentFunctions = Object.assign(window.dashAgGridComponentFunctions || {}, {
