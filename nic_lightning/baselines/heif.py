@@ -29,7 +29,7 @@ class HevcIntra(StillImageCodec):
         qualities: 0..100; libheif gives x265 the constant rate factor (100 - quality) / 2.
         chroma: sampling of the chroma planes: "4:2:0" or "4:4:4".
         preset: effort of x265.
-        tune: what x265 optimises; libheif's default, "ssim", has about 0.5 dB less PSNR at the same rate.
+        tune: what x265 optimises; libheif's default, "ssim", has about 0.4 dB less PSNR at the same rate.
     """
 
     name = "hevc"

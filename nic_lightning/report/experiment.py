@@ -21,6 +21,7 @@ from nic_lightning.runs.files import write_atomically
 from nic_lightning.runs.index import Run, find_runs
 
 POINTS = ("bpp", "bpp_estimated", "psnr", "ms_ssim_db", "lpips")
+TIMES = ("encode_ms", "decode_ms")
 BEGIN, END = "<!-- {} by collect.py: begin -->", "<!-- {} by collect.py: end -->"
 
 Row = dict[str, Any]
@@ -40,6 +41,8 @@ class Experiment:
     folders: Mapping[str, str]
     """Name in the tables -> folder of the run, or of the runs of a sweep, in RUNS."""
     dataset: str = "kodak"
+    times: bool = False
+    """Whether measured.csv tells the milliseconds of encoder and decoder, too."""
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """Command line of collect.py: 0, or 2 with one sentence when nothing can be gathered."""
@@ -60,10 +63,11 @@ class Experiment:
         found, notes = self.read(runs)
         if not found:
             raise UserError(f"{runs} holds no results on {self.dataset} yet. " + " ".join(notes))
-        measured = [row for name, curve in found.items() for row in point_rows(name, curve)]
+        shown = POINTS + TIMES * self.times
+        measured = [row for name, curve in found.items() for row in point_rows(name, curve, shown)]
         compared = [self.bd_row(found, name) for name in found if name != self.anchor]
         out.mkdir(parents=True, exist_ok=True)
-        write_csv(out / "measured.csv", ["codec", "point", *POINTS, "images"], measured)
+        write_csv(out / "measured.csv", ["codec", "point", *shown, "images"], measured)
         columns = ["codec", "anchor", "metric", "bd_rate", "overlap_low", "overlap_high", "overlap_fraction", "problem"]
         write_csv(out / "bd_rate.csv", columns, compared)
         rd_figure(list(found.values()), "psnr", out / "rate_distortion.png", self.dataset)
@@ -146,11 +150,11 @@ class Experiment:
         return made
 
 
-def point_rows(name: str, curve: Curve) -> list[Row]:
+def point_rows(name: str, curve: Curve, columns: Sequence[str] = POINTS) -> list[Row]:
     """Lines of measured.csv: means over images."""
     return [
         {"codec": name, "point": point["label"], "images": point["images"]}
-        | {key: None if point[key] is None else round(point[key], 4) for key in POINTS}
+        | {key: None if point[key] is None else round(point[key], 4) for key in columns}
         for point in curve.points
     ]
 
