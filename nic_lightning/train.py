@@ -30,6 +30,7 @@ def train(config: DictConfig) -> None:
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
+    from nic_lightning.mistakes import mistake
     from nic_lightning.runs.isolation import run_job
     from nic_lightning.runs.occupation import occupied
     from nic_lightning.runs.record import RunRecord
@@ -58,7 +59,8 @@ def train(config: DictConfig) -> None:
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt | Interrupted)
             with contextlib.suppress(OSError):  # a full disk, which may be what has ended the run
-                record.finish("interrupted" if interrupted else "failed", f"{type(error).__name__}: {error}")
+                cause = mistake(error) or error
+                record.finish("interrupted" if interrupted else "failed", f"{type(cause).__name__}: {cause}")
             if isinstance(error, KeyboardInterrupt):
                 print("Interrupted; the same command continues the run from its last checkpoint.", file=sys.stderr)
             raise
