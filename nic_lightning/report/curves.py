@@ -62,7 +62,8 @@ def curves(rows: Iterable[Mapping[str, Any]]) -> list[Curve]:
     """Curves of all data sets, learned codecs before classic ones.
 
     A run with several operating points is a curve. Runs with one operating point each, the same codec and the
-    same experiment join into one. A classic codec that several runs measured with equal results is one curve.
+    same experiment join into one; where several widths have the same lambdas, into one for each width. A classic codec
+    that several runs measured with equal results is one curve.
     """
     groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -78,11 +79,21 @@ def curves(rows: Iterable[Mapping[str, Any]]) -> list[Curve]:
             made.append(_curve(dataset, codec, group))
         else:
             singles.setdefault((dataset, codec, _text(group[0], "experiment")), []).extend(group)
-    made += [_curve(dataset, codec, group) for (dataset, codec, _), group in singles.items()]
+    for (dataset, codec, _), group in singles.items():
+        made += [_curve(dataset, codec, part) for part in _by_width(group)]
     made = _without_repeats(made)
     _name(made)
     order = datasets(made)
     return sorted(made, key=lambda curve: (order.index(curve.dataset), curve.classic))
+
+
+def _by_width(rows: Sequence[Row]) -> Iterable[Sequence[Row]]:
+    """All rows, or those of each width where runs of different widths share an operating point."""
+    runs = {(_text(row, "run"), row.get("label")) for row in rows}
+    widths: dict[Any, list[Row]] = {}
+    for row in rows:
+        widths.setdefault(row.get("width"), []).append(row)
+    return widths.values() if len({label for _, label in runs}) < len(runs) else [rows]
 
 
 def datasets(made: Sequence[Curve]) -> list[str]:
@@ -177,6 +188,10 @@ def _name(made: Sequence[Curve]) -> None:
             if sum(other.codec == curve.codec for other in here) > 1:
                 several = len(curve.runs) > 1
                 curve.name = f"{curve.codec} ({curve.experiment if several else curve.runs[0]})"
+        of_a_width = [curve for curve in here if sum(other.name == curve.name for other in here) > 1]
+        for curve in of_a_width:
+            if len(widths := {point["width"] for point in curve.points}) == 1 and widths != {None}:
+                curve.name = f"{curve.name.removesuffix(')')}, width {widths.pop()})"
         for curve in here:
             twins = [other for other in here if other.name == curve.name]
             for number, twin in enumerate(twins[1:], 2):

@@ -33,6 +33,20 @@ def test_runs_with_one_point_of_an_experiment_join():
     assert [p["run"] for p in first.points] == first.runs
 
 
+def test_a_sweep_over_widths_and_lambdas_is_a_curve_for_each_width():
+    rows = [
+        {**r, "run": f"w{width}_{i}", "experiment": "sweep", "width": width}
+        for width, scale in ((48, 1.0), (96, 0.9))
+        for i, r in enumerate(learned_rows("cae", scale))
+    ]
+    made = curves(rows)
+    assert [curve.name for curve in made] == ["cae (sweep, width 48)", "cae (sweep, width 96)"]
+    assert [{p["width"] for p in curve.points} for curve in made] == [{48}, {96}]
+    ladder = [row for row in rows if row["run"] in ("w48_0", "w48_1", "w96_2", "w96_3")]
+    (one,) = curves(ladder)  # a lambda for each width: the independent models beside a slimmable codec
+    assert (one.name, len(one.points)) == ("cae", 4)
+
+
 def test_runs_with_several_points_stay_apart():
     made = curves(learned_rows(run="one") + learned_rows(run="two", scale=0.5))
     assert [curve.name for curve in made] == ["modulated (one)", "modulated (two)"]
