@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nic_lightning.errors import RunError
+from nic_lightning.runs.files import read_inside
 from nic_lightning.runs.index import find_runs, read_run
 from nic_lightning.runs.overrides import changes
 from nic_lightning.runs.record import read_metrics
@@ -106,7 +108,19 @@ def _compare(old: Path, new: Path) -> int:
         f"{len(unequal)} of {len(losses[0])} logged losses differ, first at step {step}: "
         f"{losses[0][step]} there, {losses[1].get(step)} here."
     )
+    there, here = _numerics(old), _numerics(new)
+    for name in sorted(name for name in {*there, *here} if there.get(name) != here.get(name)):
+        print(f"Results depend on {name}: {there.get(name)} there, {here.get(name)} here.")
     return 1
+
+
+def _numerics(folder: Path) -> dict[str, Any]:
+    """What results depend on beside code and config: threads, kernels, precision; empty where it was not recorded."""
+    try:
+        known = json.loads(read_inside(folder, "environment.json", 2**22))["numerics"]
+    except (RunError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _losses(folder: Path) -> dict[int, Any]:

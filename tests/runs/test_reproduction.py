@@ -165,6 +165,22 @@ def test_a_damaged_environment(run, text):
         read(read_run(run))
 
 
+def test_what_results_depend_on_is_told_where_they_differ(run, tmp_path, capsys):
+    again = tmp_path / "again"
+    RunRecord(again).start(CONFIG, OVERRIDES)
+    for folder, threads, loss in ((run, 2, 1.5), (again, 1, 1.25)):
+        RunRecord(folder).log(0, {"train/loss": loss})
+        change(folder, numerics={"threads": threads, "mkldnn": True})
+    assert command._compare(run, again) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert told == [
+        "1 of 1 logged losses differ, first at step 0: 1.5 there, 1.25 here.",
+        "Results depend on threads: 2 there, 1 here.",
+    ]
+    change(again, numerics="nonsense")
+    assert command._compare(run, again) == 1
+
+
 def test_a_sweep_is_not_one_run(run, tmp_path):
     RunRecord(run.parent / "other").start(CONFIG, [])
     with pytest.raises(RunError, match="holds 2 runs; name one, such as "):
