@@ -104,7 +104,7 @@ def _is_bad(value: Any) -> bool:
 
 
 def _name_apart(runs: Sequence[Run]) -> None:
-    """Runs of one name get as much of their path before it as tells them apart."""
+    """Runs of one name get as much of their path before it as tells them apart; folders that all share are left out."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.name, []).append(run)
@@ -116,5 +116,16 @@ def _name_apart(runs: Sequence[Run]) -> None:
         while depth < max(map(len, parts)) and len({part[-depth:] for part in parts}) < len(parts):
             depth += 1
         for run, part in zip(group, parts, strict=True):
-            run.problems = [problem.replace(f"{name}: ", f"{'/'.join(part[-depth:])}: ", 1) for problem in run.problems]
-            run.name = "/".join(part[-depth:])
+            _rename(run, "/".join(part[-depth:]))
+    while len(runs) > 1 and len(tops := {run.name.partition("/")[0] for run in runs}) == 1 and not tops & _names(runs):
+        for run in runs:
+            _rename(run, run.name.partition("/")[2])
+
+
+def _names(runs: Iterable[Run]) -> set[str]:
+    return {run.name for run in runs}
+
+
+def _rename(run: Run, name: str) -> None:
+    run.problems = [problem.replace(f"{run.name}: ", f"{name}: ", 1) for problem in run.problems]
+    run.name = name
