@@ -40,7 +40,11 @@ class ClassicCodecs(Experiment):
         found, _ = self.read(runs)
         fill(out / "README.md", {"counterparts": self.counterparts(found), "times": times(out)})
         theirs = [
-            Curve(f"{name} (published)", self.dataset, name, None, [], False, [empty_point() | p for p in points])
+            replace(
+                Curve(f"{name} (published)", self.dataset, name, None, [], False),
+                published=True,
+                points=[empty_point() | p for p in points],
+            )
             for name, points in self.published_curves().items()
         ]
         drawn = [replace(c, points=[p for p in c.points if p["bpp"] <= MAX_RATE]) for c in [*found.values(), *theirs]]

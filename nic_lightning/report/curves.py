@@ -108,7 +108,7 @@ def shown_range(made: Sequence[Curve], metric: str) -> tuple[Interval, Interval]
     into a corner. None when there is no learned curve.
     """
     drawn = [curve for curve in made if curve.has(metric)]
-    rates = [point["bpp"] for curve in drawn if not curve.classic for point in curve.points]
+    rates = [point["bpp"] for curve in drawn if not (curve.classic or curve.published) for point in curve.points]
     if not rates:
         return None
     right = 1.25 * max(rates)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 from nic_lightning.errors import UserError
 from nic_lightning.report.curves import curves
-from nic_lightning.report.figures import rd_figure
+from nic_lightning.report.figures import _colours, rd_figure
 from tests.report.samples import classic_rows, learned_rows
 
 
@@ -34,3 +35,12 @@ def test_nothing_to_draw(tmp_path):
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UserError, match="choose one of psnr"):
         rd_figure(made, "speed", tmp_path / "a.png")
+
+
+def test_published_curves_have_the_colour_of_their_codec():
+    made = curves([*learned_rows("mae"), *classic_rows("jpeg"), *learned_rows("vtm"), *classic_rows("webp")])
+    drawn = [replace(c, published=c.codec == "vtm") for c in made]
+    drawn += [replace(c, name=f"{c.name} (published)", published=True) for c in made if c.codec == "jpeg"]
+    colours = dict(zip([curve.name for curve in drawn], _colours(drawn), strict=True))
+    assert colours["jpeg (published)"] == colours["jpeg"]
+    assert len(set(colours.values())) == 4
