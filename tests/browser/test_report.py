@@ -268,3 +268,16 @@ def test_on_a_phone_nothing_runs_past_its_card(browser: Any, report: Path, artef
     assert math.isclose(light, 247, abs_tol=9) if scheme == "light" else light < 60
     assert tab.complaints == []
     tab.page.close()
+
+
+def test_what_was_never_scrolled_to_is_printed(browser: Any, report: Path, tmp_path: Path) -> None:
+    tab = Tab(browser, report)
+    drawn = (
+        "[...document.querySelectorAll('.plot')].filter(p => p.offsetParent && !p.querySelector('.main-svg')).length"
+    )
+    assert tab.page.evaluate(drawn) > 0
+    tab.page.pdf(path=tmp_path / "page.pdf")
+    assert tab.page.evaluate(drawn) == 0
+    assert tab.page.locator("#reconstructions select option").count() > 2
+    assert tab.complaints == []
+    tab.page.close()

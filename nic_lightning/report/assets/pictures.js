@@ -142,14 +142,19 @@ later(() => {
   const none = element("p", { class: "note" }, "No evaluation of this data set saved pictures.");
   const sameSize = element("label", { class: "picker" }, real, element("span", {}, "actual pixels"));
   const controls = element("div", { class: "controls" }, lists.item, lists.left, lists.right, modes, gainBox, sameSize);
-  gainBox.hidden = true;
+  gainBox.hidden = none.hidden = true;
   home.append(...[datasetTabs(), controls, none, stage].filter(Boolean));
   onChange((changes) => {
     if ("dataset" in changes) fillItems();
   });
-  new IntersectionObserver((entries, observer) => {
-    if (!entries.some((one) => one.isIntersecting)) return;
-    observer.disconnect();
+  const seen = new IntersectionObserver((entries) => {
+    if (entries.some((one) => one.isIntersecting)) begin();
+  }, { rootMargin: "300px" });
+  function begin() {
+    seen.disconnect();
+    removeEventListener("beforeprint", begin);
     fillItems();
-  }, { rootMargin: "300px" }).observe(home);
+  }
+  seen.observe(home);
+  addEventListener("beforeprint", begin);
 });

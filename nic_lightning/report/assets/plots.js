@@ -67,3 +67,7 @@ for (const place of document.querySelectorAll(".plot[data-figure]")) {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const place of drawings.keys()) redraw(place);
 });
+
+addEventListener("beforeprint", () => {
+  for (const place of drawings.keys()) draw(place);
+});
