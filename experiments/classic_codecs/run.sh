@@ -22,3 +22,4 @@ for codec in "${codecs[@]}"; do
 done
 python "$here/processor_time.py" --out "$here"
 python "$here/collect.py" runs
+nic report runs --published bpg --published vtm --published av1 -o report.html
