@@ -3,12 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nic_lightning.config import options
 from nic_lightning.runs.deterministic import say_cost, trainer_options
 from nic_lightning.runs.environment import numerics
 from nic_lightning.tasks.rate_distortion import RateDistortionTask
-
-CODECS = [name for name in options("codec") if name not in ("jpeg", "webp")]
+from tests.runs.samples import LEARNED
 
 
 @pytest.fixture
@@ -32,7 +30,7 @@ def test_the_switches(capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "distortion", "size"), [*((name, "mse", 64) for name in CODECS), ("cae", "ms-ssim", 176)]
+    ("name", "distortion", "size"), [*((name, "mse", 64) for name in LEARNED), ("cae", "ms-ssim", 176)]
 )
 def test_every_codec_trains_under_it(deterministic, make_codec, picture, monkeypatch, name, distortion, size):
     monkeypatch.setattr(RateDistortionTask, "_logs_now", lambda self: False)  # there is no trainer here

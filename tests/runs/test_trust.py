@@ -6,9 +6,10 @@ from omegaconf import OmegaConf
 from nic_lightning.config import compose, options
 from nic_lightning.errors import RunError
 from nic_lightning.runs.trust import require_known_targets
+from tests.runs.samples import LEARNED
 
 
-@pytest.mark.parametrize("codec", [name for name in options("codec") if name not in ("jpeg", "webp")])
+@pytest.mark.parametrize("codec", LEARNED)
 def test_every_config_of_ours_is_known(codec):
     require_known_targets(OmegaConf.to_container(compose("train", ["name=x", f"codec={codec}"]), resolve=True))
 
