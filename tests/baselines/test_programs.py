@@ -11,6 +11,7 @@ import random
 import stat
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -188,8 +189,19 @@ def test_a_program_that_takes_too_long_is_stopped_with_its_children(tmp_path, mo
     monkeypatch.setattr(programs.subprocess.Popen, "wait", _until_written(note))
     with pytest.raises(UserError, match=r"bpgenc took longer than 20 s\.$"):
         packed(codec, picture(9, 9))
-    status = Path(f"/proc/{note.read_text()}/stat")
-    assert not status.exists() or status.read_text().split()[2] == "Z"  # gone, or waiting for init
+    child = Path(f"/proc/{note.read_text()}/stat")
+    for _ in range(200):  # a killed process is gone when the machine comes round to it
+        if state_of(child) in ("gone", "Z"):
+            break
+        time.sleep(0.05)
+    assert state_of(child) in ("gone", "Z")  # Z: waiting for init
+
+
+def state_of(process: Path) -> str:
+    try:
+        return process.read_text().split()[2]
+    except (FileNotFoundError, ProcessLookupError):
+        return "gone"
 
 
 def _until_written(note: Path):

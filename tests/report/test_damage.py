@@ -83,6 +83,7 @@ def test_a_damaged_run_is_named_and_the_others_are_shown(kind: str, tmp_path: Pa
     assert {"modulated", "jpeg"} <= {curve["name"] for curve in page.data["curves"]}
 
 
+@pytest.mark.slow
 def test_all_damage_at_once_with_deep_and_hostile_values(tmp_path: Path) -> None:
     for i, (spoil, _) in enumerate(DAMAGE.values()):
         spoil(make_run(tmp_path / "runs" / f"bad{i}", learned_rows(f"bad{i}"), pictures=True))
