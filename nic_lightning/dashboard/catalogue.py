@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nic_lightning.runs.index import Run, read_run, run_folders, run_name
-from nic_lightning.runs.overview import Line, overview, printable
+from nic_lightning.runs.overview import Line, overview, shown
 
 FILES = ("status.json", "config.yaml", "metrics.jsonl", "results.parquet", "tags.json")
 """A run is read again when size or time of one of these changes."""
@@ -154,7 +154,7 @@ def row_of(key: str, line: Line, run: Run, root: Path) -> dict[str, Any]:
     numbers = line.as_json()
     return {
         "id": key,
-        "name": printable(key if key != "." else line.name),
+        "name": shown(key if key != "." else line.name),
         "state": line.state,
         "progress": _part(line),
         "step": line.step,
@@ -164,12 +164,12 @@ def row_of(key: str, line: Line, run: Run, root: Path) -> dict[str, Any]:
         "loss_text": numbers["loss"] if isinstance(numbers["loss"], str) else None,
         "bpp": _finite(last.get("bpp_estimated", line.metrics.get("train/bpp"))),
         "psnr": _finite(last.get("psnr")),
-        "codec": printable(line.codec or ""),
-        "sweep": printable(sweep.encode(errors="backslashreplace").decode()) if sweep != "." else "",
-        "tags": ", ".join(map(printable, line.tags)),
-        "when": printable((line.when or "")[:19].replace("T", " ")),
+        "codec": shown(line.codec or ""),
+        "sweep": shown(sweep.encode(errors="backslashreplace").decode()) if sweep != "." else "",
+        "tags": ", ".join(map(shown, line.tags)),
+        "when": shown((line.when or "")[:19].replace("T", " ")),
         "measured": os.path.lexists(run.folder / "results.parquet"),
-        "problem": printable(line.problem or ""),
+        "problem": shown(line.problem or ""),
     }
 
 

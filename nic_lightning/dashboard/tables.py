@@ -10,7 +10,7 @@ from dash import html
 from nic_lightning.report.comparison import compare
 from nic_lightning.report.curves import METRICS, Curve
 from nic_lightning.runs.index import Run
-from nic_lightning.runs.overview import printable
+from nic_lightning.runs.overview import shown
 from nic_lightning.runs.summary import differences, summary
 
 MAX_SHOWN = 8
@@ -83,7 +83,7 @@ def facts(runs: Sequence[Run]) -> list[Any]:
     parts: list[Any] = []
     if len(runs) > 1:
         different = differences([run.config or {} for run in runs])
-        rows = [[key, *("-" if v is None else printable(v) for v in values)] for key, values in different.items()]
+        rows = [[key, *("-" if v is None else shown(v) for v in values)] for key, values in different.items()]
         parts.append(html.H3("What sets them apart"))
         parts.append(table(["key", *(run.name for run in runs)], rows) if rows else html.P("Nothing but their names."))
     return parts + [_facts_of(summary(run)) for run in runs]
@@ -96,8 +96,8 @@ def _facts_of(found: Mapping[str, Any]) -> Any:
     seen += [("started", found["started"]), ("ended", found["ended"]), ("tags", ", ".join(found["tags"]))]
     checkpoints = ", ".join(f"{c['name']} ({c['bytes'] / 2**20:.1f} MiB)" for c in found["checkpoints"])
     seen += [("checkpoints", checkpoints), ("overrides", " ".join(found["overrides"]))]
-    parts: list[Any] = [html.Ul([html.Li(printable(s)) for s in sentences], className="notes problems")]
-    parts.append(table(["", ""], [(key, printable(str(value))) for key, value in seen if value]))
+    parts: list[Any] = [html.Ul([html.Li(shown(s)) for s in sentences], className="notes problems")]
+    parts.append(table(["", ""], [(key, shown(str(value))) for key, value in seen if value]))
     if found["metrics"]:
         numbers = [(key, f"{float(value):.6g}") for key, value in found["metrics"].items() if key != "time"]
         parts.append(html.Details([html.Summary("Last metrics"), table(["metric", "last value"], numbers)], open=True))
@@ -105,10 +105,10 @@ def _facts_of(found: Mapping[str, Any]) -> Any:
         header = list(found["results"][0])
         rows = [[_cell(point[key]) for key in header] for point in found["results"]]
         parts.append(html.Details([html.Summary("Results, means over images"), table(header, rows)], open=True))
-    settings = [(printable(key), printable(value)) for key, value in found["config"].items()]
+    settings = [(shown(key), shown(value)) for key, value in found["config"].items()]
     parts.append(html.Details([html.Summary("Configuration"), table(["key", "value"], settings)]))
-    return html.Div([html.H3(printable(found["name"])), *parts], className="run")
+    return html.Div([html.H3(shown(found["name"])), *parts], className="run")
 
 
 def _cell(value: Any) -> str:
-    return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else printable(str(value))
+    return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else shown(str(value))

@@ -10,22 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from nic_lightning.metrics.bd import BdResult
+from nic_lightning.report import latex
 from nic_lightning.report.comparison import QUALITIES, Comparison
 from nic_lightning.report.curves import Curve
-from nic_lightning.report.text import aligned, printable
+from nic_lightning.report.text import aligned
+from nic_lightning.runs.text import printable
 
 _UNITS = {"psnr": "dB", "ms_ssim_db": "dB"}
 _DIGITS = {"psnr": 2, "ms_ssim_db": 2, "lpips": 4, "ms_ssim": 4, "accuracy": 4}
-_LATEX = {
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-}
 
 
 def record(comparison: Comparison, curve: Curve) -> dict[str, Any]:
@@ -81,7 +73,7 @@ def as_latex(rows: Sequence[tuple[Comparison, Curve]], kind: str) -> str:
 
 def latex_escaped(text: str) -> str:
     """Any text as LaTeX prints it, in one line; signs of numbers become those of mathematics."""
-    plain = "".join(_LATEX.get(character, character) for character in printable(text))
+    plain = latex.escaped(printable(text))
     return re.sub(r"(?<![\w.}])([+-])(?=\d)", r"$\1$", plain)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from nic_lightning.errors import UserError
 from nic_lightning.report.curves import Curve, empty_point
+from nic_lightning.runs.text import printable
 
 MAX_BYTES = 4 * 2**20
 MAX_CURVES, MAX_POINTS = 200, 1000
@@ -270,7 +271,7 @@ def _text(value: Any) -> str:
     """A short text without control characters; empty for what is neither text nor number."""
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         return ""
-    return "".join(c if c.isprintable() else "?" for c in str(value)[:_MAX_TEXT]).strip()
+    return printable(str(value), _MAX_TEXT).strip()
 
 
 def _finite(value: Any) -> float | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from nic_lightning.errors import RunError
 from nic_lightning.metrics.names import safe_name
+from nic_lightning.report import latex
 from nic_lightning.report.comparison import Comparison, comparisons
 from nic_lightning.report.curves import METRICS, Curve, datasets
 from nic_lightning.report.figures import rd_figure
@@ -25,16 +26,6 @@ _POINTS = {
     "lpips": 4,
     "encode_ms": 1,
     "decode_ms": 1,
-}
-_LATEX = {
-    **{sign: "\\" + sign for sign in "&%$#_{}"},
-    **{
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-    },
 }
 Table = tuple[list[str], list[list[str]]]
 
@@ -142,13 +133,9 @@ def _latex(table: Table) -> str:
     header, lines = table
     texts = 3 if header[1] == "anchor" else 2
     out = [rf"\begin{{tabular}}{{{'l' * texts}{'r' * (len(header) - texts)}}}", r"\toprule"]
-    out += [" & ".join(map(_tex, header)) + r" \\", r"\midrule"]
-    out += [" & ".join(_tex(cell) or "--" for cell in line) + r" \\" for line in lines]
+    out += [" & ".join(map(latex.escaped, header)) + r" \\", r"\midrule"]
+    out += [" & ".join(latex.escaped(cell) or "--" for cell in line) + r" \\" for line in lines]
     return "\n".join([*out, r"\bottomrule", r"\end{tabular}", ""])
-
-
-def _tex(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in " ".join(text.split()))
 
 
 def _write(path: Path, text: str) -> Path:

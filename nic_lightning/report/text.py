@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nic_lightning.report.curves import Curve, curves, datasets
+from nic_lightning.runs.text import printable
 
 _COLUMNS = {
     "point": ("label", "{}"),
@@ -54,8 +55,3 @@ def _block(dataset: str, here: Sequence[Curve]) -> str:
 def _cells(point: Mapping[str, Any]) -> list[str]:
     shown = [(point[key], pattern) for key, pattern in _COLUMNS.values()]
     return ["-" if value is None else pattern.format(value) for value, pattern in shown]
-
-
-def printable(text: str) -> str:
-    """Without control characters: names from a run folder must not steer the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)

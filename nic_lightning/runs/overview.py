@@ -16,6 +16,7 @@ from nic_lightning.runs.files import checked_path
 from nic_lightning.runs.index import Run
 from nic_lightning.runs.results import mean
 from nic_lightning.runs.tags import tags_of
+from nic_lightning.runs.text import printable
 
 _TAIL = 2**18
 _MAX_METRICS = 2**30
@@ -95,14 +96,14 @@ def table(lines: list[Line]) -> str:
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
     """Rows of text below one another, without control characters; a cell of more than 200 characters is cut."""
-    cells = [[printable(cell) for cell in row] for row in rows]
+    cells = [[shown(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
 
 
-def printable(text: str) -> str:
-    """At most 200 characters, and none that moves the cursor."""
-    return "".join(c if c.isprintable() else "?" for c in text)[:200]
+def shown(text: str) -> str:
+    """Text of a run folder in a table: at most 200 characters, and none that moves the cursor."""
+    return printable(text, 200)
 
 
 def _last_lines(folder: Path) -> list[dict[str, Any]]:

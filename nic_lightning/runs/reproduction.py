@@ -19,6 +19,7 @@ from nic_lightning.runs.environment import MAX_DIFF, packages
 from nic_lightning.runs.files import read_inside
 from nic_lightning.runs.index import Run
 from nic_lightning.runs.overrides import key_of, to_text
+from nic_lightning.runs.text import printable
 
 _MAX_ENVIRONMENT = 2**24
 _OWN = ("run_dir", "fresh")
@@ -142,7 +143,7 @@ def script(made: Reproduction, out: Path) -> str:
         head.append(f"nic_lightning did not run from a git checkout: it was version {version}, installed as a package.")
     elif made.checkout is None:
         head.append("No checkout at hand has the commit: set CHECKOUT to one that has.")
-    comments = ["# " + "".join(c if c.isprintable() else "?" for c in line) for line in head]
+    comments = [f"# {printable(line)}" for line in head]
     lines = ["#!/bin/sh", *comments, "set -eu"]
     lines += [f"OUT={shlex.quote(str(out))}", 'mkdir -p "$(dirname "$OUT")"', 'mkdir "$OUT"']
     source = f"nic-lightning=={made.packages.get('nic-lightning', '')}".removesuffix("==")
