@@ -8,21 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from nic_lightning.baselines.pillow import Jpeg, PillowCodec, WebP
+from nic_lightning.baselines.pillow import Jpeg, WebP
 from nic_lightning.errors import BitstreamError, UserError
 from nic_lightning.metrics.evaluation import evaluate_codec
 from nic_lightning.runs.results import mean
-
-
-def picture(height: int = 33, width: int = 65) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(1)
-    coarse = torch.rand(1, 3, 6, 6, generator=generator)
-    return torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
-
-
-def packed(codec: PillowCodec, x: torch.Tensor, index: int = 0) -> bytes:
-    point = codec.operating_points[index]
-    return codec.pack(codec.compress(x, point), point)
+from tests.baselines.samples import packed, picture
 
 
 def test_the_file_is_the_one_that_pillow_writes():

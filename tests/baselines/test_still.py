@@ -20,6 +20,7 @@ from nic_lightning.codecs.base import Encoded, ImageCodec, OperatingPoint
 from nic_lightning.codecs.search import search_point
 from nic_lightning.errors import BitstreamError, DataError, UserError
 from nic_lightning.metrics.fidelity import psnr
+from tests.baselines.samples import packed, picture
 
 CODECS = {
     "jpeg": lambda: Jpeg([10, 95]),
@@ -37,17 +38,6 @@ CODECS = {
 @pytest.fixture(params=CODECS)
 def codec(request) -> StillImageCodec:
     return CODECS[request.param]()
-
-
-def picture(height: int = 33, width: int = 65) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(1)
-    coarse = torch.rand(1, 3, 6, 6, generator=generator)
-    return torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
-
-
-def packed(codec: StillImageCodec, x: torch.Tensor, index: int = 0) -> bytes:
-    point = codec.operating_points[index]
-    return codec.pack(codec.compress(x, point), point)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (17, 3), (33, 65)])
