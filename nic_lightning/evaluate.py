@@ -26,14 +26,15 @@ def evaluate(config: DictConfig) -> None:
     if config.run is not None and config.codec is None and not Path(config.run).exists():
         raise UserError(f"{config.run} does not exist; give a run folder or a .ckpt file.")
 
-    from nic_lightning.callbacks.evaluation import classic_codecs, evaluate_into_run
+    from nic_lightning.callbacks.evaluation import classic_codecs, evaluate_into_run, points_of
     from nic_lightning.callbacks.progress import EvaluationProgress
     from nic_lightning.codecs.exporting import is_export
 
     codec, folder, name = _trained(config) if config.run is not None else _classic(config)
     of_run = config.run is not None and not is_export(_run_folder(config.run))
-    record = None if of_run else _start_record(config, folder, name)
     wanted = config.evaluation
+    points_of(codec, wanted.points)  # a wrong label leaves the record of an earlier evaluation as it is
+    record = None if of_run else _start_record(config, folder, name)
     try:
         with EvaluationProgress() as progress:
             rows = evaluate_into_run(

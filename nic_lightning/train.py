@@ -74,6 +74,7 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     from hydra.utils import instantiate
 
     from nic_lightning.callbacks.checkpoint import AtomicCheckpointIO
+    from nic_lightning.callbacks.evaluation import points_of
     from nic_lightning.callbacks.standard import standard_callbacks
     from nic_lightning.runs.deterministic import say_cost, trainer_options
     from nic_lightning.runs.loggers import RecordLogger
@@ -84,6 +85,7 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
         say_cost(plain)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     codec = instantiate(config.codec, _convert_="all")
+    points_of(codec, config.evaluation.points)  # a wrong label is found before training
     make_task = instantiate(config.task, _partial_=True, _convert_="all")  # Hydra would instantiate codec_config, too
     task = make_task(codec=codec, codec_config=plain["codec"])
     data = instantiate(config.data, _convert_="all")

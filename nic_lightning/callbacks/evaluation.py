@@ -90,7 +90,7 @@ def evaluate_into_run(
     """
     sets = {name: evaluation_set(name, root) for name in datasets}  # a missing one is found before hours of work
     lpips = load_lpips(lpips_path)
-    chosen = None if points is None else [_point(codec, label) for label in points]
+    chosen = points_of(codec, points)
     rows: list[Row] = []
     channels = ChannelRates()
     ranks = ranks or Ranks()
@@ -136,6 +136,11 @@ def classic_codecs(names: Sequence[str]) -> list[ImageCodec]:
             raise UserError(f"The baseline '{name}' is a learned codec without weights; evaluate its run instead.")
         codecs.append(codec)
     return codecs
+
+
+def points_of(codec: ImageCodec, labels: Sequence[str] | None) -> list[OperatingPoint] | None:
+    """Operating points by their labels, None for None; UserError for a label that the codec does not have."""
+    return None if labels is None else [_point(codec, label) for label in labels]
 
 
 def _point(codec: ImageCodec, label: str) -> OperatingPoint:

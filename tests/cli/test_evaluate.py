@@ -132,6 +132,8 @@ def test_evaluate_a_classic_codec_makes_a_run_of_its_own(images: list[Path], tmp
     assert json.loads((folder / "status.json").read_text())["state"] == "finished"
     assert yaml.safe_load((folder / "config.yaml").read_text())["name"] == "webp"
     assert {row["experiment"] for row in read_results(folder / "results.parquet")} == {"webp"}
+    assert nic_evaluate("codec=webp", f"evaluation.datasets=[{images[0].parent}]", "evaluation.points=[q500]") == 2
+    assert json.loads((folder / "status.json").read_text())["state"] == "finished"  # still
 
 
 def test_a_failed_evaluation_says_so_in_its_record(tmp_path: Path, nic_evaluate, capsys) -> None:
@@ -148,6 +150,7 @@ def test_a_failed_evaluation_says_so_in_its_record(tmp_path: Path, nic_evaluate,
         (["run=r", "codec=jpeg"], "not both"),
         (["codec=cae"], "Codec cae needs trained weights"),
         (["run=nowhere"], "nowhere does not exist"),
+        (["codec=jpeg", "evaluation.points=[q500]"], "jpeg has no operating point 'q500'; it has q5, q10"),
         (["codec=jpeg", "evaluation.limit=x"], "evaluation.limit must be of type integer"),
     ],
 )
