@@ -52,8 +52,9 @@ def search_point(
     Give `bpp` (bits of the whole file per pixel, met within the fraction `tolerance`) or `psnr` (dB, met within
     0.05 dB). With a continuous lambda this is bisection in log lambda; rate grows with lambda only
     approximately, so the nearest file seen is kept. A codec without one tries all its points. With `points`, these are
-    tried and no others. Outside what is reachable, the result is the nearest reachable file with a message. Raises
-    `UserError` for a target that makes no sense.
+    tried and no others. Outside what is reachable, the result is the nearest reachable file with a message; a classic
+    codec's ladder of qualities is ours and not all that it can do, so there it is an error. Raises `UserError` for a
+    target that makes no sense, or lies outside a classic codec's ladder.
     """
     if (bpp is None) == (psnr is None):
         raise UserError("Give a target rate or a target PSNR, and only one of them.")
@@ -76,6 +77,8 @@ def search_point(
         trials = [attempt(point) for point in candidates]
         best = min(trials, key=lambda t: abs(t.value - target))
         message = _message(best, trials, target, allowed, unit)
+        if best.point.quality is not None and not _within(trials, target, allowed):
+            raise UserError(f"{codec.name}: {message}")
     else:
         best, message = _bisect(lambda v: attempt(codec.point_at(v)), lambdas, target, allowed, unit)  # pyright: ignore[reportAttributeAccessIssue]
     quality = best.value if psnr is not None else _psnr(codec, best.encoded, best.point, x)
@@ -101,10 +104,15 @@ def _message(best: _Trial, trials: Iterable[_Trial], target: float, allowed: flo
         return None
     values = [t.value for t in trials]
     nearest = f"the nearest gives {best.value:.3f} {unit}"
-    if min(values) <= target <= max(values):
+    if _within(trials, target):
         return f"No operating point gives {target:g} {unit} on this image; {nearest}."
     reach = f"{min(values):.3f} to {max(values):.3f} {unit}"
     return f"This codec reaches {reach} on this image, not {target:g} {unit}; {nearest}."
+
+
+def _within(trials: Iterable[_Trial], target: float, allowed: float = 0.0) -> bool:
+    values = [t.value for t in trials]
+    return min(values) - allowed <= target <= max(values) + allowed
 
 
 def _bpp(data: bytes, x: Tensor) -> float:

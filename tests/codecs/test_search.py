@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from nic_lightning.baselines.pillow import Jpeg
 from nic_lightning.codecs.base import Encoded, OperatingPoint
 from nic_lightning.codecs.search import PSNR_TOLERANCE, search_point
 from nic_lightning.errors import UserError
@@ -135,3 +136,12 @@ def test_only_the_points_that_are_given_are_tried() -> None:
 def test_targets_that_make_no_sense(targets: dict[str, float]) -> None:
     with pytest.raises(UserError):
         search_point(Known(), X, **targets)
+
+
+def test_a_rate_outside_a_classic_ladder_is_an_error_with_the_range() -> None:
+    codec = Jpeg([10, 50, 90])
+    reach = [8 * len(codec.pack(codec.compress(X, point), point)) / PIXELS for point in codec.operating_points]
+    assert search_point(codec, X, bpp=reach[1]).point.quality == 50
+    for target in (reach[0] / 2, reach[-1] * 2):
+        with pytest.raises(UserError, match=f"reaches {reach[0]:.3f} to {reach[-1]:.3f} bpp"):
+            search_point(codec, X, bpp=target)
