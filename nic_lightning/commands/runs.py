@@ -28,6 +28,10 @@ def list_runs(
     """
     lines = [overview(run) for run in find_runs([folder])]
     kept = [line for line in lines if set(tags) <= set(line.tags) and (not states or line.state in states)]
+    if lines and not kept and not as_json:
+        wanted = [f"the tag {tag}" for tag in tags] + [" or ".join(f"state {state}" for state in states)] * bool(states)
+        print(f"None of {len(lines)} runs in {folder} has {' and '.join(wanted)}.")
+        return
     if sort:
         kept.sort(key=lambda line: _rank(line, sort))
     print(json.dumps([line.as_json() for line in kept], indent=2) if as_json else table(kept))

@@ -61,6 +61,8 @@ def test_list_sorts_and_chooses(runs, capsys):
     assert names("--tag", "paper", "--tag", "other") == []
     assert names("--state", "failed", "--state", "finished") == ["runs/bad", "runs/good"]
     assert names("--state", "running") == []
+    assert cli.main(["runs", "list", "--tag", "paper", "--state", "failed"]) == 0
+    assert capsys.readouterr().out == "None of 2 runs in runs has the tag paper and state failed.\n"
 
 
 def test_show(runs, capsys):
