@@ -20,8 +20,8 @@ from nic_lightning.layers.stargan import ContentEncoder, MappingNetwork, StyledD
 
 TRANSLATE = OperatingPoint(0, "translate", mode="translate")
 AUTOENCODE = OperatingPoint(1, "autoencode", mode="autoencode")
-SENDER, RECEIVER = ("encoder", "h_a"), ("decoder", "mapping", "style_encoder")
-"""Networks that only one side has; hyper-synthesis and entropy models are on both."""
+SIDES = {"both": (), "sender": ("decoder", "mapping", "style_encoder"), "receiver": ("encoder", "h_a")}
+"""Networks that a side lacks; hyper-synthesis and entropy models are on both."""
 
 
 class I2ICodec(LearnedCodec):
@@ -52,9 +52,12 @@ class I2ICodec(LearnedCodec):
         latent_dim: length of the random vector w.
         size: side of the square images that E^s takes (and the discriminators see).
         decoder_input: "noise" or "ste".
+        side: "both", or whose networks there are: "sender" or "receiver".
     """
 
     modes: ClassVar[tuple[OperatingPoint, ...]] = (TRANSLATE,)
+    whole: Tensor | None
+    """Of a half: fingerprint of the whole codec, 8 bytes."""
     memory_format = torch.contiguous_format  # instance normalisation has no kernel for channels last
 
     def __init__(
@@ -69,6 +72,7 @@ class I2ICodec(LearnedCodec):
         latent_dim: int = 16,
         size: int = 256,
         decoder_input: str = "noise",
+        side: str = "both",
     ):
         super().__init__()
         if len(domains) < 2 or len(set(domains)) < len(domains):
@@ -77,6 +81,8 @@ class I2ICodec(LearnedCodec):
             raise UserError(f"codec.decoder_input is {decoder_input!r}; it can be noise or ste.")
         if size < 8 or size & (size - 1):
             raise UserError(f"codec.size is {size}; it can be a power of two from 8 on.")
+        if side not in SIDES:
+            raise UserError(f"codec.side is {side!r}; it can be {', '.join(SIDES)}.")
         modal = len(self.modes) > 1
         self.domains, self.size, self.decoder_input = tuple(domains), size, decoder_input
         self.stride, self.downsampling = 2**halvings, 2 ** (halvings + 2)
@@ -94,7 +100,9 @@ class I2ICodec(LearnedCodec):
         )
         self.entropy_z = nn.ModuleList(EntropyBottleneck(hyper, filters=(3, 3, 3, 3)) for _ in self.modes)
         self.entropy_y = GaussianConditional()
-        self._whole: bytes | None = None
+        self.register_buffer("whole", None)
+        if side != "both":
+            self._drop(side, bytes(8))
 
     @property
     def name(self) -> str:
@@ -120,7 +128,8 @@ class I2ICodec(LearnedCodec):
         if point.mode == "autoencode":
             return y_hat.new_zeros(len(y_hat), self.style_dim)
         if style is None:
-            raise UserError(f"{self.name} translates into a style: tell the domain, and a reference image or a seed.")
+            known = ", ".join(self.domains)
+            raise UserError(f"{self.name} translates into a style: tell the domain ({known}), a reference or a seed.")
         return style.to(y_hat)
 
     @property
@@ -198,27 +207,41 @@ class I2ICodec(LearnedCodec):
 
     def sender(self) -> Self:
         """A copy that can encode and not decode; its files are the whole codec's."""
-        return self._without(RECEIVER)
+        return self.half_of("sender")
 
     def receiver(self) -> Self:
         """A copy that can decode and not encode; it reads the whole codec's files."""
-        return self._without(SENDER)
+        return self.half_of("receiver")
 
-    def _without(self, networks: Sequence[str]) -> Self:
-        whole, kept = self.fingerprint(), {name: getattr(self, name) for name in networks}
+    def half_of(self, side: str) -> Self:
+        """A copy with the networks of one side, "sender" or "receiver"; UserError where they are not all here."""
+        lost = [name for name in SIDES[_other(side)] if getattr(self, name) is None]
+        if lost:
+            raise UserError(f"This is the {_other(side)}'s half of {self.name}: it holds nothing for the {side}.")
+        kept = {name: getattr(self, name) for name in SIDES[side]}
         try:
-            for name in networks:
+            for name in kept:
                 setattr(self, name, None)
             half = copy.deepcopy(self)
         finally:
             for name, network in kept.items():
                 setattr(self, name, network)
-        half._whole = whole
+        half._drop(side, self.fingerprint())
         return half
+
+    def _drop(self, side: str, fingerprint: bytes) -> None:
+        for name in SIDES[side]:
+            setattr(self, name, None)
+        self.whole = torch.tensor(list(fingerprint), dtype=torch.uint8)
+
+    @property
+    def side(self) -> str:
+        """Whose networks there are."""
+        return next((side for side, lost in SIDES.items() if lost and getattr(self, lost[0]) is None), "both")
 
     def fingerprint(self) -> bytes:
         """That of the whole codec, also of its halves."""
-        return super().fingerprint() if self._whole is None else self._whole
+        return super().fingerprint() if self.whole is None else bytes(self.whole.tolist())
 
     def _require(self, network: str, what: str) -> None:
         if getattr(self, network) is None:
@@ -256,6 +279,10 @@ class UI2ICodec(I2ICodec):
     """
 
     modes = (TRANSLATE, AUTOENCODE)
+
+
+def _other(side: str) -> str:
+    return {"sender": "receiver", "receiver": "sender"}[side]
 
 
 def _m(point: OperatingPoint) -> float:

@@ -25,6 +25,7 @@ def add_compress(parser: argparse.ArgumentParser) -> None:
     _add_coding(parser)
     target = parser.add_mutually_exclusive_group()
     target.add_argument("--point", metavar="LABEL", help="operating point, or any lambda of a continuous codec")
+    target.add_argument("--mode", metavar="MODE", help="of a translation codec: translate, or autoencode")
     target.add_argument("--bpp", type=float, help="bits per pixel that each file shall have")
     target.add_argument("--psnr", type=float, help="PSNR in dB that each image shall have")
     parser.add_argument(
@@ -49,6 +50,15 @@ def add_decompress(parser: argparse.ArgumentParser) -> None:
     _add_coding(parser)
     parser.add_argument("--layers", type=int, metavar="K", help="of layered files (codec=scalable): only the first K")
     parser.add_argument("--progressive", action="store_true", help="one PNG for each layer: NAME.layers1.png, ...")
+    style = parser.add_argument_group("files of a translation codec (codec=i2icodec, codec=ui2icodec)")
+    style.add_argument("--domain", metavar="NAME", help="translate into this domain; autoencoded files have none")
+    style.add_argument(
+        "--reference", type=Path, metavar="IMAGE", help="in the style of this image of the domain, about square"
+    )
+    style.add_argument("--seed", type=int, metavar="N", help="in random styles that follow from N (default: 0)")
+    style.add_argument(
+        "--samples", type=int, metavar="K", help="K random styles: NAME.DOMAIN.1.png, NAME.DOMAIN.2.png, ..."
+    )
     parser.set_defaults(run=_decompress)
 
 
@@ -78,6 +88,11 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--point", action="append", dest="points", metavar="LABEL", help="only this point as ONNX; may be repeated"
     )
+    parser.add_argument(
+        "--half",
+        choices=("sender", "receiver"),
+        help="of a translation codec: what only encodes, or only decodes; the halves understand one another's files",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an export that exists")
     parser.set_defaults(run=_export)
 
@@ -102,7 +117,7 @@ def _inspect(args: argparse.Namespace) -> None:
 def _compress(args: argparse.Namespace) -> int:
     from nic_lightning.commands.files import compress
 
-    target = {"point": args.point, "bpp": args.bpp, "psnr": args.psnr}
+    target = {"point": args.point, "mode": args.mode, "bpp": args.bpp, "psnr": args.psnr}
     budget = {"max_macs": args.max_macs, "max_latency_ms": args.max_latency_ms}
     return compress(args.images, args.out, args.source, **target, **budget, overwrite=args.overwrite)
 
@@ -111,7 +126,8 @@ def _decompress(args: argparse.Namespace) -> int:
     from nic_lightning.commands.files import decompress
 
     options = {"layers": args.layers, "progressive": args.progressive, "overwrite": args.overwrite}
-    return decompress(args.files, args.out, args.source, **options)
+    style = {"domain": args.domain, "reference": args.reference, "seed": args.seed, "samples": args.samples}
+    return decompress(args.files, args.out, args.source, **options, **style)
 
 
 def _truncate(args: argparse.Namespace) -> int:
@@ -123,5 +139,6 @@ def _truncate(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> None:
     from nic_lightning.commands.export import export
 
-    options = {"width": args.width, "onnx": args.onnx, "points": args.points, "overwrite": args.overwrite}
+    options = {"width": args.width, "half": args.half, "onnx": args.onnx, "points": args.points}
+    options["overwrite"] = args.overwrite
     export(args.source, args.out, **options)

@@ -32,6 +32,7 @@ def chooser(
     psnr: float | None = None,
     max_macs: str | None = None,
     max_latency_ms: float | None = None,
+    mode: str | None = None,
 ) -> Callable[[Tensor], Choice]:
     """Function that chooses for an image (1, 3, H, W); raises UserError for wishes that make no sense.
 
@@ -39,6 +40,10 @@ def chooser(
     """
     budget = _budget(codec, point, max_macs, max_latency_ms)
     searched = bpp is not None or psnr is not None
+    if (searched or budget) and codec.operating_points[0].mode is not None:
+        raise UserError(f"Codec {codec.name} has one rate for each task, set in training: give --mode alone.")
+    if mode is not None:
+        point = _of_mode(codec, mode).label
     chosen = None if searched or budget else _labelled(codec, point)
 
     def choose(x: Tensor) -> Choice:
@@ -62,12 +67,22 @@ def _budget(
     return Budget(codec, None if max_macs is None else parse_macs(max_macs), max_latency_ms)
 
 
+def _of_mode(codec: LearnedCodec, mode: str) -> OperatingPoint:
+    modes = {p.mode: p for p in codec.operating_points if p.mode is not None}
+    if mode not in modes:
+        known = f"it has {', '.join(modes)}" if modes else "leave --mode out"
+        raise UserError(f"Codec {codec.name} has no mode {mode!r}; {known}.")
+    return modes[mode]
+
+
 def _labelled(codec: LearnedCodec, label: str | None) -> OperatingPoint:
     points = codec.operating_points
     if label is not None:
         return codec.point(label)
     if len(points) > 1:
         labels = ", ".join(p.label for p in points)
+        if points[0].mode is not None:
+            raise UserError(f"Choose what the file is for with --mode ({labels}).")
         budget = "" if points[0].width is None else ", or a budget with --max-macs or --max-latency-ms"
         raise UserError(f"Choose an operating point with --point ({labels}), or a target with --bpp or --psnr{budget}.")
     return points[0]

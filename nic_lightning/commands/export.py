@@ -11,6 +11,7 @@ from nic_lightning.codecs.exporting import DESCRIPTION, WEIGHTS, export_codec
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.loading import load_with_config
 from nic_lightning.codecs.narrowing import SlimmableCodec
+from nic_lightning.codecs.translation import I2ICodec
 from nic_lightning.errors import UserError
 
 
@@ -19,19 +20,25 @@ def export(
     out: Path,
     *,
     width: int | None = None,
+    half: str | None = None,
     onnx: bool = False,
     points: list[str] | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write the codec of `run` to the folder `out`; with `onnx`, its transforms at `points` (default: all) too.
 
-    With `width`, only what the widths of a slimmable codec up to that one use.
+    With `width`, only what the widths of a slimmable codec up to that one use; with `half`, what the "sender" or the
+    "receiver" of a translation codec needs.
     """
     if points and not onnx:
         raise UserError("--point chooses what --onnx exports; give --onnx too.")
     codec, config = load_with_config(run)
     if width is not None:
         codec, config = narrowed(codec, config, width)
+    if half is not None:
+        codec, config = halved(codec, config, half)
+    if onnx and isinstance(codec, I2ICodec):
+        raise UserError(f"Codec {codec.name} has no ONNX files: its synthesis takes a style, too; leave --onnx out.")
     chosen = [codec.point(label) for label in points or [p.label for p in codec.operating_points]] if onnx else []
     # As an exception, the signal leaves nothing half-written.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -49,3 +56,10 @@ def narrowed(codec: LearnedCodec, config: dict[str, Any], width: int) -> tuple[L
         raise UserError(f"Codec {codec.name} has no widths: --width is for slimmable codecs, such as codec=slimmable.")
     slim = codec.narrowed(width).requires_grad_(False)
     return slim, {"_target_": config["_target_"], **slim.plain_arguments()}
+
+
+def halved(codec: LearnedCodec, config: dict[str, Any], half: str) -> tuple[LearnedCodec, dict[str, Any]]:
+    """One side of a translation codec, and the config that builds it; raises UserError for another codec."""
+    if not isinstance(codec, I2ICodec):
+        raise UserError(f"Codec {codec.name} has no halves: --half is for translation codecs, such as codec=i2icodec.")
+    return codec.half_of(half), {**config, "side": half}

@@ -11,8 +11,10 @@ from nic_lightning import bitstream
 from nic_lightning.codecs.base import ImageCodec
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.loading import load_codec
-from nic_lightning.commands.choice import chooser
+from nic_lightning.codecs.translation import I2ICodec
+from nic_lightning.commands.choice import Choice, chooser
 from nic_lightning.commands.each import each, read_file, require_free
+from nic_lightning.commands.styles import styles_of, translate
 from nic_lightning.data.images import read_rgb
 from nic_lightning.data.transforms import to_tensor
 from nic_lightning.metrics.evaluation import save_png
@@ -31,14 +33,25 @@ def compress(images: list[Path], out: Path, run: Path, *, overwrite: bool = Fals
     def one(source: Path, target: Path) -> str:
         x = to_tensor(read_rgb(source))[None]
         choice = choose(x)
-        data, message = choice.data, choice.message
-        quality = psnr_of(x, decode(codec, data)).item()  # from the bytes: a file that does not decode is not written
-        write_atomically(target, data)
-        rate = 8 * len(data) / (x.shape[-2] * x.shape[-1])
-        note = f"  ({message})" if message else ""
-        return f"{target}: {len(data):,} bytes, {rate:.4f} bpp, point {choice.point.label}, {quality:.2f} dB{note}"
+        quality = _quality(codec, choice, x)
+        write_atomically(target, choice.data)
+        size = len(choice.data)
+        note = f"  ({choice.message})" if choice.message else ""
+        rate = 8 * size / (x.shape[-2] * x.shape[-1])
+        return f"{target}: {size:,} bytes, {rate:.4f} bpp, point {choice.point.label}{quality}{note}"
 
     return each(images, out, ".nic", one, overwrite)
+
+
+def _quality(codec: LearnedCodec, choice: Choice, x: Tensor) -> str:
+    """PSNR of what the bytes decode to, so that no file is written that does not decode.
+
+    A translation has none: its image is not the source, and its style is chosen later.
+    """
+    if isinstance(codec, I2ICodec) and (choice.point.mode == "translate" or codec.side == "sender"):
+        codec.decode_latents(*codec.unpack(choice.data))
+        return ""
+    return f", {psnr_of(x, decode(codec, choice.data)).item():.2f} dB"
 
 
 def decompress(
@@ -49,13 +62,17 @@ def decompress(
     layers: int | None = None,
     progressive: bool = False,
     overwrite: bool = False,
+    **style: Any,
 ) -> int:
     """Write one PNG for each .nic file into `out`; the exit code, 2 when one of them could not be.
 
     Of layered files only the first `layers`, where given; with `progressive` NAME.layers1.png, NAME.layers2.png and so
-    on, one PNG for each layer.
+    on, one PNG for each layer. `style` is what `styles.styles_of` takes: domain, reference, seed, samples.
     """
     codec = load_codec(run)
+    styles = styles_of(codec, **style)
+    if styles is not None:
+        return translate(codec, files, out, styles, overwrite)
 
     def one(source: Path, target: Path) -> str:
         data = read_file(source)

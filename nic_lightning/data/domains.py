@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from nic_lightning.data.catalog import find_root
 from nic_lightning.data.datamodule import ImageDataModule
 from nic_lightning.data.datasets import ImageFolder
-from nic_lightning.data.images import Pixels
+from nic_lightning.data.images import Pixels, read_rgb
 from nic_lightning.data.transforms import to_tensor
 from nic_lightning.errors import DataError
 
@@ -186,6 +186,26 @@ def augmented(pixels: Pixels, size: int, numbers: Iterator[float]) -> Pixels:
 def resized(pixels: Pixels, size: int) -> Pixels:
     """The whole image at `size` x `size` pixels, as it is evaluated; bilinear with antialiasing."""
     return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def read_reference(path: str | Path, size: int) -> tuple[Tensor, str]:
+    """An image as the style encoder takes it, (3, size, size) in [0, 1], and what was done to it in words.
+
+    It is resized as in `resized`. Grey, transparent and turned images are read as `read_rgb` does.
+
+    Raises:
+        DataError: it cannot be read, or its sides differ more than `CROP_RATIO` allows, that is than in training.
+    """
+    pixels = read_rgb(path)
+    height, width = pixels.shape[:2]
+    if not CROP_RATIO[0] <= width / height <= CROP_RATIO[1]:
+        raise DataError(
+            f"The reference {path} has {height}x{width} pixels, and making it square would distort it more than "
+            f"training did: cut a square out of it."
+        )
+    if (height, width) == (size, size):
+        return to_tensor(pixels), f"style of {path}"
+    return to_tensor(resized(pixels, size)), f"style of {path} ({height}x{width} resized to {size}x{size})"
 
 
 def _part(height: int, width: int, numbers: Iterator[float]) -> tuple[float, float, float, float]:
