@@ -150,7 +150,7 @@ def accepts(annotation: ast.expr, value: Any) -> bool:
     if name in PRIMITIVES:
         return _is_primitive(name, value)
     if name in SEQUENCES:
-        return OmegaConf.is_list(value)
+        return _is_list(value)
     return OmegaConf.is_dict(value) if name in MAPPINGS else True
 
 
@@ -169,12 +169,18 @@ def _accepts_subscript(annotation: ast.Subscript, value: Any) -> bool:
         return OmegaConf.is_dict(value)
     if name not in SEQUENCES:
         return True
-    if not OmegaConf.is_list(value):
+    if not _is_list(value):
         return False
     kinds = [k for k in inner if not (isinstance(k, ast.Constant) and k.value is Ellipsis)]
     if len(kinds) == len(inner) and name.lower() == "tuple":
         return len(value) == len(kinds) and all(accepts(k, v) for k, v in zip(kinds, value, strict=True))
     return all(accepts(kinds[0], v) for v in value) if kinds else True
+
+
+def _is_list(value: Any) -> bool:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.is_list(value) or isinstance(value, list)  # a resolver's default comes as it is
 
 
 def _is_primitive(name: str, value: Any) -> bool:

@@ -96,7 +96,7 @@ def _steps(trainer: pl.Trainer) -> int | None:
 
 
 def summary(latest: dict[str, Any]) -> str:
-    """Rate and PSNR of the last batch, from the lowest operating point to the highest."""
+    """Rate and PSNR of the last batch, from the lowest operating point to the highest; adversarial losses."""
     rates = [float(v) for k, v in latest.items() if k.startswith("train/bpp@")]
     errors = [float(v) for k, v in latest.items() if k.startswith("train/mse@")]
     parts = []
@@ -104,6 +104,9 @@ def summary(latest: dict[str, Any]) -> str:
         parts.append(f"bpp {_span(rates, '.3f')}")
     if errors:
         parts.append(f"PSNR {_span([-10 * math.log10(max(e, 1e-10)) for e in errors], '.2f')} dB")
+    for name, letter in (("train/discriminator@latent", "D"), ("train/generator@latent", "G")):
+        if name in latest:
+            parts.append(f"{letter} {float(latest[name]):.2f}")
     return "  ".join(parts)
 
 

@@ -23,6 +23,8 @@ AUTOENCODE = OperatingPoint(1, "autoencode", mode="autoencode")
 SIDES = {"both": (), "sender": ("decoder", "mapping", "style_encoder"), "receiver": ("encoder", "h_a")}
 """Networks that a side lacks; hyper-synthesis and entropy models are on both."""
 
+DECODER_INPUTS = ("noise", "ste", "continuous")
+
 
 class I2ICodec(LearnedCodec):
     """Content travels, style does not: the receiver draws it, or takes it from an image of its own (section 4.3.1).
@@ -39,7 +41,8 @@ class I2ICodec(LearnedCodec):
 
     G begins with an instance normalisation, which blows a channel that noise alone fills up to unit variance, while
     rounding leaves it 0. `decoder_input` "noise" trains G on noisy latents, as the thesis; "ste" on rounded ones, with
-    the gradient passed straight through (as Mentzer et al. 2020), so that G sees the same in training and in use.
+    the gradient passed straight through (as Mentzer et al. 2020), so that G sees the same in training and in use;
+    "continuous" on y itself, also in evaluation, which is StarGAN v2 without a bottleneck: files round it all the same.
 
     Args:
         domains: names of the domains, in the order of their labels.
@@ -51,7 +54,7 @@ class I2ICodec(LearnedCodec):
         style_dim: length of a style.
         latent_dim: length of the random vector w.
         size: side of the square images that E^s takes (and the discriminators see).
-        decoder_input: "noise" or "ste".
+        decoder_input: "noise", "ste" or "continuous".
         side: "both", or whose networks there are: "sender" or "receiver".
     """
 
@@ -77,13 +80,14 @@ class I2ICodec(LearnedCodec):
         super().__init__()
         if len(domains) < 2 or len(set(domains)) < len(domains):
             raise UserError(f"codec.domains is {list(domains)}; give two or more distinct names.")
-        if decoder_input not in ("noise", "ste"):
-            raise UserError(f"codec.decoder_input is {decoder_input!r}; it can be noise or ste.")
+        if decoder_input not in DECODER_INPUTS:
+            raise UserError(f"codec.decoder_input is {decoder_input!r}; it can be {', '.join(DECODER_INPUTS)}.")
         if size < 8 or size & (size - 1):
             raise UserError(f"codec.size is {size}; it can be a power of two from 8 on.")
         if side not in SIDES:
             raise UserError(f"codec.side is {side!r}; it can be {', '.join(SIDES)}.")
         modal = len(self.modes) > 1
+        self.base, self.widest = base, widest
         self.domains, self.size, self.decoder_input = tuple(domains), size, decoder_input
         self.stride, self.downsampling = 2**halvings, 2 ** (halvings + 2)
         self.encoder: nn.Module = ContentEncoder(base, widest, halvings, latents, modes=modal)
@@ -146,7 +150,9 @@ class I2ICodec(LearnedCodec):
         """What G sees, and the likelihoods of y and z."""
         z_hat, z_likelihood = self.entropy_z[point.index](self.h_a(y.abs()), training=self.training)
         y_hat, y_likelihood = self.entropy_y(y, self.h_s(z_hat))
-        if self.training and self.decoder_input == "ste":
+        if self.decoder_input == "continuous":
+            y_hat = y
+        elif self.training and self.decoder_input == "ste":
             y_hat = y + (torch.round(y) - y).detach()
         return y_hat, {"y": y_likelihood, "z": z_likelihood}
 
