@@ -138,7 +138,8 @@ def _transform_costs(
                 _ = layer.weight
         x = codec.pad(torch.empty(1, 3, *size, device="meta"))
         y, analysis = _count(codec, lambda: codec.analysis(x, point), size)
-        _, synthesis = _count(codec, lambda: codec.synthesis(y, point), size)
+        given = codec.receiver_example(point)
+        _, synthesis = _count(codec, lambda: codec.synthesis(y, point, **given), size)
     return analysis, synthesis
 
 

@@ -76,7 +76,8 @@ def stage_times(codec: LearnedCodec, x: Tensor, point: OperatingPoint, coding: b
         size = (y.shape[-2], y.shape[-1])
         y_hat = timed("decoding", lambda: codec.decode_image_latents(strings, size, point))["y"]
     y_hat = y_hat.contiguous(memory_format=codec.memory_format)
-    timed("synthesis", lambda: codec.synthesis(y_hat, point))
+    given = codec.receiver_example(point)
+    timed("synthesis", lambda: codec.synthesis(y_hat, point, **given))
     return times
 
 

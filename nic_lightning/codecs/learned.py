@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +69,17 @@ class LearnedCodec(nn.Module):
     ) -> dict[str, Tensor]:
         """Inverse of `encode_latents` for latents of `size` (h, w); "y" is what the synthesis transform takes."""
         raise NotImplementedError
+
+    def reconstructs(self, point: OperatingPoint) -> bool:
+        """Whether decoding gives back the image; a translation gives another one, which nothing is compared with."""
+        return True
+
+    def receiver_example(self, point: OperatingPoint) -> dict[str, Any]:
+        """What only a receiver has, as further arguments of `forward`, `synthesis` and `decompress`: here, nothing.
+
+        Measurements decode with it where nobody has told what else to take.
+        """
+        return {}
 
     def update_tables(self) -> None:
         """Make the integer CDF tables from the trained densities: before validation, evaluation and export."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from nic_lightning.codecs.base import Encoded, OperatingPoint
+from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.loading import misfit
 from nic_lightning.entropy.models import EntropyBottleneck, GaussianConditional
@@ -127,6 +127,20 @@ class I2ICodec(LearnedCodec):
         """Images of content, not clipped. Translation needs styles (N, style_dim), autoencoding has none."""
         self._require("decoder", "decode: this is the sender's half")
         return (self.decoder(y_hat, self._style(style, point, y_hat), _m(point)) + 1) / 2
+
+    def forward(self, x: Tensor, point: OperatingPoint, style: Tensor | None = None) -> CodecOutput:
+        """Differentiable pass over images in [0, 1], translated into `style`; noise while training, else rounding."""
+        y_hat, likelihoods = self.likelihoods(y := self.analysis(self.pad(x), point), point)
+        x_hat = self.synthesis(y_hat, point, style)[..., : x.shape[-2], : x.shape[-1]]
+        return CodecOutput(x_hat, likelihoods, y, y_hat)
+
+    def reconstructs(self, point: OperatingPoint) -> bool:
+        """Autoencoding does."""
+        return point.mode == "autoencode"
+
+    def receiver_example(self, point: OperatingPoint) -> dict[str, Any]:
+        """For translation, the first random style of the last domain."""
+        return {} if self.reconstructs(point) else {"style": self.random_styles(self.domains[-1], 1)}
 
     def _style(self, style: Tensor | None, point: OperatingPoint, y_hat: Tensor) -> Tensor:
         if point.mode == "autoencode":

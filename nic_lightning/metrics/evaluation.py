@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nic_lightning.codecs.base import Encoded, ImageCodec, OperatingPoint
+from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.channels import ChannelRates
 from nic_lightning.metrics.fidelity import ms_ssim, psnr, round_to_8_bits, to_db
@@ -101,7 +102,8 @@ def evaluate_codec(
             estimate = float(bits(likelihoods).sum()) if likelihoods else None
             rows.append(
                 {"codec": codec.name, "dataset": dataset, "item": name, **asdict(point)}
-                | _measures(x, trip, estimate, lpips)
+                | _rates(x, trip, estimate)
+                | (_fidelity(x, trip.x_hat, lpips) if _reconstructs(codec, point) else {})
                 | {"parameters": _parameters(module), "macs": (macs or {}).get(point.label)}
             )
             if folder is not None:
@@ -138,10 +140,15 @@ def _round_trip(codec: ImageCodec, x: Tensor, point: OperatingPoint, device: tor
     middle = _clock(device)
     received, received_point = codec.unpack(data)
     # A classic file does not say its quality; nor does decoding it need to know.
-    x_hat = codec.decompress(received, point if received_point.index < 0 else received_point).to(device)
+    chosen = point if received_point.index < 0 else received_point
+    x_hat = codec.decompress(received, chosen, **_receiver(codec, chosen)).to(device)
     end = _clock(device)
     peak = torch.cuda.max_memory_allocated(device) / 2**20 if cuda else None
     return _Trip(encoded, data, received, x_hat, 1e3 * (middle - start), 1e3 * (end - middle), peak)
+
+
+def _receiver(codec: ImageCodec, point: OperatingPoint) -> dict[str, Any]:
+    return codec.receiver_example(point) if isinstance(codec, LearnedCodec) else {}
 
 
 def _check(codec: ImageCodec, x: Tensor, point: OperatingPoint, trip: _Trip, name: str) -> Mapping[str, Tensor] | None:
@@ -160,7 +167,7 @@ def _check(codec: ImageCodec, x: Tensor, point: OperatingPoint, trip: _Trip, nam
                 )
     if not isinstance(codec, nn.Module):
         return None
-    likelihoods = cast(Any, codec)(x, point).likelihoods
+    likelihoods = cast(Any, codec)(x, point, **_receiver(codec, point)).likelihoods
     estimate = float(bits(likelihoods).sum())
     payload = 8 * sum(len(string) for strings in trip.encoded.strings for string in strings)
     if len(trip.data) > MIN_GAP_BYTES and payload > (1 + MAX_GAP) * estimate:
@@ -171,23 +178,33 @@ def _check(codec: ImageCodec, x: Tensor, point: OperatingPoint, trip: _Trip, nam
     return likelihoods
 
 
-def _measures(x: Tensor, trip: _Trip, estimate: float | None, lpips: nn.Module | None) -> dict[str, Any]:
-    """What the results table says of one image: rates, fidelity of the 8-bit pictures, times, memory."""
-    reference, decoded = round_to_8_bits(x), round_to_8_bits(trip.x_hat.float())
-    similarity = ms_ssim(reference, decoded)
+def _reconstructs(codec: ImageCodec, point: OperatingPoint) -> bool:
+    return codec.reconstructs(point) if isinstance(codec, LearnedCodec) else True
+
+
+def _rates(x: Tensor, trip: _Trip, estimate: float | None) -> dict[str, Any]:
+    """What the results table says of one image's file: rates, times, memory."""
     pixels = x.shape[-2] * x.shape[-1]
     return {
         "pixels": pixels,
         "bytes": len(trip.data),
         "bpp": 8 * len(trip.data) / pixels,
         "bpp_estimated": None if estimate is None else estimate / pixels,
+        "encode_ms": trip.encode_ms,
+        "decode_ms": trip.decode_ms,
+        "peak_memory_mib": trip.peak_memory_mib,
+    }
+
+
+def _fidelity(x: Tensor, x_hat: Tensor, lpips: nn.Module | None) -> dict[str, float | None]:
+    """How far the decoded picture is from its original, both rounded to 8 bits."""
+    reference, decoded = round_to_8_bits(x), round_to_8_bits(x_hat.float())
+    similarity = ms_ssim(reference, decoded)
+    return {
         "psnr": float(psnr(reference, decoded)),
         "ms_ssim": _number(similarity),
         "ms_ssim_db": _number(to_db(similarity)),
         "lpips": None if lpips is None else _number(lpips(reference, decoded)),
-        "encode_ms": trip.encode_ms,
-        "decode_ms": trip.decode_ms,
-        "peak_memory_mib": trip.peak_memory_mib,
     }
 
 
