@@ -17,6 +17,7 @@ from nic_lightning.runs.record import RunRecord
 from nic_lightning.runs.results import write_results
 
 _OPENED = """() => ({
+  shown: performance.getEntriesByName("first-contentful-paint")[0]?.startTime,
   script: performance.getEntriesByName("report-start")[0]?.startTime,
   curves: performance.getEntriesByName("report-curves")[0]?.startTime,
   loaded: performance.getEntriesByType("navigation")[0].loadEventEnd,
@@ -106,5 +107,5 @@ def _print_opening(page: Path) -> None:
         while (times := tab.evaluate(_OPENED))["curves"] is None:  # the page forbids what wait_for_function does
             tab.wait_for_timeout(50)
         browser.close()
-    shown = ", ".join(f"{name} {times[name] / 1000:.2f} s" for name in ("script", "curves", "loaded"))
+    shown = ", ".join(f"{name} {times[name] / 1000:.2f} s" for name in ("shown", "script", "loaded", "curves"))
     print(f"opened in Chromium, since the start of loading: {shown}")

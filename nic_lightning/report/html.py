@@ -128,7 +128,7 @@ def choose_anchors(made: Sequence[Curve], wanted: str | None) -> dict[str, Curve
 
 
 def _page(title: str, content: str, data: Data, blocks: Sequence[str]) -> str:
-    """The page around the sections. Only the two scripts that are named by their hash may run."""
+    """The page around the sections. Only the two scripts that are named by their hash may run; Plotly waits as text."""
     from plotly.offline import get_plotlyjs
 
     assets = files("nic_lightning.report") / "assets"

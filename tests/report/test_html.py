@@ -67,7 +67,9 @@ class Page(HTMLParser):
 
     @property
     def code(self) -> list[str]:
-        return self._of_type(None)
+        """What may run: Plotly, which waits as text, and the page's own script."""
+        pairs = zip(self.named("script"), self.scripts, strict=True)
+        return [text for attributes, text in pairs if attributes.get("id") == "plotly"] + self._of_type(None)
 
     def _of_type(self, kind: str | None) -> list[str]:
         pairs = zip(self.named("script"), self.scripts, strict=True)

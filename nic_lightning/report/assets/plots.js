@@ -54,12 +54,25 @@ function redraw(place) {
 
 function draw(place) {
   const drawing = drawings.get(place);
-  if (!drawing.stale || place.offsetParent === null) return;
+  if (!window.Plotly || !drawing.stale || place.offsetParent === null) return;
   drawing.stale = false;
   const figure = drawing.make();
   place.classList.toggle("empty", figure.data.length === 0);
   Plotly.react(place, figure.data, themed(figure.layout), plotOptions).then(() => performance.mark("report-curves"));
 }
+
+/** Run Plotly, whose text waits in the page: it takes a second or more, so the rest of the page is shown before. */
+function startPlotly() {
+  const source = byId("plotly");
+  if (window.Plotly || !source) return;
+  document.head.append(element("script", {}, source.textContent));
+  source.remove();
+  for (const place of drawings.keys()) redraw(place);
+}
+addEventListener("load", () => {
+  requestAnimationFrame(() => setTimeout(startPlotly));
+  setTimeout(startPlotly, 1000); // a page in the background has no frames
+});
 
 for (const place of document.querySelectorAll(".plot[data-figure]")) {
   plot(place, () => data.figures[place.dataset.figure]);
@@ -69,5 +82,6 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
 });
 
 addEventListener("beforeprint", () => {
+  startPlotly();
   for (const place of drawings.keys()) draw(place);
 });
