@@ -72,13 +72,14 @@ def _ric(image1: Image, image2: Image, points: Flow) -> Flow:
     import cv2
 
     interpolator = cv2.ximgproc.createRICInterpolator()
-    interpolator.setMaxFlow(float(np.hypot(*image1.shape[:2])))
+    interpolator.setMaxFlow(float(np.linalg.norm(image1.shape[:2])))
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        return interpolator.interpolate(to_bytes(image1), points[:, :2], to_bytes(image2), points[:, 2:])
+        flow = interpolator.interpolate(to_bytes(image1), points[:, :2], to_bytes(image2), points[:, 2:])
     finally:
         cv2.setNumThreads(threads)
+    return np.asarray(flow, np.float32)
 
 
 def _edge_aware(image1: Image, image2: Image, points: Flow, neighbours: int, random: np.random.Generator) -> Flow:
@@ -89,7 +90,8 @@ def _edge_aware(image1: Image, image2: Image, points: Flow, neighbours: int, ran
     there = points[:, 2:] + random.uniform(-JITTER, JITTER, (len(points), 2)).astype(np.float32)
     interpolator = cv2.ximgproc.createEdgeAwareInterpolator()
     interpolator.setK(min(neighbours, FEWEST - 1))
-    return interpolator.interpolate(to_bytes(image1), points[:, :2], to_bytes(image2), there)
+    flow = interpolator.interpolate(to_bytes(image1), points[:, :2], to_bytes(image2), there)
+    return np.asarray(flow, np.float32)
 
 
 def _within_range(flow: Flow, points: Flow) -> Flow:
@@ -103,10 +105,10 @@ def _within_range(flow: Flow, points: Flow) -> Flow:
 
 def _nearest(points: Flow, where: NDArray[np.bool_]) -> Flow:
     """The nearest match's motion at the pixels of `where`, zero at the others."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     y, x = np.nonzero(where)
-    _, found = cKDTree(points[:, :2]).query(np.stack([x, y], -1))
+    _, found = KDTree(points[:, :2]).query(np.stack([x, y], -1))
     flow = np.zeros((*where.shape, 2), np.float32)
     flow[y, x] = (points[:, 2:] - points[:, :2])[found]
     return flow

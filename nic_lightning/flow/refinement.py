@@ -53,6 +53,6 @@ def refine(
     grey1, grey2 = (cv2.cvtColor(to_bytes(image), cv2.COLOR_RGB2GRAY) for image in (image1, image2))
     unknown = ~np.isfinite(flow).all(-1)
     start = np.where(unknown[..., None], 0, flow).astype(np.float32)  # a copy: the solver works in place
-    refined = solver.calc(grey1, grey2, start)
+    refined = np.asarray(solver.calc(grey1, grey2, start), np.float32)
     refined[unknown] = np.nan
     return refined
