@@ -7,12 +7,12 @@ import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from nic_lightning.data.catalog import find_root
 from nic_lightning.data.datamodule import ImageDataModule
@@ -117,11 +117,28 @@ class Translations(Dataset[Translation]):
         return Translation(x, source_domain, reference, second, target_domain)
 
 
+class WholeImages(Dataset[tuple[Tensor, int]]):
+    """All images, domain after domain, resized to `size` x `size` as for evaluation, and their labels."""
+
+    def __init__(self, folders: DomainFolders, size: int) -> None:
+        self.folders, self.size = folders, size
+
+    def __len__(self) -> int:
+        return len(self.folders)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        for label, images in enumerate(self.folders.images):
+            if index < len(images):
+                return to_tensor(resized(images.pixels(index), self.size)), label
+            index -= len(images)
+        raise IndexError(index)
+
+
 class DomainDataModule(ImageDataModule):
     """Sources and pairs of references of several domains, in an order that a resumed run continues exactly.
 
     Training batches are `Translation`s of tensors: images (N, 3, size, size) in [0, 1] and labels (N,). Validation
-    belongs to the metrics of translation, which need whole domains at a time.
+    batches are such images and their labels, domain after domain.
 
     Args:
         train: folder with a folder for each domain.
@@ -164,6 +181,20 @@ class DomainDataModule(ImageDataModule):
                 self.validation_folders = DomainFolders(self.validation_folder, self.root, folders.domains, least=1)
             self._say_what_was_opened(folders)
             self.train_images = folders
+
+    @property
+    def validation_name(self) -> str:
+        """The last two folders of the validation set's path: `val` alone says little."""
+        return "_".join(Path(self.validation_folder or "none").parts[-2:])
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """Every rank sees its own share of the validation images; all of them where there are fewer than ranks."""
+        if self.validation_folders is None:
+            return []
+        images, ranks = WholeImages(self.validation_folders, self.crop), self._world_size()
+        indices = range(self._rank(), len(images), ranks) if len(images) >= ranks else range(len(images))
+        options = self._loader_options(self.validation_folders)
+        return DataLoader(images, batch_size=self.batch_size, sampler=list(indices), **options)
 
     def _training_set(self, images: DomainFolders) -> Translations:
         return Translations(images, self.crop, self.seed)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -16,11 +14,10 @@ from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.errors import UserError
 from nic_lightning.losses.rate_distortion import DISTORTIONS, bits, rate_distortion
 from nic_lightning.metrics.fidelity import psnr
+from nic_lightning.tasks.base import QUANTILES, CodecTask
 
-QUANTILES = "quantiles"
 
-
-class RateDistortionTask(pl.LightningModule):
+class RateDistortionTask(CodecTask):
     """Minimise sum over operating points of `lambda_i * D_i + R_i` (thesis eq. 2.5 and 2.8).
 
     One Adam with two parameter groups: the network, and the entropy models' quantiles, which only the auxiliary loss
@@ -52,13 +49,12 @@ class RateDistortionTask(pl.LightningModule):
         channels_last: bool = True,
         compile: bool = True,
     ):
-        super().__init__()
+        super().__init__(codec, codec_config)
         if distortion not in DISTORTIONS:
             raise UserError(f"task.distortion is {distortion!r}; it can be {' or '.join(DISTORTIONS)}.")
-        self.codec, self.codec_config, self.distortion = codec, codec_config, distortion
+        self.distortion = distortion
         self.learning_rate, self.quantile_learning_rate = learning_rate, quantile_learning_rate
         self.halve_at, self.compile_transforms = list(halve_at), compile
-        self.latest: dict[str, Tensor] = {}
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         _freeze(codec, freeze)
         self.learning_rate_factors = dict(learning_rate_factors or {})
@@ -93,30 +89,15 @@ class RateDistortionTask(pl.LightningModule):
         auxiliary = self.codec.auxiliary_loss()
         logged |= {"train/loss": loss, "train/auxiliary": auxiliary}
         self.latest = {name: value.detach() for name, value in logged.items()}
-        if self._logs_now():
+        if self.logs_after(1):
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
             self.log_dict({**self.latest, "train/learning_rate": rate}, batch_size=len(x))
         return loss + auxiliary
 
-    def _logs_now(self) -> bool:
-        every = getattr(self.trainer, "log_every_n_steps", 1)
-        return every > 0 and (self.global_step + 1) % every == 0
-
-    def on_validation_start(self) -> None:
-        """Bring the quantiles to where training moved the densities; rounding uses their medians."""
-        self._quantiles = {n: p.detach().clone() for n, p in self.codec.named_parameters() if n.endswith(QUANTILES)}
-        self.codec.update_tables()
-
-    def on_validation_end(self) -> None:
-        """Put the quantiles back: training must not depend on when it is validated, or a resumed run would differ."""
-        with torch.no_grad():
-            for name, value in self._quantiles.items():
-                self.codec.get_parameter(name).copy_(value)
-
     def validation_step(self, batch: tuple[Sequence[str], Tensor], batch_idx: int) -> None:
         """Estimated rate and 8-bit PSNR of whole images at every operating point."""
         _, x = batch
-        name = getattr(getattr(self.trainer, "datamodule", None), "validation_name", "validation")
+        name = self.validation_name
         values, total = {}, x.new_zeros(())
         for point, output in zip(self.codec.operating_points, self.codec.outputs(x), strict=True):
             bpp = bits(output.likelihoods) / (x.shape[0] * x.shape[2] * x.shape[3])
@@ -157,25 +138,6 @@ class RateDistortionTask(pl.LightningModule):
             network = [g["params"] for g in optimizer.param_groups if g["name"] != QUANTILES]
             norm = nn.utils.clip_grad_norm_([p for params in network for p in params], gradient_clip_val)
             self.latest["train/gradient_norm"] = norm.detach()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what a decoder needs beside the weights: the codec's config and tables that fit these weights.
-
-        The tables are made on a copy: moving the quantiles of the model in training would tie its course to the moments
-        at which checkpoints happen to be written.
-        """
-        checkpoint["codec"] = {"config": self.codec_config, "tables": fresh_tables(self.codec)}
-
-
-def fresh_tables(codec: LearnedCodec) -> dict[str, Tensor]:
-    """State of the entropy models after an update of their tables, by state-dict name, on the CPU."""
-    tables = {}
-    for name, module in codec.named_modules():
-        if hasattr(module, "_quantized_cdf"):
-            module = copy.deepcopy(module).cpu()
-            module.update()  # pyright: ignore[reportCallIssue]
-            tables |= {f"{name}.{key}": value.detach().clone() for key, value in module.state_dict().items()}
-    return tables
 
 
 def _begins(name: str, prefix: str) -> bool:

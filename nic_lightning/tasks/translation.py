@@ -7,7 +7,6 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -17,15 +16,16 @@ from nic_lightning.codecs.translation import I2ICodec
 from nic_lightning.data.domains import DomainFolders, Translation
 from nic_lightning.errors import UserError
 from nic_lightning.layers.stargan import Discriminator, initialise
-from nic_lightning.losses.translation import fading
-from nic_lightning.tasks.rate_distortion import QUANTILES, fresh_tables
+from nic_lightning.losses.translation import fading, rate
+from nic_lightning.metrics.fidelity import psnr
+from nic_lightning.tasks.base import QUANTILES, CodecTask
 from nic_lightning.tasks.translation_steps import Step, TranslationSteps, Weights, portions, take
 
 SCHEDULES = ("both", "alternate", "random", "autoencode")
 PRECISIONS = ("32-true", "bf16-mixed")
 
 
-class TranslationTask(pl.LightningModule):
+class TranslationTask(CodecTask):
     """Train `I2ICodec` and `UI2ICodec` (thesis chapter 4), in the order of StarGAN v2's released training.
 
     One iteration is: discriminator with styles of random vectors, the same with styles of reference images,
@@ -86,12 +86,13 @@ class TranslationTask(pl.LightningModule):
         betas: Sequence[float] = (0.0, 0.99),
         weight_decay: float = 1e-4,
     ):
-        super().__init__()
+        super().__init__(codec, codec_config)
         self.automatic_optimization = False
         weights = Weights(lambda_t, lambda_a, autoencoding_rate, beta, style, cycle, r1)
         _require(codec, mode_schedule, accumulate, autoencode_probability, ema_decay)
         assert isinstance(codec, I2ICodec)
-        self.codec, self.codec_config, self.weights = codec, codec_config, weights
+        self.codec: I2ICodec = codec
+        self.weights = weights
         self.diversity, self.diversity_iterations = diversity, diversity_iterations
         self.unified = len(codec.operating_points) > 1
         self.warm_up = warm_up if self.unified else 0
@@ -102,7 +103,6 @@ class TranslationTask(pl.LightningModule):
         modes = ("translate", "autoencode") if self.unified and beta else ("translate",)
         self.discriminators = nn.ModuleDict({mode: _discriminator(codec) for mode in modes})
         self.network: I2ICodec | None = None
-        self.latest: dict[str, Tensor] = {}
 
     def configure_model(self) -> None:
         """Part what is trained from its average; until here, `codec` may have been given other weights."""
@@ -185,10 +185,20 @@ class TranslationTask(pl.LightningModule):
         """Weight of the diversity loss in an iteration."""
         return fading(self.diversity, max(iteration - self.warm_up, 0), self.diversity_iterations)
 
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Estimated rate of rounded latents in both modes, and PSNR of autoencoding, of the average."""
+        x, _ = batch
+        values = {}
+        for point in self.codec.operating_points:
+            output = self.codec(x, point, **self.codec.receiver_example(point))
+            values[f"val/{self.validation_name}/bpp_estimated@{point.label}"] = rate(output.likelihoods, x)
+            if self.codec.reconstructs(point):
+                values[f"val/{self.validation_name}/psnr@{point.label}"] = psnr(x, output.x_hat.float()).mean()
+        self.log_dict(values, batch_size=len(x), sync_dist=True)
+
     def _log_terms(self, logged: dict[str, Tensor], diversity: float, size: int) -> None:
         self.latest = self.latest | logged
-        every = getattr(self.trainer, "log_every_n_steps", 1)
-        if every > 0 and self.global_step % every == 0:
+        if self.logs_after(0):
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
             own = {"train/lambda_ds": diversity, "train/learning_rate": rate}
             self.log_dict({**self.latest, **own}, batch_size=size)
@@ -206,10 +216,6 @@ class TranslationTask(pl.LightningModule):
             torch.optim.Adam(self.discriminators.parameters(), self.rates["network"], **self.adam),
             torch.optim.Adam([described[QUANTILES]], fused=True),
         ]
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what a decoder needs beside the weights: the codec's config and tables that fit these weights."""
-        checkpoint["codec"] = {"config": self.codec_config, "tables": fresh_tables(self.codec)}
 
 
 def _require(codec: LearnedCodec, schedule: str, accumulate: int, probability: float, decay: float) -> None:

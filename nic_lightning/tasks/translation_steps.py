@@ -18,7 +18,7 @@ from nic_lightning.codecs.translation import AUTOENCODE, TRANSLATE, I2ICodec
 from nic_lightning.data.domains import Translation
 from nic_lightning.layers.precision import without_autocast
 from nic_lightning.losses import translation as losses
-from nic_lightning.tasks.rate_distortion import QUANTILES
+from nic_lightning.tasks.base import QUANTILES
 
 Terms = dict[str, Tensor]
 

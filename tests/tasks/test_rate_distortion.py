@@ -15,7 +15,8 @@ from nic_lightning.codecs.loading import build_codec, load_codec
 from nic_lightning.data.datamodule import ImageDataModule
 from nic_lightning.errors import UserError
 from nic_lightning.losses.rate_distortion import rate_distortion
-from nic_lightning.tasks.rate_distortion import RateDistortionTask, fresh_tables
+from nic_lightning.tasks.base import fresh_tables
+from nic_lightning.tasks.rate_distortion import RateDistortionTask
 
 SMALL = {"_target_": "nic_lightning.codecs.modulated.ModulatedAutoencoder", "width": 6, "lambdas": [64, 512]}
 

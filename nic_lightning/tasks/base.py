@@ -1,0 +1,71 @@
+"""What every task that trains a codec does around its training step."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from nic_lightning.codecs.learned import LearnedCodec
+
+QUANTILES = "quantiles"
+
+
+class CodecTask(pl.LightningModule):
+    """Validation with fresh tables, and checkpoints that can be decoded from.
+
+    `latest` holds what the last step measured, by the names of the logs: progress is told from it, and training is
+    stopped where it is not finite.
+
+    Args:
+        codec: what checkpoints are decoded with.
+        codec_config: its plain config, kept in checkpoints.
+    """
+
+    def __init__(self, codec: LearnedCodec, codec_config: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.codec, self.codec_config = codec, codec_config
+        self.latest: dict[str, Tensor] = {}
+
+    def logs_after(self, steps: int) -> bool:
+        """Whether that many steps after the last one that was counted, it is time to log."""
+        every = getattr(self.trainer, "log_every_n_steps", 1)
+        return every > 0 and (self.global_step + steps) % every == 0
+
+    @property
+    def validation_name(self) -> str:
+        """The validation set's, in metrics."""
+        return getattr(getattr(self.trainer, "datamodule", None), "validation_name", "validation")
+
+    def on_validation_start(self) -> None:
+        """Bring the quantiles to where training moved the densities; rounding uses their medians."""
+        self._quantiles = {n: p.detach().clone() for n, p in self.codec.named_parameters() if n.endswith(QUANTILES)}
+        self.codec.update_tables()
+
+    def on_validation_end(self) -> None:
+        """Put the quantiles back: training must not depend on when it is validated, or a resumed run would differ."""
+        with torch.no_grad():
+            for name, value in self._quantiles.items():
+                self.codec.get_parameter(name).copy_(value)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what a decoder needs beside the weights: the codec's config and tables that fit these weights.
+
+        The tables are made on a copy: moving the quantiles of the model in training would tie its course to the moments
+        at which checkpoints happen to be written.
+        """
+        checkpoint["codec"] = {"config": self.codec_config, "tables": fresh_tables(self.codec)}
+
+
+def fresh_tables(codec: LearnedCodec) -> dict[str, Tensor]:
+    """State of the entropy models after an update of their tables, by state-dict name, on the CPU."""
+    tables = {}
+    for name, module in codec.named_modules():
+        if hasattr(module, "_quantized_cdf"):
+            module = copy.deepcopy(module).cpu()
+            module.update()  # pyright: ignore[reportCallIssue]
+            tables |= {f"{name}.{key}": value.detach().clone() for key, value in module.state_dict().items()}
+    return tables
