@@ -70,7 +70,9 @@ def add_fid(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("originals", metavar="ORIGINALS", help="data set, or a folder of images")
     parser.add_argument("decoded", metavar="DECODED", help="folder of images, such as nic decompress writes")
-    parser.add_argument("--extractor", choices=("inception", "alexnet"), default="inception", help="default: inception")
+    parser.add_argument(
+        "--extractor", choices=("inception", "stargan", "alexnet"), default="inception", help="default: inception"
+    )
     parser.add_argument("--weights", type=Path, metavar="FILE", help="its weights, .pth or .safetensors")
     parser.add_argument("--patches", action="store_true", help="FID/256: of patches of 256 x 256, on two grids")
     parser.add_argument("--device", default="cpu", help="default: cpu")

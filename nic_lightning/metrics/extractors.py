@@ -5,11 +5,11 @@ An extractor maps uint8 RGB images (N, 3, H, W) to features (N, `num_features`) 
 
 from __future__ import annotations
 
-import hashlib
-import os
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.inception import (
@@ -24,13 +24,13 @@ from torchvision.models.inception import (
 )
 
 from nic_lightning.errors import DataError, UserError
+from nic_lightning.metrics import weights
 from nic_lightning.metrics.lpips import MIN_SIDE, load_lpips
+from nic_lightning.metrics.weights import INCEPTION_2015, INCEPTION_TORCHVISION, Weights
 
-INCEPTION_FILES = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")
-"""The same weights, of the network that FID was defined with, as torch-fidelity and pytorch-fid name them."""
-_INCEPTION_HASH = "6726825d"
-_MAX_FILE = 512 * 2**20
 _SIDE = 299
+_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Means and deviations of its pixels, from 0 to 1."""
 
 
 class InceptionFeatures(nn.Module):
@@ -60,6 +60,39 @@ class InceptionFeatures(nn.Module):
         return x.mean((2, 3))
 
 
+class StarganInception(nn.Module):
+    """The 2,048 pooled features of torchvision's Inception-v3 as StarGAN v2's evaluation takes them.
+
+    Images are resized to 299 x 299 by Pillow (bilinear with antialiasing, 8 bits in between) and normalised as other
+    networks of torchvision expect it. These weights, ported from TensorFlow, expect another range, which torchvision
+    converts to and StarGAN v2, calling the layers one by one, does not: distances compare with the published ones only
+    so. State: that of torchvision's Inception-v3 with its auxiliary head.
+    """
+
+    num_features = 2048
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, extractor_name: str = "stargan") -> None:
+        super().__init__()
+        self.extractor_name = extractor_name
+        self.network = Inception3(aux_logits=True, init_weights=False)
+        mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in _IMAGENET)
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("deviation", deviation, persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features (N, 2048) of uint8 images (N, 3, H, W)."""
+        pictures = (Image.fromarray(one) for one in pixels.permute(0, 2, 3, 1).cpu().numpy())
+        resized = [np.array(one.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)) for one in pictures]
+        x = torch.from_numpy(np.stack(resized)).to(pixels.device).permute(0, 3, 1, 2).float() / 255
+        x = (x - self.mean) / self.deviation
+        for name, layer in self.network.named_children():
+            if name not in ("AuxLogits", "avgpool", "dropout", "fc"):
+                x = layer(x)
+        return x.mean((2, 3))
+
+
 class AlexNetFeatures(nn.Module):
     """Spatial means of the last 256 channels of AlexNet, whose weights LPIPS needs anyway. Nobody else's FID."""
 
@@ -81,9 +114,9 @@ def load_extractor(name: str = "inception", path: str | Path | None = None) -> n
     """An extractor in eval mode on the CPU.
 
     Args:
-        name: "inception", or "alexnet" (the features of LPIPS).
-        path: weights file, .pth or .safetensors; None looks, for Inception, at NIC_INCEPTION, then in weights/ below
-            the data root, then at `hub/checkpoints` of TORCH_HOME; for AlexNet where `load_lpips` looks.
+        name: "inception"; "stargan", torchvision's Inception as StarGAN v2 calls it; or "alexnet", the features of
+            LPIPS.
+        path: weights file, .pth or .safetensors; None looks where `nic data weights` says.
 
     Raises:
         UserError: there is no such extractor.
@@ -94,16 +127,25 @@ def load_extractor(name: str = "inception", path: str | Path | None = None) -> n
         if lpips is None:
             raise DataError("FID in AlexNet's features needs the weights of LPIPS; name their file, or set NIC_LPIPS.")
         return AlexNetFeatures(lpips).eval()
-    if name != "inception":
-        raise UserError(f"There is no feature extractor {name!r}; there are inception and alexnet.")
-    file = _inception_file(path)
-    features = InceptionFeatures(_name(file))
+    if name not in _INCEPTIONS:
+        raise UserError(f"There is no feature extractor {name!r}; there are {', '.join(_INCEPTIONS)} and alexnet.")
+    kind, published, public_name = _INCEPTIONS[name]
+    file = _file(published, path)
+    found = weights.digest(file)
+    features = kind(public_name if weights.is_published(published, found) else f"{name}_{found[:8]}")
     try:
         features.network.load_state_dict(_state(file))
     # Neither loader names a closed set of errors for foreign bytes; every one of them means a wrong file.
     except Exception as error:
-        raise DataError(f"{file} does not hold the weights of FID's Inception, {INCEPTION_FILES[0]}.") from error
+        raise DataError(f"{file} does not hold the weights of FID's Inception, {published.names[0]}.") from error
     return features.eval().requires_grad_(False)
+
+
+_INCEPTIONS = {
+    "inception": (InceptionFeatures, INCEPTION_2015, "inception_2015"),
+    "stargan": (StarganInception, INCEPTION_TORCHVISION, "stargan"),
+}
+"""Class, weights, and the name that distances carry; other weights than the published are named by their SHA-256."""
 
 
 class _BlockA(InceptionA):
@@ -150,40 +192,15 @@ def _resized(x: Tensor) -> Tensor:
     return x
 
 
-def _inception_file(path: str | Path | None) -> Path:
-    named = path or os.environ.get("NIC_INCEPTION")
-    if named:
-        if not Path(named).is_file():
-            raise DataError(f"The Inception weights {named} do not exist; name another file, or unset NIC_INCEPTION.")
-        return Path(named)
-    home = Path(os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch")
-    folders = [_weights_folder(), home.expanduser() / "hub" / "checkpoints"]
-    for folder in folders:
-        for name in INCEPTION_FILES:
-            if (folder / name).is_file():
-                return folder / name
-    raise DataError(
-        f"FID needs the Inception weights {INCEPTION_FILES[0]}, which torch-fidelity publishes; place them in "
-        f"{folders[0]} or {folders[1]}, or set NIC_INCEPTION."
-    )
-
-
-def _weights_folder() -> Path:
-    from nic_lightning.data.catalog import find_root
-
-    try:
-        return find_root(None) / "weights"
-    except DataError:
-        return Path("data") / "weights"
-
-
-def _name(file: Path) -> str:
-    """`inception_2015` only for the published file; others are named after their own SHA-256."""
-    if file.stat().st_size > _MAX_FILE:
-        raise DataError(f"{file} is too large for the weights of Inception.")
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    return "inception_2015" if digest.startswith(_INCEPTION_HASH) else f"inception_{digest[:8]}"
+def _file(published: Weights, path: str | Path | None) -> Path:
+    if path is not None:
+        if not Path(path).is_file():
+            raise DataError(f"The Inception weights {path} do not exist; name another file.")
+        return Path(path)
+    found = published.find()
+    if found is None:
+        raise published.missing()
+    return found
 
 
 def _state(file: Path) -> dict[str, Tensor]:

@@ -5,20 +5,21 @@ Zhang et al. 2018, "The unreasonable effectiveness of deep features as a percept
 
 from __future__ import annotations
 
+import importlib.util
 import logging
-import os
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nic_lightning.errors import DataError
+from nic_lightning.metrics.weights import ALEXNET, LPIPS, MAX_FILE
 
-FILE_NAME = "lpips_alex_torchvision_features_fp16.pt"
+FILE_NAME = LPIPS.names[0]
 MIN_SIDE = 31
 """AlexNet's poolings leave nothing of a smaller image."""
-_MAX_FILE = 64 * 2**20
 _CHANNELS = (64, 192, 384, 256, 256)
 _log = logging.getLogger(__name__)
 
@@ -65,6 +66,25 @@ class LpipsAlex(nn.Module):
             distance = distance + self.get_submodule(f"lin{k}")(difference).mean((1, 2, 3))
         return distance
 
+    @torch.no_grad()
+    def between(self, images: Tensor) -> Tensor:
+        """LPIPS of all pairs of images (K, 3, H, W), in order (0, 1), (0, 2), ...; shape (K (K - 1) / 2,).
+
+        Images may leave [0, 1]. NaN where a side is below 31.
+        """
+        count = len(images)
+        if min(images.shape[-2:]) < MIN_SIDE:
+            return images.new_full((count * (count - 1) // 2,), float("nan"))
+        taps = [_unit(tap) for tap in self._taps(images)]
+        rows = []
+        for i in range(count - 1):
+            row = images.new_zeros(count - 1 - i)
+            for k, tap in enumerate(taps):
+                difference = (tap[i] - tap[i + 1 :]).square()
+                row = row + self.get_submodule(f"lin{k}")(difference).mean((1, 2, 3))
+            rows.append(row)
+        return torch.cat(rows) if rows else images.new_zeros(0)
+
     def _taps(self, x: Tensor) -> list[Tensor]:
         """Outputs of the five ReLUs."""
         h = (2 * x - 1 - self.shift) / self.scale
@@ -80,24 +100,29 @@ def load_lpips(path: str | Path | None = None) -> LpipsAlex | None:
     """LPIPS-Alex in eval mode on the CPU, or None (with one logged sentence) when no weights are placed.
 
     Args:
-        path: the weights file; None looks at the environment variable NIC_LPIPS, then at
-            `weights/lpips_alex_torchvision_features_fp16.pt` below the data root.
+        path: the weights file; None looks where `nic data weights` says: for features and heads in one file, then for
+            torchvision's AlexNet, to which the heads that torchmetrics ships are joined.
 
     Raises:
         DataError: the named file is missing, or is not this network's weights.
     """
-    named = path or os.environ.get("NIC_LPIPS")
-    file = Path(named) if named else _default_file()
-    if not file.is_file():
-        if named:
-            raise DataError(f"The LPIPS weights {file} do not exist; unset NIC_LPIPS or name another file.")
-        _log.warning("LPIPS is left out: place %s in weights/ below the data root, or set NIC_LPIPS.", FILE_NAME)
+    if path is not None and not Path(path).is_file():
+        raise DataError(f"The LPIPS weights {path} do not exist; name another file.")
+    file = Path(path) if path is not None else LPIPS.find() or ALEXNET.find()
+    if file is None:
+        _log.warning(
+            "LPIPS is left out: place %s in weights/ below the data root, or set NIC_LPIPS; or torchvision's AlexNet, "
+            "see nic data weights.",
+            FILE_NAME,
+        )
         return None
     model = LpipsAlex()
     try:
-        if file.stat().st_size > _MAX_FILE:
+        if file.stat().st_size > MAX_FILE:
             raise ValueError("too large")
         state = torch.load(file, map_location="cpu", weights_only=True)
+        if "classifier.1.weight" in state:
+            state = {key: value for key, value in state.items() if key.startswith("features.")} | heads()
         model.load_state_dict({key: value.float() for key, value in state.items()})
     # torch.load names no closed set of errors for foreign bytes; every one of them means a wrong file.
     except Exception as error:
@@ -105,14 +130,14 @@ def load_lpips(path: str | Path | None = None) -> LpipsAlex | None:
     return model.eval().requires_grad_(False)
 
 
-def _default_file() -> Path:
-    from nic_lightning.data.catalog import find_root
-
-    try:
-        root = find_root(None)
-    except DataError:
-        root = Path("data")
-    return root / "weights" / FILE_NAME
+def heads() -> dict[str, Any]:
+    """The learned weights of LPIPS-Alex 0.1, `lin<k>.weight`, as torchmetrics ships them in its package."""
+    package = importlib.util.find_spec("torchmetrics")
+    assert package is not None
+    assert package.origin is not None
+    file = Path(package.origin).parent / "functional" / "image" / "lpips_models" / "alex.pth"
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    return {key.replace(".model.1", ""): value for key, value in state.items()}
 
 
 def _unit(features: Tensor) -> Tensor:

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from PIL import Image
 from torch import distributed, nn
+from torchvision import transforms
 
 from nic_lightning.errors import DataError, UserError
-from nic_lightning.metrics import extractors
-from nic_lightning.metrics.extractors import INCEPTION_FILES, InceptionFeatures, load_extractor
+from nic_lightning.metrics import weights
+from nic_lightning.metrics.extractors import InceptionFeatures, StarganInception, load_extractor
 from nic_lightning.metrics.fid import Fid, PatchFid
 
 
@@ -188,7 +190,7 @@ def test_a_missing_or_wrong_file_is_told(tmp_path, monkeypatch):
     with pytest.raises(DataError) as caught:
         load_extractor()
     for text in (
-        INCEPTION_FILES[0],
+        weights.INCEPTION_2015.names[0],
         str(tmp_path / "weights"),
         str(tmp_path / "torch/hub/checkpoints"),
         "NIC_INCEPTION",
@@ -198,7 +200,7 @@ def test_a_missing_or_wrong_file_is_told(tmp_path, monkeypatch):
         load_extractor(path=tmp_path / "none.pth")
     with pytest.raises(DataError, match="needs the weights of LPIPS"):
         load_extractor("alexnet")
-    with pytest.raises(UserError, match="there are inception and alexnet"):
+    with pytest.raises(UserError, match="there are inception, stargan and alexnet"):
         load_extractor("vgg")
     (tmp_path / "weights").mkdir()
     for name in ("other.pth", "other.safetensors"):
@@ -234,8 +236,36 @@ def test_inception(tmp_path, monkeypatch):
         expected = network.eval()(batch)
         assert all(torch.equal(one(batch), expected) for one in loaded)
     assert expected.shape == (2, 2048)
-    monkeypatch.setattr(extractors, "_INCEPTION_HASH", digest[:8])
+    monkeypatch.setattr(weights, "is_published", lambda _, found: found == digest)
     assert Fid(load_extractor(path=tmp_path / "a.pth")).name == "fid_inception_2015"
+
+
+def test_stargans_inception_is_torchvisions(tmp_path):
+    """Its layers, images resized by Pillow and normalised as ImageNet's, without the change of range."""
+    network = StarganInception()
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+    torch.save(network.network.state_dict(), tmp_path / "a.pth")
+    loaded = load_extractor("stargan", tmp_path / "a.pth")
+    digest = hashlib.sha256((tmp_path / "a.pth").read_bytes()).hexdigest()
+    assert loaded.extractor_name == f"stargan_{digest[:8]}"
+    batch = pixels(images(1, 2))
+    found = loaded(batch)
+    whole = network.network.eval()
+    assert not whole.transform_input
+    whole.fc = nn.Identity()
+    resized = [
+        Image.fromarray(one.permute(1, 2, 0).numpy()).resize((299, 299), Image.Resampling.BILINEAR) for one in batch
+    ]
+    steps = transforms.Compose(
+        [transforms.ToTensor(), transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]
+    )
+    with torch.no_grad():
+        expected = whole(torch.stack([steps(one) for one in resized]))
+    assert found.shape == (2, 2048)
+    assert expected.std() > 0.01
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.slow
