@@ -74,6 +74,7 @@ class Jpeg(PillowCodec):
     Args:
         qualities: quality settings, 0..100.
         subsampling: of the chroma planes: "4:2:0" as in published JPEG curves, or "4:4:4".
+        optimize: make Huffman tables for each picture; at 256 x 256 pixels and low rates that halves files.
     """
 
     name = "jpeg"
@@ -81,14 +82,15 @@ class Jpeg(PillowCodec):
     feature = "jpg"
     max_side = 65_500
 
-    def __init__(self, qualities: Sequence[int] = QUALITIES, subsampling: Chroma = "4:2:0") -> None:
+    def __init__(
+        self, qualities: Sequence[int] = QUALITIES, subsampling: Chroma = "4:2:0", optimize: bool = False
+    ) -> None:
         super().__init__(qualities)
-        self.subsampling = checked_chroma(subsampling, "JPEG")
-        if subsampling != "4:2:0":
-            self.name = "jpeg_444"
+        self.subsampling, self.optimize = checked_chroma(subsampling, "JPEG"), optimize
+        self.name += ("_444" if subsampling != "4:2:0" else "") + ("_optimized" if optimize else "")
 
     def _options(self, quality: float) -> dict[str, Any]:
-        return {"quality": round(quality), "subsampling": self.subsampling}
+        return {"quality": round(quality), "subsampling": self.subsampling, "optimize": self.optimize}
 
     def _is_whole(self, data: bytes) -> bool:
         return data[:3] == b"\xff\xd8\xff" and data[-2:] == b"\xff\xd9"

@@ -92,3 +92,15 @@ def test_kodak_jpeg_rate_equals_the_published_curve(kodak):
         data = codec.pack(codec.compress(image[None], point), point)
         rates.append(8 * len(data) / (image.shape[-1] * image.shape[-2]))
     assert mean(rates) == pytest.approx(0.906, abs=0.002)
+
+
+def test_huffman_tables_of_the_picture_make_files_smaller():
+    """And change no pixel."""
+    x = picture()
+    plain, optimised = Jpeg([10]), Jpeg([10], optimize=True)
+    files = [packed(codec, x) for codec in (plain, optimised)]
+    assert len(files[1]) < 0.9 * len(files[0])
+    images = [codec.decompress(*codec.unpack(data)) for codec, data in zip((plain, optimised), files, strict=True)]
+    assert torch.equal(*images)
+    assert optimised.name == "jpeg_optimized"
+    assert Jpeg([10], "4:4:4", optimize=True).name == "jpeg_444_optimized"
