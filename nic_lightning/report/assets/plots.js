@@ -43,6 +43,7 @@ function plot(place, make) {
 /** Keep `make` and draw with it at once, seen or not. */
 function plotNow(place, make) {
   plot(place, make);
+  drawings.get(place).atOnce = true;
   draw(place);
 }
 
@@ -67,7 +68,7 @@ function startPlotly() {
   if (window.Plotly || !source) return;
   document.head.append(element("script", {}, source.textContent));
   source.remove();
-  for (const place of drawings.keys()) redraw(place);
+  for (const [place, drawing] of drawings) drawing.atOnce ? draw(place) : redraw(place);
 }
 addEventListener("load", () => {
   requestAnimationFrame(() => setTimeout(startPlotly));
