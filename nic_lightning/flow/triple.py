@@ -1,0 +1,69 @@
+"""The triple cost: one volume from the previous, the current and the following frame (thesis section 5.4, Eq. 5.5-5.8).
+
+    C(p, v) = l1 * C_fr(p, v) + l2 * C_bk(p, -v) + l3 * min(C_fr(p, v), C_bk(p, -v))
+
+C_fr compares frame t with t+1, C_bk with t-1: what t+1 hides, t-1 often shows. Where a frame is missing, at the ends of
+a sequence, the other cost stands alone: a repeated frame would match itself without motion.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from nic_lightning.errors import UserError
+from nic_lightning.flow.cost_volume import match
+
+Lambdas = tuple[float, float, float]
+TWO_FRAMES: Lambdas = (1.0, 0.0, 0.0)
+MINIMUM: Lambdas = (0.0, 0.0, 1.0)  # the thesis' best, section 5.6.1
+
+
+def weighting_table(lambdas: Lambdas) -> np.ndarray:
+    """Eq. 5.8 for all pairs of costs: table[forward, backward], (256, 256) uint8, rounded, at most 255."""
+    if len(lambdas) != 3 or any(not math.isfinite(weight) or weight < 0 for weight in lambdas) or not any(lambdas):
+        raise UserError(f"The weights of the triple cost are three numbers >= 0, not all 0, but {lambdas} was given.")
+    forward, backward = np.meshgrid(np.arange(256.0), np.arange(256.0), indexing="ij")
+    costs = lambdas[0] * forward + lambdas[1] * backward + lambdas[2] * np.minimum(forward, backward)
+    return np.floor(np.minimum(costs, 255) + 0.5).astype(np.uint8)
+
+
+def backward_costs(previous: np.ndarray, current: np.ndarray, radius: int, out: np.ndarray) -> np.ndarray:
+    """C_bk(p, -v) of the pixels of `current`, at [p, v]."""
+    return match(previous, current, radius, reverse=out)
+
+
+def add_forward(
+    backward: np.ndarray,
+    current: np.ndarray,
+    following: np.ndarray,
+    lambdas: Lambdas,
+    reverse: np.ndarray | None = None,
+) -> np.ndarray:
+    """Turn `backward`, of `backward_costs`, into the triple cost in place; `reverse` as in `match`."""
+    radius = backward.shape[2] // 2
+    return match(current, following, radius, backward, reverse, weighting_table(lambdas).T)
+
+
+def triple_cost_volume(
+    previous: np.ndarray | None,
+    current: np.ndarray,
+    following: np.ndarray | None,
+    radius: int,
+    lambdas: Lambdas = MINIMUM,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Volume of the current frame, (h, w, n, n) uint8, from (h, w, 64) features, of which one may be missing.
+
+    The border is not mirrored yet. Weights (1, 0, 0) give the two-frame volume, to the bit.
+    """
+    n = 2 * radius + 1
+    out = np.empty((*current.shape[:2], n, n), np.uint8) if out is None else out
+    if previous is not None and following is not None and tuple(lambdas) != TWO_FRAMES:
+        return add_forward(backward_costs(previous, current, radius, out), current, following, lambdas)
+    if following is not None:
+        return match(current, following, radius, out)
+    if previous is None:
+        raise ValueError("One frame alone has no motion: give the previous or the following one, or both.")
+    return backward_costs(previous, current, radius, out)
