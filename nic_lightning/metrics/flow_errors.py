@@ -131,7 +131,7 @@ def _regions(speed: NDArray[np.float64], occluded: Mask | None) -> dict[str, Mas
 
 def boundary_distance(occluded: Mask) -> NDArray[np.float32]:
     """Distance of each pixel from the nearest one next to the mask's boundary; infinite without a boundary."""
-    import cv2
+    from scipy.ndimage import distance_transform_edt  # OpenCV's hangs in a forked process
 
     boundary = np.zeros(occluded.shape, np.bool_)
     across, down = occluded[:, 1:] != occluded[:, :-1], occluded[1:] != occluded[:-1]
@@ -141,5 +141,4 @@ def boundary_distance(occluded: Mask) -> NDArray[np.float32]:
     boundary[:-1] |= down
     if not boundary.any():
         return np.full(occluded.shape, np.inf, np.float32)
-    distance = cv2.distanceTransform((~boundary).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(distance, np.float32)
+    return np.asarray(distance_transform_edt(~boundary), np.float32)
