@@ -83,7 +83,7 @@ def test_two_ranks_agree_with_one_process(tmp_path):
     try:
         for process in processes:
             process.start()
-        assert all(ours.poll(240) for ours, _ in pipes)
+        assert all(ours.poll(60) for ours, _ in pipes)
         found = [ours.recv() for ours, _ in pipes]
     finally:
         for process in processes:
