@@ -100,6 +100,7 @@ class EvaluateConfig:
     """Top level of conf/evaluate.yaml."""
 
     codec: Any = None
+    flow: Any = None
     run: str | None = None
     name: str | None = None
     run_dir: str | None = None
