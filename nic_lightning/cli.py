@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from nic_lightning.commands import arguments as codec_arguments
-from nic_lightning.commands import curve_arguments, run_arguments
+from nic_lightning.commands import curve_arguments, flow_arguments, run_arguments
 from nic_lightning.errors import UserError, disk_error
 
 
@@ -76,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     codec_arguments.add_truncate(
         commands.add_parser("truncate", help="layered .nic files to shorter ones, without a model")
     )
+    codec_arguments.add_grid(commands.add_parser("grid", help="pictures of translations, of one run or of several"))
     codec_arguments.add_export(
         commands.add_parser("export", help="a trained codec as a folder of its own: safetensors, JSON, ONNX")
     )
@@ -91,6 +92,8 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--published", action="append", default=[], metavar="NAME", help=text)
     command.add_argument("--figures", type=Path, metavar="DIR", help="write PNG figures, CSV and LaTeX tables, too")
     command.set_defaults(run=_report)
+
+    flow_arguments.add_flow(commands.add_parser("flow", help="optical flow of frames or a video"))
 
     curve_arguments.add_bd(commands.add_parser("bd", help="BD-rates of runs and published curves, with intervals"))
     curve_arguments.add_results(commands.add_parser("results", help="the curves of runs as JSON or CSV for others"))

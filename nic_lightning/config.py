@@ -65,6 +65,21 @@ class EvaluationConfig:
 
 
 @dataclass
+class TranslationConfig:
+    """How `nic-evaluate` measures translations (`metrics/translation.py`); it does where `validation` is named."""
+
+    train: str | None = None
+    validation: str | None = None
+    extractors: list[str] = field(default_factory=lambda: ["stargan"])
+    through: list[str] = field(default_factory=list)
+    outputs: int = 10
+    batch_size: int = 32
+    limit: int | None = None
+    seed: int = 0
+    sources: int = 4
+
+
+@dataclass
 class LaunchConfig:
     """How the jobs of a multirun share a machine (`runs/slots.py`)."""
 
@@ -107,6 +122,7 @@ class EvaluateConfig:
     device: str = "cpu"
     root: str | None = None
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    translation: TranslationConfig = field(default_factory=TranslationConfig)
 
 
 def register_schemas() -> None:

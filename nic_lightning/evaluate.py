@@ -52,6 +52,7 @@ def evaluate(config: DictConfig) -> None:
                 device=config.device,
                 on_item=progress,
             )
+        translations = _translations(config, codec, folder, name)
     except BaseException as error:
         if record is not None:
             record.finish("failed", f"{type(error).__name__}: {error}")
@@ -61,8 +62,23 @@ def evaluate(config: DictConfig) -> None:
 
     from nic_lightning.report.text import rd_table
 
-    print(rd_table(rows))
+    if rows or not translations:
+        print(rd_table(rows))
+    if translations:
+        from nic_lightning.report.translations import translation_table
+
+        print(translation_table(translations))
     print(f"\nResults: {folder / 'results.parquet'}")
+
+
+def _translations(config: DictConfig, codec: ImageCodec, folder: Path, name: str) -> list[dict[str, Any]]:
+    """Measure a codec that translates, where domains are named."""
+    if config.translation.validation is None and config.translation.train is None:
+        return []
+    from nic_lightning.callbacks.translation_evaluation import TranslationWishes, translate_into_run
+
+    wishes = TranslationWishes(**config.translation, root=config.root, lpips=config.evaluation.lpips)
+    return translate_into_run(codec, folder, name, wishes, device=config.device)
 
 
 def _trained(config: DictConfig) -> tuple[ImageCodec, Path, str]:

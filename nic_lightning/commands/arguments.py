@@ -97,6 +97,20 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_export)
 
 
+def add_grid(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `nic grid`."""
+    parser.description = (
+        "Pictures of translations: of one run its outputs in random styles and in those of references; of several what "
+        "each makes of the same images in the same style, and at what rate."
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder, checkpoint file or export")
+    parser.add_argument("--images", required=True, metavar="DIR", help="folder that holds a folder for each domain")
+    parser.add_argument("--sources", type=int, default=4, metavar="N", help="source images (default: 4)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the random styles (default: 0)")
+    _add_writing(parser)
+    parser.set_defaults(run=_grid)
+
+
 def _add_coding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", dest="source", type=Path, required=True, help="run folder, checkpoint file or export")
     _add_writing(parser)
@@ -128,6 +142,12 @@ def _decompress(args: argparse.Namespace) -> int:
     options = {"layers": args.layers, "progressive": args.progressive, "overwrite": args.overwrite}
     style = {"domain": args.domain, "reference": args.reference, "seed": args.seed, "samples": args.samples}
     return decompress(args.files, args.out, args.source, **options, **style)
+
+
+def _grid(args: argparse.Namespace) -> None:
+    from nic_lightning.commands.grid import grid
+
+    grid(args.runs, args.images, args.out, sources=args.sources, seed=args.seed, overwrite=args.overwrite)
 
 
 def _truncate(args: argparse.Namespace) -> int:

@@ -132,6 +132,8 @@ class TranslationEvaluator:
         row["real"] = len(self.train.images[target])
         if row["outputs"] < _FEW:
             notes.append(f"{row['outputs']} outputs are few: published values are of 5,000 and more.")
+        if self.train.folder.resolve() == self.validation.folder.resolve():
+            notes.append("Sources are among the real images that outputs are compared with.")
         return row | {"note": " ".join(notes) or None}
 
     def _settled(self) -> list[FeatureJudge]:
@@ -258,22 +260,3 @@ def generator(key: str) -> torch.Generator:
     """Random numbers that follow from the key, on any device and rank."""
     digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "little") % 2**63)
-
-
-def means(rows: Sequence[Row]) -> list[Row]:
-    """One row for each system and guide: the mean over its tasks, as tables of papers have it."""
-    groups: dict[tuple[Any, Any], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row["system"], row["guide"]), []).append(row)
-    return [_mean(group) for group in groups.values()]
-
-
-def _mean(group: Sequence[Row]) -> Row:
-    row: Row = {"system": group[0]["system"], "guide": group[0]["guide"], "tasks": len(group)}
-    for key in group[0]:
-        values = [one[key] for one in group]
-        if key in ("images", "outputs", "real"):
-            row[key] = min(values)
-        elif key not in (*row, "source", "target", "note"):
-            row[key] = None if None in values else sum(values) / len(values)
-    return row | {"note": next((one["note"] for one in group if one["note"]), None)}

@@ -134,7 +134,7 @@ def _block(kept: Gallery, run: Run, dataset: str, item: str, label: str | None) 
     path = _file(run, dataset, item, label)
     try:
         data = read_inside(run.folder, str(path.relative_to(run.folder)), MAX_IMAGE)
-        _check(data)
+        checked_png(data)
     except (RunError, OSError, ValueError, SyntaxError) as error:
         run.add_problem(f"the picture {path.name} of {item} is not shown: {error}")
         return None
@@ -146,7 +146,7 @@ def _block(kept: Gallery, run: Run, dataset: str, item: str, label: str | None) 
     return len(kept.blocks) - 1
 
 
-def _check(data: bytes) -> None:
+def checked_png(data: bytes) -> None:
     """ValueError, SyntaxError or OSError for anything that is no sound PNG of a bearable size."""
     from PIL import Image, UnidentifiedImageError
 

@@ -21,6 +21,7 @@ from nic_lightning.report.markup import escaped
 from nic_lightning.report.published import published_curves
 from nic_lightning.report.reading import Sources, read_sources
 from nic_lightning.runs.files import write_atomically
+from nic_lightning.runs.translation import TRANSLATION
 
 SCRIPTS = ("base", "plots", "curves", "deltas", "complexity", "images", "pictures", "channels", "configs", "page")
 """Parts of the page's own script, in order."""
@@ -86,7 +87,7 @@ def write_page(
 ) -> list[str]:
     """`write_report` of runs that were read already, with `all_curves` of them."""
     problems = list(sources.problems)
-    if not any(source.rows for source in sources.all):
+    if not any(source.rows or (source.run.folder / TRANSLATION).exists() for source in sources.all):
         problems.append("No run holds results; nic-evaluate writes them.")
     anchors = choose_anchors(made, anchor)
     if len(made) > MAX_CURVES:

@@ -16,6 +16,8 @@ from nic_lightning.report.markup import escaped, section
 from nic_lightning.report.plots import training_plots
 from nic_lightning.report.reading import Sources
 from nic_lightning.report.schedule import schedule_plots
+from nic_lightning.report.translations import NOTE as TRANSLATIONS_NOTE
+from nic_lightning.report.translations import translation_section
 
 OPENS_WITH = 24
 """Curves that are drawn at first; the legend shows the rest."""
@@ -59,6 +61,7 @@ def body(sources: Sources, made: Sequence[Curve], pictures: Gallery, figures: di
         section("bd-rate", "BD-rate", place("deltas", len(made) > 1), _BD_NOTE),
         section("complexity", "Complexity", place("costs", len(measured) > 1)),
         section("reconstructions", "Reconstructions", place("pictures", pictures.items), _PICTURES_NOTE, "Pictures"),
+        section("translations", "Translations", translation_section(sources.runs), TRANSLATIONS_NOTE),
         section("per-image", "Images", place("images", measured), _IMAGES_NOTE),
         section("rates", "Real and estimated rate", sections.rate_tables(measured), _RATES_NOTE, "Rates"),
         section("channels", "Channel rates", place("channel-rates", has_channels), _CHANNELS_NOTE, "Channels"),

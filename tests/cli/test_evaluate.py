@@ -1,39 +1,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
 
-from nic_lightning import cli, evaluate
+from nic_lightning import cli
 from nic_lightning.analysis.efficiency import measure
 from nic_lightning.callbacks.evaluation import classic_codecs, evaluate_into_run
 from nic_lightning.codecs.loading import load_codec
 from nic_lightning.errors import DataError, UserError
 from nic_lightning.runs.results import read_results, write_results
-
-
-@pytest.fixture
-def nic_evaluate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Run the console script's function in an empty working folder; the exit code."""
-    monkeypatch.chdir(tmp_path)
-
-    def start(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["nic-evaluate", *map(str, arguments)])
-        try:
-            evaluate.main()
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        finally:
-            GlobalHydra.instance().clear()
-            HydraConfig.instance().cfg = None
-        return 0
-
-    return start
 
 
 def test_rows_of_codec_and_baselines(run: Path, images: list[Path], tmp_path: Path) -> None:

@@ -6,36 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from safetensors.torch import load_file
 
 from nic_lightning import bitstream, load_codec
 from nic_lightning.cli import main
-from nic_lightning.codecs.translation import UI2ICodec
-
-ARGUMENTS = {
-    "domains": ["cat", "dog"], "base": 8, "widest": 32, "halvings": 2, "latents": 12, "hyper": 4,
-    "style_dim": 6, "latent_dim": 4, "size": 32,
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def unified(tmp_path_factory) -> Path:
-    """Run folder of an untrained codec whose modes, styles and latents differ."""
-    torch.manual_seed(0)
-    codec = UI2ICodec(**ARGUMENTS)
-    with torch.no_grad():
-        for name, parameter in codec.named_parameters():
-            if "unit" in name or name.endswith(".mode") or (parameter.dim() == 1 and "entropy" not in name):
-                parameter.add_(0.3 * torch.randn_like(parameter))
-    codec.eval().update_tables()
-    folder = tmp_path_factory.mktemp("runs") / "unified"
-    (folder / "checkpoints").mkdir(parents=True)
-    config = {"_target_": "nic_lightning.codecs.translation.UI2ICodec", **ARGUMENTS}
-    state = {f"codec.{k}": v for k, v in codec.state_dict().items()}
-    torch.save({"codec": {"config": config, "tables": {}}, "state_dict": state}, folder / "checkpoints" / "last.ckpt")
-    return folder
 
 
 def nic(*arguments: object) -> int:

@@ -1,0 +1,164 @@
+"""Measure a codec that translates, and others that compress before or after it; keep what was found in its run."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nic_lightning.baselines.translation import (
+    CompressThenTranslate,
+    TranslateThenCompress,
+    TranslationCodec,
+    TranslationSystem,
+    Uncompressed,
+    coded,
+)
+from nic_lightning.callbacks.evaluation import classic_codecs, points_of
+from nic_lightning.codecs.base import ImageCodec, OperatingPoint
+from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.codecs.loading import load_codec
+from nic_lightning.codecs.translation import I2ICodec
+from nic_lightning.data.domains import DomainFolders, resized
+from nic_lightning.data.transforms import to_tensor
+from nic_lightning.errors import UserError
+from nic_lightning.metrics.extractors import load_extractor
+from nic_lightning.metrics.grids import Picture, latent_grid, reference_grid
+from nic_lightning.metrics.lpips import load_lpips
+from nic_lightning.metrics.names import safe_name
+from nic_lightning.metrics.translation import TranslationEvaluator
+from nic_lightning.runs.files import write_atomically
+from nic_lightning.runs.translation import GRIDS, write_translation
+
+_TRIED = 4
+"""Source images of each domain whose rates choose a codec's point."""
+_COLUMNS = 6
+"""Styles in a picture, beside the sources."""
+
+
+@dataclass(frozen=True)
+class TranslationWishes:
+    """What `translation` in conf/evaluate.yaml says, with data root and weights of LPIPS."""
+
+    train: str | None
+    validation: str | None
+    extractors: Sequence[str] = ()
+    through: Sequence[str] = ()
+    outputs: int = 10
+    batch_size: int = 32
+    limit: int | None = None
+    seed: int = 0
+    sources: int = 4
+    root: str | None = None
+    lpips: str | None = None
+
+
+def translate_into_run(
+    codec: ImageCodec, folder: Path, name: str, wishes: TranslationWishes, *, device: str = "cpu"
+) -> list[dict[str, Any]]:
+    """Rows of `codec`, of each codec of `through` before and after it, and of real images; into `folder`.
+
+    They are written to translation.json at the end, pictures of the codec to figures/translation.
+
+    Raises:
+        UserError: the codec does not translate, or a wish makes no sense.
+        DataError: folders or weights are missing.
+    """
+    if not isinstance(codec, I2ICodec):
+        raise UserError(f"Codec {codec.name} does not translate: leave translation.validation out.")
+    if wishes.train is None or wishes.validation is None:
+        raise UserError("Translations are compared with real images: give translation.train and .validation, both.")
+    train, validation = (
+        DomainFolders(part, wishes.root, list(codec.domains), least=1) for part in (wishes.train, wishes.validation)
+    )
+    evaluator = TranslationEvaluator(
+        train,
+        validation,
+        codec.size,
+        extractors=[load_extractor(one) for one in wishes.extractors],
+        lpips=load_lpips(wishes.lpips),
+        outputs=wishes.outputs,
+        seed=wishes.seed,
+        batch_size=wishes.batch_size,
+        limit=wishes.limit,
+        device=device,
+    )
+    codec.to(device).eval()
+    own = system_of(codec, name)
+    systems = [own, *_through(own, wishes.through, evaluator)]
+    rows = [row for system in systems for row in evaluator.evaluate(system)] + evaluator.real()
+    about = {"train": wishes.train, "validation": wishes.validation, "size": codec.size, "seed": wishes.seed}
+    rows = [row | about for row in rows]
+    for title, picture in grids(own, evaluator, wishes.sources).items():
+        save_picture(picture, folder / GRIDS / f"{safe_name(title)}.png")
+    write_translation(folder, rows)
+    return rows
+
+
+def system_of(codec: I2ICodec, name: str) -> TranslationSystem:
+    """A codec through real files; one that was trained without rounding has none, it is plain StarGAN v2."""
+    return Uncompressed(codec, name) if codec.decoder_input == "continuous" else TranslationCodec(codec, name)
+
+
+@torch.no_grad()
+def grids(system: TranslationSystem, evaluator: TranslationEvaluator, count: int) -> dict[str, Picture]:
+    """Pictures into each domain, `latent_<domain>` and `reference_<domain>`, of the first sources of the others."""
+    made = {}
+    for target, domain in enumerate(evaluator.domains):
+        others = [d for d in range(len(evaluator.domains)) if d != target]
+        sources = images_of(evaluator, others, -(-count // len(others)))[:count]
+        if not len(sources):
+            continue
+        made[f"latent_{domain}"] = latent_grid(system, sources, domain, _COLUMNS, evaluator.seed)
+        references = images_of(evaluator, [target], _COLUMNS)
+        made[f"reference_{domain}"] = reference_grid(system, sources, references, domain)
+    return made
+
+
+def images_of(evaluator: TranslationEvaluator, domains: Sequence[int], count: int) -> Tensor:
+    """The first validation images of some domains, (N, 3, size, size) in [0, 1]."""
+    found = []
+    for domain in domains:
+        images = evaluator.validation.images[domain]
+        found += [to_tensor(resized(images.pixels(i), evaluator.size)) for i in range(min(count, len(images)))]
+    empty = torch.zeros(0, 3, evaluator.size, evaluator.size)
+    return (torch.stack(found) if found else empty).to(evaluator.device)
+
+
+def save_picture(picture: Picture, path: Path) -> None:
+    """A PNG, whole or not at all."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    write_atomically(path, buffer.getvalue())
+
+
+def _through(own: TranslationSystem, names: Sequence[str], evaluator: TranslationEvaluator) -> list[TranslationSystem]:
+    """Each codec NAME or NAME@POINT, classic or the run of a learned one, before and after translation."""
+    systems: list[TranslationSystem] = []
+    for text in names:
+        name, _, label = text.partition("@")
+        codec = load_codec(name) if Path(name).is_dir() else classic_codecs([name])[0]
+        point = (points_of(codec, [label]) or [])[0] if label else _nearest(codec, own, evaluator)
+        systems.append(CompressThenTranslate(own.networks, codec, point))
+        systems.append(TranslateThenCompress(own.networks, codec, point))
+    return systems
+
+
+def _nearest(codec: ImageCodec, own: TranslationSystem, evaluator: TranslationEvaluator) -> OperatingPoint:
+    """The point whose files of a few source images are nearest in rate to those of the translation codec."""
+    images = images_of(evaluator, range(len(evaluator.domains)), _TRIED)
+    sent = [own.send(x).bits for x in images.split(1)]
+    if None in sent:
+        raise UserError(f"{own.name} makes no files whose rate could be met: name a point, such as {codec.name}@POINT.")
+    target = sum(filter(None, sent))
+    points = [p for p in codec.operating_points if not isinstance(codec, LearnedCodec) or codec.reconstructs(p)]
+    if not points:
+        raise UserError(f"Codec {codec.name} does not reconstruct images; name another one in translation.through.")
+    spent = {p: 8 * sum(len(coded(codec, x, p)) for x in images.split(1)) for p in points}
+    return min(points, key=lambda p: abs(math.log(spent[p] / target)))
