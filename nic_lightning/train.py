@@ -111,6 +111,7 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     fit(trainer, task, data, resume, config, folder)
     trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
     measure(config, folder, wandb)
+    draw_translations(config, folder, wandb)
     if trainer.is_global_zero:
         finish_wandb(wandb)
 
@@ -248,6 +249,22 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
         {str(path.relative_to(pictures).with_suffix("")): path for path in sorted(pictures.rglob("*.png"))},
         {"bd_rate": bd_rows(made)},
     )
+
+
+def draw_translations(config: DictConfig, folder: Path, wandb: Any) -> None:
+    """Pictures of what a codec that translates does, into the run's figures and W&B."""
+    images = config.data.get("validation") or config.data.get("train")
+    if config.codec.get("domains") is None or not isinstance(images, str) or not main_process():
+        return
+    from nic_lightning.callbacks.translation_evaluation import draw_into_run
+    from nic_lightning.codecs.loading import load_codec
+    from nic_lightning.codecs.translation import I2ICodec
+    from nic_lightning.runs.wandb import log_results_to_wandb
+
+    codec = load_codec(folder)
+    if isinstance(codec, I2ICodec):
+        made = draw_into_run(codec, folder, config.name, images, config.data.get("root"))
+        log_results_to_wandb(wandb, [], made, {})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,10 +95,22 @@ def translate_into_run(
     rows = [row for system in systems for row in evaluator.evaluate(system)] + evaluator.real()
     about = {"train": wishes.train, "validation": wishes.validation, "size": codec.size, "seed": wishes.seed}
     rows = [row | about for row in rows]
-    for title, picture in grids(own, evaluator, wishes.sources).items():
-        save_picture(picture, folder / GRIDS / f"{safe_name(title)}.png")
+    _save(grids(own, evaluator, wishes.sources), folder)
     write_translation(folder, rows)
     return rows
+
+
+def draw_into_run(codec: I2ICodec, folder: Path, name: str, images: str, root: str | None = None) -> dict[str, Path]:
+    """Pictures of a codec's translations of `images`, a folder of domains, by name, in figures/translation."""
+    folders = DomainFolders(images, root, list(codec.domains), least=1)
+    return _save(grids(system_of(codec.eval(), name), TranslationEvaluator(folders, folders, codec.size), 4), folder)
+
+
+def _save(made: Mapping[str, Picture], folder: Path) -> dict[str, Path]:
+    paths = {title: folder / GRIDS / f"{safe_name(title)}.png" for title in made}
+    for title, path in paths.items():
+        save_picture(made[title], path)
+    return paths
 
 
 def system_of(codec: I2ICodec, name: str) -> TranslationSystem:

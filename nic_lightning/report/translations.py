@@ -13,7 +13,7 @@ from nic_lightning.report.text import aligned
 from nic_lightning.runs.files import read_inside
 from nic_lightning.runs.index import Run
 from nic_lightning.runs.text import printable
-from nic_lightning.runs.translation import GRIDS, read_translation
+from nic_lightning.runs.translation import GRIDS, WHILE_TRAINING, read_translation
 
 Row = Mapping[str, Any]
 MAX_PICTURES, MAX_TOTAL = 12, 16 * 2**20
@@ -44,7 +44,7 @@ def translation_table(rows: Sequence[Row]) -> str:
         for row in averaged
     ]
     notes = dict.fromkeys(str(row["note"]) for row in averaged if row.get("note"))
-    text = aligned(["system", "guide", *columns], lines) + [f"Note: {note}" for note in notes]
+    text = aligned(["system", "guide", *map(_title, columns)], lines) + [f"Note: {note}" for note in notes]
     return "\n".join(printable(line) for line in text)
 
 
@@ -78,15 +78,16 @@ def _html(rows: Sequence[Row], texts: Sequence[str]) -> str:
         + [number(row.get(key), _DIGITS.get(key, _default(key))) for key in columns]
         for row in rows
     ]
-    return table([escaped(name) for name in (*texts, *columns)], lines, text_columns=len(texts))
+    header = [*texts, *map(_title, columns)]
+    return table([escaped(name) for name in header], lines, text_columns=len(texts))
 
 
 def _pictures(run: Run, room: list[int]) -> str:
-    folder = run.folder / GRIDS
-    if not folder.is_dir():
-        return ""
+    """Those of the evaluation, and the last one that training drew."""
+    found = sorted((run.folder / GRIDS).glob("*.png"))[:MAX_PICTURES]
+    found += sorted((run.folder / WHILE_TRAINING).glob("step_*.png"))[-1:]
     shown = []
-    for path in sorted(folder.glob("*.png"))[:MAX_PICTURES]:
+    for path in found:
         try:
             data = read_inside(run.folder, str(path.relative_to(run.folder)), MAX_IMAGE)
             checked_png(data)
@@ -104,6 +105,13 @@ def _pictures(run: Run, room: list[int]) -> str:
 def _columns(rows: Sequence[Row]) -> list[str]:
     found = dict.fromkeys(key for row in rows for key in row if key not in _HIDDEN)
     return [key for key in found if any(isinstance(row.get(key), int | float) for row in rows)]
+
+
+def _title(key: str) -> str:
+    """Column of a key; metrics have their network's name."""
+    kind, _, rest = key.partition("_")
+    names = {"fid": f"FID {rest}", "kid": f"KID {rest}", "accuracy": f"domain {rest}", "lpips": "LPIPS diversity"}
+    return names.get(kind, key)
 
 
 def _cell(value: Any, key: str) -> str:

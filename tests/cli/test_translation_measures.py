@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 from nic_lightning.callbacks.translation_evaluation import TranslationWishes, translate_into_run
@@ -17,6 +18,7 @@ from nic_lightning.codecs.loading import load_codec
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.lpips import LpipsAlex
 from nic_lightning.runs.translation import read_translation
+from nic_lightning.train import draw_translations
 
 SIZE = 32
 
@@ -134,6 +136,17 @@ def test_pictures_of_several_rates(unified, run, domains, tmp_path, capsys):
         assert main([*arguments, "-o", str(tmp_path / "no")]) == 2
         assert sentence in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
+
+
+def test_pictures_after_training(unified, domains, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(unified, run)
+    data = {"validation": "pets/val", "train": "pets/train"}
+    draw_translations(OmegaConf.create({"name": "a", "codec": {"width": 8}, "data": data}), run, None)
+    assert not (run / "figures").exists()
+    draw_translations(OmegaConf.create({"name": "a", "codec": {"domains": ["cat"]}, "data": data}), run, None)
+    names = sorted(path.name for path in (run / "figures" / "translation").iterdir())
+    assert names == ["latent_cat.png", "latent_dog.png", "reference_cat.png", "reference_dog.png"]
 
 
 @pytest.mark.parametrize(
