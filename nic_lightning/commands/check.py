@@ -27,11 +27,13 @@ def check(as_json: bool = False) -> int:
 
 
 def check_configs() -> dict[str, list[str]]:
-    """Problems by config: train.yaml with each option of each group and each experiment, and evaluate.yaml.
+    """Problems by config: train.yaml with each option of each group and each experiment, and evaluate.yaml, also with each
+    option of `flow`.
 
     Launch presets whose launcher is not installed are left out: they are extras.
     """
     found = {"train": _problems("train", []), "evaluate": _problems("evaluate", [])}
+    found |= {f"flow={name}": _problems("evaluate", [f"flow={name}"]) for name in options("flow")}
     for group in GROUPS:
         for name in options(group):
             if group == "sweep":

@@ -51,7 +51,7 @@ def error_map(flow: NDArray[Any], truth: NDArray[Any], limit: float = ERROR_LIMI
 
 
 def warp(following: NDArray[Any], flow: NDArray[Any]) -> Pixels:
-    """The next frame (H, W, 3) fetched along the flow, which looks like the current one; black where that is unknown."""
+    """The next frame (H, W, 3) fetched along the flow, which looks like the current; black where that is unknown."""
     import cv2
 
     height, width = flow.shape[:2]

@@ -1,0 +1,198 @@
+"""`nic flow`: optical flow of frames or a video, as files and pictures."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nic_lightning.baselines.matchers import Found, Matcher, matcher
+from nic_lightning.commands.flow_arguments import SHOWN
+from nic_lightning.data.frames import Window, open_frames, windows
+from nic_lightning.errors import DataError, UserError
+from nic_lightning.flow.colour import error_map, to_colours, warp
+from nic_lightning.flow.io import FORMATS, encode, read_flow
+from nic_lightning.metrics.flow_errors import flow_errors
+from nic_lightning.runs.files import write_atomically
+
+SETTINGS = "flow.json"
+"""In the folder of results: what made them."""
+_GAP = 4
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is to be written."""
+
+    format: str = "flo"
+    """A key of `flow.io.FORMATS`, or "png" for pictures alone."""
+    shown: tuple[str, ...] = ("colours",)
+    """Of `flow_arguments.SHOWN`."""
+    truth: Path | None = None
+    largest: float | None = None
+    overwrite: bool = False
+
+    def check(self) -> None:
+        """Raise UserError for pictures that do not exist, or need what was not given."""
+        for word in self.shown:
+            if word not in SHOWN:
+                raise UserError(f"There is no picture {word!r}; --show takes {', '.join(SHOWN)} or none.")
+        if "errors" in self.shown and self.truth is None:
+            raise UserError("Pictures of errors need the true flow: give --truth PATH.")
+        if self.format == "png" and not self.shown:
+            raise UserError("--format png writes nothing but pictures, and --show none leaves them out.")
+        if self.largest is not None and not self.largest > 0:
+            raise UserError(f"--largest is a number of pixels above 0, not {self.largest}.")
+        if self.truth is not None and not self.truth.exists():
+            raise DataError(f"There is no true flow at {self.truth}.")
+
+    def targets(self, out: Path, name: str, has_truth: bool) -> dict[str, Path]:
+        """The files of a frame, by what they are; without the true flow none of errors."""
+        files = {} if self.format == "png" else {"flow": out / f"{name}{FORMATS[self.format]}"}
+        shown = [what for what in self.shown if what != "errors" or has_truth]
+        return files | {what: out / f"{name}.{what}.png" for what in shown}
+
+
+def flow(
+    sources: Sequence[str], out: Path, config: str, settings: Sequence[str], weights: str | None, wishes: Wishes
+) -> int:
+    """Write the flow of every frame but the last into `out`; the exit code, 0.
+
+    Files that are there already are kept, if the same settings made them; what is missing is made.
+
+    Raises:
+        UserError: wrong wishes, settings or frames, or results of other settings in `out`.
+    """
+    wishes.check()
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is not a folder; give one with -o.")
+    frames = open_frames(sources)
+    made_by = matcher(config, settings, weights)
+    _claim(out, {"config": config, **made_by.settings, "frames": [str(Path(s).resolve()) for s in sources]}, wishes)
+    kept = 0
+    for window in windows(frames):
+        truth = _truth_of(wishes.truth, window.current.name)
+        targets = wishes.targets(out, window.current.name, truth is not None)
+        if not wishes.overwrite and all(path.is_file() for path in targets.values()):
+            kept += 1
+            continue
+        print(_one(window, made_by, targets, truth, wishes), flush=True)
+    if kept:
+        print(f"{kept} frames were done before and are kept.")
+    return 0
+
+
+def _one(window: Window, made_by: Matcher, targets: dict[str, Path], true: Path | None, wishes: Wishes) -> str:
+    start = time.perf_counter()
+    images = [None if frame is None else frame.image for frame in (window.previous, window.after)]
+    found = made_by.run(images[0], window.current.image, window.next.image, images[1])
+    seconds = time.perf_counter() - start
+    truth = None if true is None else _truth(true, found.flow.shape)
+    for what, path in targets.items():
+        write_atomically(path, _file(what, found, window, truth, wishes))
+    name = window.current.name
+    first = targets.get("flow", next(iter(targets.values())))
+    known = 100 * float(np.isfinite(found.flow).all(-1).mean())
+    parts = [f"{first}: {name} to {window.next.name}, {seconds:.1f} s"]
+    if window.previous is None:
+        parts.append("two frames")
+    if known < 100:
+        parts.append(f"{known:.1f} % of the pixels known")
+    if truth is not None:
+        errors = flow_errors(found.flow, truth).row()
+        if errors["epe_all"] is not None:
+            parts.append(f"EPE {errors['epe_all']:.3f}, Fl {errors['fl']:.2f} %")
+    return ", ".join(parts)
+
+
+def _file(what: str, found: Found, window: Window, truth: NDArray[Any] | None, wishes: Wishes) -> bytes:
+    if what == "flow":
+        return encode(found.flow, wishes.format)
+    if what == "colours":
+        return png(to_colours(found.flow, wishes.largest))
+    if what == "warped":
+        return png(warp(window.next.image, found.flow))
+    if what == "errors":
+        assert truth is not None  # `Wishes.check`
+        return png(error_map(found.flow, truth))
+    return png(side_by_side([window.current.image, *stage_pictures(found, wishes.largest).values()]))
+
+
+def stage_pictures(found: Found, largest: float | None = None) -> dict[str, NDArray[np.uint8]]:
+    """Flow in colours after each stage that a result tells, all on the scale of the final flow and at its size."""
+    stages, (height, width) = found.stages, found.flow.shape[:2]
+    told: dict[str, NDArray[Any]] = {}
+    if "labels" in stages:
+        labels = stages["labels"].astype(np.float32) * round(height / stages["labels"].shape[0])
+        told["labels"] = labels
+        if "kept" in stages:
+            told["kept"] = np.where(stages["kept"][..., None], labels, np.nan)
+    if "dense" in stages:
+        told["dense"] = stages["dense"]
+    told["flow"] = found.flow
+    speed = np.linalg.norm(found.flow, axis=-1)
+    scale = largest or (float(np.nanmax(speed)) if np.isfinite(speed).any() else 1.0)
+    pictures = {}
+    for name, flow in told.items():
+        rows, columns = (
+            np.arange(full) * part // full for full, part in zip((height, width), flow.shape, strict=False)
+        )
+        pictures[name] = to_colours(flow, scale)[rows][:, columns]
+    return pictures
+
+
+def side_by_side(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Pictures of one size in a row, a white gap between."""
+    gap = np.full((pictures[0].shape[0], _GAP, 3), 255, np.uint8)
+    row = [part for picture in pictures for part in (picture, gap)]
+    return np.concatenate(row[:-1], axis=1)
+
+
+def png(picture: NDArray[np.uint8]) -> bytes:
+    """The picture (H, W, 3) as a PNG file."""
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "PNG")
+    return data.getvalue()
+
+
+def _truth_of(place: Path | None, name: str) -> Path | None:
+    """The file of a frame's true flow; None where there is none."""
+    if place is None or not place.is_dir():
+        return place
+    there = (place / f"{name}{suffix}" for suffix in FORMATS.values())
+    return next((path for path in there if path.is_file()), None)
+
+
+def _truth(path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
+    truth = read_flow(path)
+    if truth.shape != shape:
+        size = "x".join(map(str, truth.shape[1::-1]))
+        raise DataError(f"The true flow {path} is {size}, and the frames are {shape[1]}x{shape[0]}.")
+    return truth
+
+
+def _claim(out: Path, settings: dict[str, Any], wishes: Wishes) -> None:
+    """Note what makes the results in `out`; UserError when something else made those that are there."""
+    path = out / SETTINGS
+    text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
+    if path.is_file() and not wishes.overwrite:
+        try:
+            before = json.loads(path.read_text())
+        except (ValueError, OSError, RecursionError) as error:
+            raise UserError(f"{path} is damaged; give another folder, or --overwrite.") from error
+        if before != settings:
+            keys = before.keys() | settings.keys() if isinstance(before, dict) else set()
+            changed = [key for key in sorted(keys) if before.get(key) != settings.get(key)]
+            raise UserError(
+                f"{out} holds flow of other settings ({', '.join(changed[:5])}); give another folder, or --overwrite."
+            )
+    write_atomically(path, text)

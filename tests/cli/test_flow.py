@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from nic_lightning.cli import main
+from nic_lightning.flow.io import encode, read_flow
+
+MOVE = (3, -2)
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    """Four frames of texture, each moved by MOVE from the one before, in 8 bits, 16 bits or grey."""
+    noise = np.random.default_rng(0).random((96, 128), dtype=np.float32)
+    smooth = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2), None, 0, 1, cv2.NORM_MINMAX)
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(4):
+        moved = np.roll(smooth, (number * MOVE[1], number * MOVE[0]), (0, 1))
+        eight = (255 * moved).astype(np.uint8)
+        picture = (65535 * moved).astype(np.uint16) if number == 1 else eight if number == 2 else np.dstack([eight] * 3)
+        Image.fromarray(picture).save(folder / f"frame{number}.png")
+    return folder
+
+
+def flow(*arguments: object) -> int:
+    return main(["flow", *map(str, arguments)])
+
+
+def mean_error(path: Path, move=MOVE) -> float:
+    return float(np.abs(read_flow(path)[16:-16, 16:-16] - move).mean())
+
+
+def test_a_folder_and_what_was_left_undone(frames, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = [frames, "-o", out, "--config", "dis_medium", "--show", "colours,warped"]
+    assert flow(*command) == 0
+    assert "two frames" in capsys.readouterr().out.splitlines()[0]
+    names = {path.name for path in out.iterdir()}
+    made = {f"frame{n}{suffix}" for n in range(3) for suffix in (".flo", ".colours.png", ".warped.png")}
+    assert names == {"flow.json", *made}
+    assert all(mean_error(out / f"frame{n}.flo") < 0.3 for n in range(3))
+    before = {path.name: path.stat().st_mtime_ns for path in out.glob("frame*")}
+    (out / "frame1.warped.png").unlink()
+    assert flow(*command) == 0
+    said = capsys.readouterr().out
+    assert "2 frames were done before and are kept" in said
+    assert said.count(" s") == 1
+    after = {path.name: path.stat().st_mtime_ns for path in out.glob("frame*")}
+    assert {name for name in before if after[name] == before[name]} == set(before) - {
+        f"frame1{suffix}" for suffix in (".flo", ".colours.png", ".warped.png")
+    }
+    assert flow(frames, "-o", out, "--config", "dis_fast") == 2
+    assert "flow of other settings (config, method)" in capsys.readouterr().err
+    assert flow(frames, "-o", out, "--config", "dis_fast", "--overwrite", "--show", "none") == 0
+    assert json.loads((out / "flow.json").read_text())["method"] == "dis_fast"
+
+
+def test_truth_formats_and_stages(frames, tmp_path, capsys):
+    truth = tmp_path / "truth"
+    truth.mkdir()
+    (truth / "frame1.png").write_bytes(encode(np.full((96, 128, 2), MOVE, np.float32), "kitti"))
+    out = tmp_path / "out"
+    arguments = ("--truth", truth, "--show", "errors,stages", "--format", "kitti", "--config", "dis_medium")
+    assert flow(frames / "frame*.png", "-o", out, *arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert ["EPE" in line for line in lines] == [False, True, False]
+    assert {path.name for path in out.glob("*.errors.png")} == {"frame1.errors.png"}
+    assert Image.open(out / "frame1.stages.png").size == (2 * 128 + 4, 96)
+    assert mean_error(out / "frame1.png") < 0.3
+    assert flow(frames, "-o", tmp_path / "pfm", "--format", "pfm", "--show", "none", "--config", "dis_medium") == 0
+    assert mean_error(tmp_path / "pfm" / "frame2.pfm") < 0.3
+    assert flow(frames, "-o", tmp_path / "png", "--format", "png", "--config", "dis_medium") == 0
+    assert not list((tmp_path / "png").glob("*.flo"))
+
+
+def test_a_video(tmp_path, frames, capsys):
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (128, 96))
+    for number in (0, 3):
+        writer.write(cv2.imread(str(frames / f"frame{number}.png")))
+    writer.release()
+    assert flow(path, "-o", tmp_path / "out", "--config", "dis_medium", "--show", "none") == 0
+    assert mean_error(tmp_path / "out" / "frame_00001.flo", (9, -6)) < 0.5
+
+
+def test_our_own_pipeline(frames, tmp_path, capsys, nic_data, monkeypatch):
+    if not (nic_data / "weights" / "dcflow_sintel_weights.npz").is_file():
+        pytest.skip("no feature weights in the data root")
+    monkeypatch.setenv("NIC_DATA", str(nic_data))
+    settings = ("--set", "ratio=1", "--set", "max_displacement=5", "--show", "stages")
+    for config in ("timcflow", "simplified"):
+        out = tmp_path / config
+        assert flow(frames, "-o", out, "--config", config, *settings) == 0
+        assert mean_error(out / "frame1.flo") < 0.2, config
+        assert Image.open(out / "frame1.stages.png").height == 96
+    assert "two frames" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--config", "dis_fst"], "did you mean 'dis_fast'"),
+        (["--config", "raft_small"], "get https://download.pytorch.org"),
+        (["--weights", "/nowhere/w.npz"], "no feature weights at /nowhere/w.npz"),
+        (["--set", "ratio=0"], "ratio of 1 or more, not 0"),
+        (["--set", "max_displacement=0"], "max_displacement is at least"),
+        (["--set", "max_displacment=5"], "did you mean 'max_displacement'"),
+        (["--set", "ratio"], "KEY=VALUE"),
+        (["--set", "ratio=a"], "flow.ratio must be int"),
+        (["--set", "lambdas=[0,0,0]"], "not all 0"),
+        (["--show", "color"], "colours, warped, errors, stages"),
+        (["--show", "errors"], "give --truth"),
+        (["--truth", "/nowhere"], "no true flow at /nowhere"),
+        (["--largest", "-1"], "above 0"),
+        (["--format", "png", "--show", "none"], "nothing but pictures"),
+    ],
+)
+def test_wrong_arguments_end_in_a_sentence(frames, tmp_path, capsys, nic_data, monkeypatch, arguments, sentence):
+    monkeypatch.setenv("NIC_DATA", str(nic_data))
+    assert flow(frames, "-o", tmp_path / "out", *arguments) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert "Traceback" not in error
+    assert not list(tmp_path.glob("out/*.flo"))
+
+
+def test_wrong_frames_and_truth_end_in_a_sentence(frames, tmp_path, capsys):
+    def said(*arguments: object) -> str:
+        assert flow(*arguments, "-o", tmp_path / "out", "--overwrite", "--config", "dis_fast") == 2
+        return capsys.readouterr().err
+
+    assert "only" in said(frames / "frame0.png")
+    assert "no frame, folder or video" in said(tmp_path / "none")
+    bad = tmp_path / "bad.flo"
+    bad.write_bytes(b"PIEH" + bytes(20))
+    assert "claims 0x0" in said(frames, "--truth", bad)
+    bad.write_bytes(encode(np.zeros((96, 100, 2), np.float32)))
+    assert "is 100x96, and the frames are 128x96" in said(frames, "--truth", bad)
+    bad.write_bytes(encode(np.zeros((96, 128, 2), np.float32))[:-3])
+    assert "is cut" in said(frames, "--truth", bad)
+    Image.fromarray(np.zeros((96, 120, 3), np.uint8)).save(frames / "frame3.png")
+    assert "frame2 is 128x96, frame3 is 120x96" in said(frames)
+    (tmp_path / "file").write_text("")
+    assert flow(frames, "-o", tmp_path / "file", "--config", "dis_fast") == 2
+    assert "is not a folder" in capsys.readouterr().err

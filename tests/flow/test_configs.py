@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pytest
+import yaml
+
+from nic_lightning.config import CONF_DIR, compose, options
+from nic_lightning.flow.settings import PRESETS
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_files_of_the_published_pipelines_say_what_the_code_does(name):
+    from hydra.utils import instantiate
+
+    made = asdict(instantiate(compose("evaluate", [f"flow={name}"]).flow, _convert_="all"))
+    preset = asdict(PRESETS[name])
+    assert made.pop("refinement") == {"outer": 10, "inner": 30}
+    assert preset.pop("refinement") == {}  # the same by default, see refinement.refine
+    for key in ("lambdas", "other_lambdas"):
+        made[key] = tuple(made[key])
+    assert made == preset
+
+
+def test_every_file_says_in_its_first_line_what_it_is():
+    assert {"dcflow", "timcflow", "simplified", "dis_medium", "raft_large"} <= set(options("flow"))
+    for name in options("flow"):
+        text = (CONF_DIR / "flow" / f"{name}.yaml").read_text()
+        assert text.startswith("# ")
+        assert yaml.safe_load(text)["_target_"].startswith("nic_lightning.")
