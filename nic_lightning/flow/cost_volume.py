@@ -54,6 +54,18 @@ def match(
     return out if out.size else rest
 
 
+def costs_at(first: np.ndarray, second: np.ndarray, displacements: np.ndarray) -> np.ndarray:
+    """The costs (h, w) uint8 of one displacement (h, w, 2) for each pixel, without a volume, and without its border."""
+    height, width = first.shape[:2]
+    y, x = np.mgrid[:height, :width]
+    x, y = x + displacements[..., 0], y + displacements[..., 1]
+    outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
+    dots = np.einsum("yxc,yxc->yx", first, second[y.clip(0, height - 1), x.clip(0, width - 1)])
+    costs = (127 * (1 - dots)).clip(0, 254).astype(np.uint8)
+    costs[outside] = OUTSIDE
+    return costs
+
+
 def minimum_table() -> np.ndarray:
     """The table of min(a, b)."""
     levels = np.arange(256, dtype=np.uint8)
@@ -163,7 +175,7 @@ def _match(first, second, width, radius, out, reverse, mode, table):  # pragma: 
                     high = min(last_group, (tile * COLUMNS + COLUMNS - 1 + radius) // PIXELS + 1)
                     for g in range(low, high):
                         to = (g - group) * PIXELS * stride + (tile - left) * COLUMNS
-                        _multiply_tile(
+                        _multiply_tile(  # pyright: ignore[reportCallIssue]
                             flat_first, a_at + g * CHANNELS * PIXELS,
                             flat_second, b_at + tile * CHANNELS * COLUMNS, costs, to, stride,
                         )  # fmt: skip

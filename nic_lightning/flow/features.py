@@ -20,14 +20,16 @@ _LUMA = np.array([0.2989, 0.5870, 0.1140], np.float32)
 
 @dataclass(frozen=True)
 class Frame:
-    """What the matcher knows of one frame at its working scale, (h, w) = (H // ratio, W // ratio).
+    """One frame, and what the matcher knows of it at its working scale, (h, w) = (H // ratio, W // ratio).
 
     Attributes:
+        original: (H, W, 3) RGB as given.
         features: (h, w, 64) float32, each vector of unit length.
         image: (h, w, 3) float32 RGB in [0, 1].
         luma: (h, w) float32 in [0, 1].
     """
 
+    original: np.ndarray
     features: np.ndarray
     image: np.ndarray
     luma: np.ndarray
@@ -75,7 +77,7 @@ def extract(network: FeatureNetwork, image: np.ndarray, ratio: int) -> Frame:
     padded = np.pad(centred, ((RADIUS, RADIUS), (RADIUS, RADIUS), (0, 0)), mode="symmetric")
     device = next(network.parameters()).device
     features = network(torch.from_numpy(padded).permute(2, 0, 1)[None].to(device))[0]
-    return Frame(features.permute(1, 2, 0).contiguous().cpu().numpy(), small, small @ _LUMA)
+    return Frame(image, features.permute(1, 2, 0).contiguous().cpu().numpy(), small, small @ _LUMA)
 
 
 def shrink(image: np.ndarray, ratio: int) -> np.ndarray:

@@ -68,7 +68,7 @@ def semi_global_matching(
         luma: (h, w) float32 in [0, 1], of the frame whose pixels the volume is of.
         smoothness: the pairwise term.
         sums: working space, as large as the volume, uint16; its content is lost.
-        reversed_labels: the label axes speak of motions towards this frame, as `cost_volume.match(reverse=...)` has them;
+        reversed_labels: the labels are motions towards this frame, as `cost_volume.match(reverse=...)` has them;
             the labels are negated, and of equal ones the last wins, which is the first of the negated.
 
     Returns: (h, w, 2) int16 displacements x, y in pixels of the volume.

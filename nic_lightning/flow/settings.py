@@ -1,0 +1,104 @@
+"""Settings of the flow pipeline, and the three published ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from nic_lightning.errors import UserError
+from nic_lightning.flow.filtering import BilateralFilter
+from nic_lightning.flow.semi_global_matching import Potts, TruncatedL1
+from nic_lightning.flow.triple import MINIMUM, TWO_FRAMES, Lambdas, weighting_table
+
+STRATEGIES = ("none", "check", "large_regions", "two_weightings", "by_cost", "three_frames")
+INTERPOLATIONS = ("none", "ric", "edge_aware")
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """One pipeline; what a stage does not need, it ignores.
+
+    Attributes:
+        weights: DCFlow's features: a `.npz` or `.caffemodel` file, or "sintel" or "kitti", looked for in
+            $NIC_DATA/weights.
+        ratio: full-size pixels to one pixel of the working scale, along each axis. Labels are whole at that scale.
+        max_displacement: full-size pixels along each axis; "auto" looks for the range at a third of the scale first.
+        lambdas: weights of the triple cost, Eq. 5.8; (1, 0, 0) uses two frames. The thesis names (0, 0, 1) the best,
+            for winner-takes-all, and no weights for the whole pipeline.
+        cost_filter: bilateral filter of the volume, or None.
+        smoothness: pairwise term of semi-global matching; None takes the cheapest label of each pixel.
+        strategy: which matches to keep, see `consistency`; "check" and "by_cost" (strategy 3) use a two-frame backward
+            flow, "three_frames" (4) one from three frames, "two_weightings" (2) the weights `other_lambdas` besides.
+        other_lambdas: of "two_weightings".
+        unique: rule of the check for shared targets.
+        interpolation: makes sparse matches dense; with "none", flow that is not kept stays unknown (NaN).
+        bilinear: labels come to full size bilinearly, not as blocks. Where a strategy drops some, always as blocks.
+        refinement: arguments of the variational refinement, or None to leave it out.
+        max_memory: bytes the volumes may take, or None for what the machine has left.
+    """
+
+    weights: str = "sintel"
+    ratio: int = 3
+    max_displacement: int | Literal["auto"] = 242
+    lambdas: Lambdas = MINIMUM
+    cost_filter: BilateralFilter | None = None
+    smoothness: Potts | TruncatedL1 | None = field(default_factory=Potts)
+    strategy: str = "none"
+    other_lambdas: Lambdas = (0.5, 0.5, 0.0)
+    unique: str = "official"
+    interpolation: str = "none"
+    bilinear: bool = True
+    refinement: Mapping[str, Any] | None = None
+    max_memory: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (
+            ("strategy", self.strategy, STRATEGIES),
+            ("interpolation", self.interpolation, INTERPOLATIONS),
+        ):
+            if value not in choices:
+                raise UserError(f"There is no {name} '{value}'; there are {', '.join(choices)}.")
+        if self.ratio < 1:
+            raise UserError(f"The working scale is 1/ratio with a ratio of 1 or more, not {self.ratio}.")
+        if self.max_displacement != "auto" and not self.ratio <= self.max_displacement < 100 * self.ratio:
+            raise UserError(
+                f"max_displacement is at least the ratio and below 100 ratios, or 'auto', not {self.max_displacement}."
+            )
+        weighting_table(self.lambdas)
+        weighting_table(self.other_lambdas)
+
+    @property
+    def two_frames(self) -> bool:
+        """Whether the cost ignores the previous frame."""
+        return tuple(self.lambdas) == TWO_FRAMES
+
+    def weights_file(self) -> Path:
+        """Where the feature weights should be."""
+        if self.weights in ("sintel", "kitti"):
+            return Path(os.environ.get("NIC_DATA", "data")) / "weights" / f"dcflow_{self.weights}_weights.npz"
+        return Path(self.weights)
+
+
+PRESETS = {
+    "dcflow": FlowConfig(lambdas=TWO_FRAMES, strategy="check", interpolation="ric", refinement={}),
+    "timcflow": FlowConfig(strategy="by_cost", interpolation="ric", refinement={}),
+    "simplified": FlowConfig(cost_filter=BilateralFilter(), refinement={}),
+}
+"""DCFlow (Xu et al. 2017); TIMCflow (thesis Fig. 5.3 b, strategy 3); its simplified pipeline (Fig. 5.6)."""
+
+
+def preset(name: str, **changes: Any) -> FlowConfig:
+    """A published pipeline with some settings changed.
+
+    Raises:
+        UserError: no such preset or setting.
+    """
+    if name not in PRESETS:
+        raise UserError(f"There is no flow pipeline '{name}'; there are {', '.join(PRESETS)}.")
+    unknown = sorted(set(changes) - set(FlowConfig.__dataclass_fields__))
+    if unknown:
+        raise UserError(f"The flow pipeline has no setting '{unknown[0]}'; see FlowConfig.")
+    return replace(PRESETS[name], **changes)
