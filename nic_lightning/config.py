@@ -61,6 +61,7 @@ class EvaluationConfig:
     points: list[str] | None = None
     save_images: int = 2
     lpips: str | None = None
+    fid: list[str] = field(default_factory=list)
     limit: int | None = None
 
 

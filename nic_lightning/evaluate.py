@@ -48,6 +48,7 @@ def evaluate(config: DictConfig) -> None:
                 points=None if wanted.points is None else list(wanted.points),
                 save_images=wanted.save_images,
                 lpips_path=wanted.lpips,
+                fid=list(wanted.fid),
                 limit=wanted.limit,
                 device=config.device,
                 on_item=progress,
@@ -60,10 +61,14 @@ def evaluate(config: DictConfig) -> None:
     if record is not None:
         record.finish("finished")
 
+    from nic_lightning.report.distances import distance_table
     from nic_lightning.report.text import rd_table
+    from nic_lightning.runs.distances import read_distances
 
     if rows or not translations:
         print(rd_table(rows))
+    if wanted.fid:
+        print(f"\n{distance_table(read_distances(folder))}")
     if translations:
         from nic_lightning.report.translations import translation_table
 

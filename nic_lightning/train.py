@@ -76,6 +76,7 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     from nic_lightning.callbacks.checkpoint import AtomicCheckpointIO
     from nic_lightning.callbacks.evaluation import points_of
     from nic_lightning.callbacks.standard import standard_callbacks
+    from nic_lightning.metrics.extractors import load_extractor
     from nic_lightning.runs.deterministic import say_cost, trainer_options
     from nic_lightning.runs.loggers import RecordLogger
     from nic_lightning.runs.wandb import finish_wandb
@@ -83,6 +84,8 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     quieten()
     if main_process():
         say_cost(plain)
+    for extractor in config.evaluation.fid:
+        load_extractor(extractor)  # missing weights are found before training; it draws, so it comes before the seed
     pl.seed_everything(config.seed, workers=True, verbose=False)
     codec = instantiate(config.codec, _convert_="all")
     points_of(codec, config.evaluation.points)  # a wrong label is found before training
@@ -163,6 +166,7 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch|pytorch_lightning")
     for message in ("`isinstance.treespec", "The number of training batches", ".*does not have many workers"):
         warnings.filterwarnings("ignore", message)
+    warnings.filterwarnings("ignore", "Total length of `list`")  # no validation images
     logging.raiseExceptions = False  # a log file on a full disk would bring a traceback with each line
 
 
@@ -207,13 +211,6 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
     from nic_lightning.callbacks.evaluation import Ranks, classic_codecs, evaluate_into_run
     from nic_lightning.callbacks.progress import EvaluationProgress
     from nic_lightning.codecs.loading import load_codec
-    from nic_lightning.report.bd_rows import bd_rows
-    from nic_lightning.report.curves import curves
-    from nic_lightning.report.figures import rd_figure
-    from nic_lightning.report.schedule import schedule_figure
-    from nic_lightning.report.text import rd_table
-    from nic_lightning.runs.record import read_metrics
-    from nic_lightning.runs.wandb import log_results_to_wandb
 
     wanted = config.evaluation
     if not wanted.datasets:
@@ -230,13 +227,31 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
             points=list(wanted.points) if wanted.points else None,
             save_images=wanted.save_images,
             lpips_path=wanted.lpips,
+            fid=list(wanted.fid),
             limit=wanted.limit,
             ranks=Ranks.of_this_process(),
             on_item=progress if main_process() else None,
         )
-    if not main_process():
-        return
+    if main_process():
+        tell(rows, folder, wandb, with_distances=bool(wanted.fid))
+
+
+def tell(rows: list[dict[str, Any]], folder: Path, wandb: Any, with_distances: bool) -> None:
+    """Results as tables and plots: in the terminal, in the run folder, in W&B."""
+    from nic_lightning.report.bd_rows import bd_rows
+    from nic_lightning.report.curves import curves
+    from nic_lightning.report.distances import distance_table
+    from nic_lightning.report.figures import rd_figure
+    from nic_lightning.report.schedule import schedule_figure
+    from nic_lightning.report.text import rd_table
+    from nic_lightning.runs.distances import read_distances
+    from nic_lightning.runs.record import read_metrics
+    from nic_lightning.runs.wandb import log_results_to_wandb
+
     print(rd_table(rows))
+    distances = read_distances(folder) if with_distances else []
+    if distances:
+        print(f"\n{distance_table(distances)}")
     made = curves(rows)
     plots = {m: rd_figure(made, m, folder / "figures" / f"rd_{m}.png") for m in ("psnr", "ms_ssim_db", "lpips")}
     lines = read_metrics(folder) if (folder / "metrics.jsonl").exists() else []  # of a run too short to log any
@@ -247,7 +262,7 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
         rows,
         {name: path for name, path in plots.items() if path},
         {str(path.relative_to(pictures).with_suffix("")): path for path in sorted(pictures.rglob("*.png"))},
-        {"bd_rate": bd_rows(made)},
+        {"bd_rate": bd_rows(made), "distances": distances},
     )
 
 

@@ -17,10 +17,13 @@ from nic_lightning.config import ConfigError, check_targets, compose
 from nic_lightning.data.datasets import ImageFolder, evaluation_set
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.channels import ChannelRates
+from nic_lightning.metrics.distances import Distances
 from nic_lightning.metrics.evaluation import evaluate_codec
+from nic_lightning.metrics.extractors import load_extractor
 from nic_lightning.metrics.lpips import load_lpips
 from nic_lightning.metrics.names import RECONSTRUCTIONS
 from nic_lightning.runs.channels import write_channel_rates
+from nic_lightning.runs.distances import write_distances
 from nic_lightning.runs.results import read_results, write_results
 
 RESULTS = "results.parquet"
@@ -74,6 +77,7 @@ def evaluate_into_run(
     points: Sequence[str] | None = None,
     save_images: int = 2,
     lpips_path: str | None = None,
+    fid: Sequence[str] = (),
     limit: int | None = None,
     device: str = "cpu",
     on_item: Report | None = None,
@@ -82,7 +86,7 @@ def evaluate_into_run(
     """Measure `codec`, and the classic `baselines` beside it, on each data set; the new rows of the results table.
 
     They replace rows of the same codec and data set in `folder`/results.parquet, which is written whole at the end; so
-    do the bits of every latent channel in channel_rates.json.
+    do the bits of every latent channel in channel_rates.json, and distances.json, if `fid` names extractors.
     `points` are labels (None: all of the codec's); `save_images` reconstructions of the codec, not of baselines, are
     kept per data set; `limit` takes the first images only. With `ranks` every process measures its share of the images,
     all get all rows, in the order of a single process, and rank 0 writes them. Raises what `evaluate_codec` and
@@ -90,26 +94,32 @@ def evaluate_into_run(
     """
     sets = {name: evaluation_set(name, root) for name in datasets}  # a missing one is found before hours of work
     lpips = load_lpips(lpips_path)
+    extractors = [load_extractor(wanted) for wanted in fid]
     chosen = points_of(codec, points)
     rows: list[Row] = []
+    measured: list[Row] = []
     channels = ChannelRates()
     ranks = ranks or Ranks()
     for name, images in sets.items():
         for one in (codec, *baselines):
             sizes: dict[str, tuple[int, int]] = {}
+            taken = chosen if one is codec and chosen is not None else list(one.operating_points)
+            distances = Distances(taken, extractors, device)
             kept = folder / RECONSTRUCTIONS if one is codec and save_images else None
             new = evaluate_codec(
                 one,
                 _items(images, limit, sizes, ranks),
                 name,
-                points=chosen if one is codec else None,
+                points=taken,
                 lpips=lpips,
                 device=device,
                 save_images=kept,
                 save_count=len(range(ranks.rank, save_images, ranks.size)),
                 on_item=_reporter(on_item, one.name, name),
                 channels=channels,
+                distances=distances,
             )
+            measured += distances.rows(one.name, name)
             per_image = len(new) // max(len(sizes), 1)
             rows += ranks.in_order(_with_macs(new, one, sizes), per_image)
     for row in rows:
@@ -118,6 +128,8 @@ def evaluate_into_run(
     if ranks.rank == 0:
         _merge(folder / RESULTS, rows)
         write_channel_rates(folder, channels.entries())
+        if measured:
+            write_distances(folder, measured)
     return rows
 
 

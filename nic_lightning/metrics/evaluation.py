@@ -17,6 +17,7 @@ from nic_lightning.codecs.base import Encoded, ImageCodec, OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.channels import ChannelRates
+from nic_lightning.metrics.distances import Distances
 from nic_lightning.metrics.fidelity import ms_ssim, psnr, round_to_8_bits, to_db
 from nic_lightning.metrics.names import reconstruction_path
 from nic_lightning.metrics.rate import bits
@@ -57,6 +58,7 @@ def evaluate_codec(
     macs: Mapping[str, int] | None = None,
     on_item: Callable[[str, OperatingPoint], None] | None = None,
     channels: ChannelRates | None = None,
+    distances: Distances | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of the results table, one for each image and point; "run" and "experiment" are the caller's.
 
@@ -74,6 +76,7 @@ def evaluate_codec(
         macs: multiply-accumulate operations of one image, by point label, to be copied into the rows.
         on_item: called with the image's name and the point after each row.
         channels: gets the bits of each latent channel of a learned codec.
+        distances: gets every original and its reconstructions.
 
     Raises:
         EvaluationError: the decoder's latents differ from the encoder's, the decoded size is wrong, or the
@@ -106,6 +109,8 @@ def evaluate_codec(
                 | (_fidelity(x, trip.x_hat, lpips) if _reconstructs(codec, point) else {})
                 | {"parameters": _parameters(module), "macs": (macs or {}).get(point.label)}
             )
+            if distances is not None and _reconstructs(codec, point):
+                distances.add(point, x, trip.x_hat)
             if folder is not None:
                 save_png(trip.x_hat[0], reconstruction_path(folder, dataset, name, point.label))
             if on_item is not None:

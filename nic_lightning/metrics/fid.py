@@ -63,6 +63,11 @@ class Fid(FrechetInceptionDistance):
         """What counts as one observation."""
         return pixels
 
+    def take_originals(self, other: Fid) -> None:
+        """Compare with the originals of `other`, of the same extractor, instead of own ones."""
+        for name in ("real_features_sum", "real_features_cov_sum", "real_features_num_samples"):
+            setattr(self, name, getattr(other, name).clone())
+
     def compute(self) -> Tensor:
         """The distance, float64, over the images of all ranks; NaN below two on a side."""
         self._counts = int(self.real_features_num_samples), int(self.fake_features_num_samples)

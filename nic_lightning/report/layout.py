@@ -10,6 +10,8 @@ from nic_lightning.report.channels import channel_data
 from nic_lightning.report.complexity import COSTS, costs
 from nic_lightning.report.curves import Curve, datasets
 from nic_lightning.report.deltas import delta_data
+from nic_lightning.report.distances import NOTE as DISTANCES_NOTE
+from nic_lightning.report.distances import distance_plots, distance_section
 from nic_lightning.report.embedded import config_data, curve_data, membership, metric_data, row_data
 from nic_lightning.report.gallery import Gallery
 from nic_lightning.report.markup import escaped, section
@@ -54,6 +56,7 @@ def body(sources: Sources, made: Sequence[Curve], pictures: Gallery, figures: di
     search = (
         '<div class="controls"><input type="search" id="training-filter" placeholder="filter runs and labels"></div>'
     )
+    distances = distance_section(sources) + _plots(distance_plots(sources), figures)
     has_channels = any(source.channels for source in sources.all)
     return [
         section("summary", "Summary", sections.summary(sources.all, made)),
@@ -62,6 +65,7 @@ def body(sources: Sources, made: Sequence[Curve], pictures: Gallery, figures: di
         section("complexity", "Complexity", place("costs", len(measured) > 1)),
         section("reconstructions", "Reconstructions", place("pictures", pictures.items), _PICTURES_NOTE, "Pictures"),
         section("translations", "Translations", translation_section(sources.runs), TRANSLATIONS_NOTE),
+        section("distances", "Fréchet distances", distances, DISTANCES_NOTE, "FID"),
         section("per-image", "Images", place("images", measured), _IMAGES_NOTE),
         section("rates", "Real and estimated rate", sections.rate_tables(measured), _RATES_NOTE, "Rates"),
         section("channels", "Channel rates", place("channel-rates", has_channels), _CHANNELS_NOTE, "Channels"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nic_lightning.errors import RunError
 from nic_lightning.runs.channels import read_channel_rates
+from nic_lightning.runs.distances import read_distances
 from nic_lightning.runs.files import checked_path
 from nic_lightning.runs.index import MARKS, Run, find_runs, run_folders
 
@@ -26,6 +27,7 @@ class Source:
     """Of the results table, each with the run's name in this report as "run"."""
     log: list[dict[str, Any]]
     channels: list[dict[str, Any]]
+    distances: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def steps(self) -> int | None:
@@ -74,12 +76,16 @@ def _read(run: Run) -> Source:
             run.add_problem(f"{key} is not a number in {count} of {len(rows)} rows of results.parquet.")
     log = run.metrics()
     _check_log(run, log)
+    return Source(run, rows, log, _read_file(run, read_channel_rates), _read_file(run, read_distances))
+
+
+def _read_file(run: Run, read: Callable[[Path], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """What a file of the run holds; nothing where it is damaged, which is told."""
     try:
-        channels = read_channel_rates(run.folder)
+        return read(run.folder)
     except RunError as error:
         run.add_problem(error)
-        channels = []
-    return Source(run, rows, log, channels)
+        return []
 
 
 def _check_log(run: Run, log: Sequence[dict[str, Any]]) -> None:
