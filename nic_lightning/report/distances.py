@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nic_lightning.report.markup import escaped, number, table
+from nic_lightning.report.plots import axes_layout
 from nic_lightning.report.reading import Sources
 from nic_lightning.report.text import aligned
 from nic_lightning.runs.text import printable
@@ -63,7 +64,7 @@ def _figure(curves: Mapping[str, list[tuple[float, float, str]]]) -> dict[str, A
         x, y, labels = zip(*sorted(points), strict=True)
         text = [escaped(label) for label in labels]
         data.append({"x": x, "y": y, "text": text, "name": escaped(name), "mode": "lines+markers", "type": "scatter"})
-    return {"data": data, "layout": {"xaxis": {"title": "bits per pixel"}, "yaxis": {"title": "distance"}}}
+    return {"data": data, "layout": axes_layout("rate [bits per pixel]", "Fréchet distance") | {"showlegend": True}}
 
 
 def _rates(sources: Sources) -> dict[tuple[str, ...], float]:

@@ -56,7 +56,7 @@ def body(sources: Sources, made: Sequence[Curve], pictures: Gallery, figures: di
     search = (
         '<div class="controls"><input type="search" id="training-filter" placeholder="filter runs and labels"></div>'
     )
-    distances = distance_section(sources) + _plots(distance_plots(sources), figures)
+    distances = _plots(distance_plots(sources), figures) + distance_section(sources)
     has_channels = any(source.channels for source in sources.all)
     return [
         section("summary", "Summary", sections.summary(sources.all, made)),

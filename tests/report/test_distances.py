@@ -26,6 +26,7 @@ def test_a_table_and_a_plot_over_rate(tmp_path):
     assert "&lt;few&gt;" in text
     ((title, figure),) = distance_plots(sources)
     assert title == f"kodak: {NAME}"
+    assert figure["layout"]["yaxis"]["title"]["text"] == "Fréchet distance"
     (trace,) = figure["data"]
     rates = {row["label"]: [r["bpp"] for r in rows if r["label"] == row["label"]] for row in rows}
     assert list(trace["x"]) == sorted(sum(r) / len(r) for r in rates.values())
