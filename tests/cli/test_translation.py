@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +165,15 @@ def test_the_mode_bit_is_guarded(unified, files, tmp_path, capsys):
     assert nic("decompress", damaged, "-o", tmp_path / "o", "--run", unified, "--domain", "cat") == 2
     assert "CRC-32" in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["translate", "autoencode"])
+def test_another_process_decodes_the_same_image(unified, files, tmp_path, mode):
+    domain = ["--domain", "cat", "--seed", "4"] if mode == "translate" else []
+    name = "face.cat.png" if domain else "face.png"
+    command = ["decompress", str(files[mode]), "--run", str(unified), *domain, "-o"]
+    assert nic(*command, tmp_path / "here") == 0
+    program = str(Path(sys.executable).with_name("nic"))
+    subprocess.run([program, *command, str(tmp_path / "there")], check=True, timeout=300)
+    assert np.array_equal(pixels(tmp_path / "here" / name), pixels(tmp_path / "there" / name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,9 @@ SIZE = 32
 
 @pytest.fixture
 def domains(tmp_path: Path, monkeypatch) -> Path:
-    """Images of two domains below the data root, and weights for LPIPS."""
+    """Images of two domains below the data root, and weights for LPIPS; no network."""
+    monkeypatch.setattr(socket, "socket", _no_network)
+    monkeypatch.setenv("PATH", "")
     numbers = np.random.default_rng(0)
     for part, count in (("train", 6), ("val", 3)):
         for name, colour in (("cat", (200, 60, 60)), ("dog", (60, 60, 200))):
@@ -41,6 +44,10 @@ def domains(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setenv("NIC_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     return tmp_path / "data"
+
+
+def _no_network(*_, **__):
+    raise AssertionError("a socket was opened")
 
 
 FOLDERS = ("translation.train=pets/train", "translation.validation=pets/val")
@@ -93,8 +100,12 @@ def test_a_run_is_measured_and_shown(unified, domains, tmp_path, nic_evaluate, c
 
 
 def test_what_cannot_be_measured_is_one_sentence(run, unified, domains, tmp_path, nic_evaluate, capsys):
-    assert nic_evaluate(f"run={unified}", "evaluation.datasets=[]", f"run_dir={tmp_path / 'out'}", FOLDERS[0]) == 2
-    assert "translation.train and .validation, both" in capsys.readouterr().err
+    bpg = [*FOLDERS, "translation.extractors=[]", "translation.through=[bpg]"]
+    for more, sentence in (([FOLDERS[0]], "translation.train and .validation, both"), (bpg, "bpgenc, which is not on")):
+        assert nic_evaluate(f"run={unified}", "evaluation.datasets=[]", f"run_dir={tmp_path / 'out'}", *more) == 2
+        err = capsys.readouterr().err
+        assert sentence in err
+        assert len(err.strip().splitlines()) == 1
     codec, both = load_codec(unified), {"train": "pets/train", "validation": "pets/val"}
     for arguments, sentence in (
         ({"extractors": ["stargan"]}, "inception_v3_google-0cc3c7bd.pth"),

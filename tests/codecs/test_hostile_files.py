@@ -141,7 +141,7 @@ def decode(codec: LearnedCodec, data: bytes) -> bool:
     """Whether it was decoded; the image must then have the declared size."""
     try:
         encoded, point = codec.unpack(data)
-        image = codec.decompress(encoded, point)
+        image = codec.decompress(encoded, point, **codec.receiver_example(point))
     except BitstreamError:
         return False
     assert image.shape == (1, 3, *encoded.shape)

@@ -1,4 +1,5 @@
 import copy
+import random
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from nic_lightning import bitstream
 from nic_lightning.codecs.translation import AUTOENCODE, TRANSLATE, I2ICodec, UI2ICodec
 from nic_lightning.errors import BitstreamError, UserError
 from nic_lightning.layers.stargan import ContentEncoder, MappingNetwork, StyledDecoder, StyleEncoder
+from tests.codecs.test_hostile_files import decode, hostile, peak_memory, reset_peak
 
 SMALL = {"base": 4, "widest": 8, "halvings": 2, "latents": 6, "hyper": 3, "style_dim": 5, "latent_dim": 4, "size": 32}
 """Stride 4, images padded to multiples of 16."""
@@ -198,3 +200,37 @@ def test_a_released_checkpoint_is_adopted():
     with pytest.raises(UserError, match=r"encoder does not fit this codec: from_rgb.weight is missing there"):
         codec.adopt_official(released)
     assert all(torch.equal(v, before[k]) for k, v in codec.state_dict().items())
+
+
+@pytest.mark.parametrize("size", [(256, 256), (128, 128), (64, 64), (320, 192)])
+def test_latents_have_sixteen_pixels_a_side_and_their_own_latents_four_of_those(size):
+    with torch.device("meta"):
+        whole = I2ICodec(size=64)
+        y = whole.analysis(torch.empty(1, 3, *size), TRANSLATE)
+        assert y.shape == (1, 512, size[0] // 16, size[1] // 16)
+        z = whole.h_a(y)
+        assert z.shape == (1, 64, size[0] // 64, size[1] // 64)
+        assert whole.h_s(z).shape == y.shape
+        assert whole.synthesis(y, TRANSLATE, torch.empty(1, 64)).shape == (1, 3, *size)
+
+
+def test_hostile_files(codec, picture):
+    points = codec.operating_points
+    originals = [codec.pack(codec.compress(picture(*s), p), p) for p in points for s in ((33, 40), (16, 64))]
+    assert all(decode(codec, data) for data in originals)
+    files = hostile(random.Random(0), originals)
+    decoded = [decode(codec, next(files)) for _ in range(400)]
+    assert 4 < sum(decoded) < 396
+
+
+def test_a_large_size_that_is_not_earned_takes_no_memory():
+    torch.manual_seed(0)
+    whole = UI2ICodec(size=64, latents=64).eval().requires_grad_(False)
+    whole.update_tables()
+    for height, width in ((4096, 8192), (16, bitstream.MAX_PIXELS // 16)):
+        strings = (b"\x7f" + random.Random(0).randbytes(4095),) * 2
+        data = bitstream.pack(bitstream.Container(whole.fingerprint(), b"\0", height, width, strings))
+        reset_peak()
+        before = peak_memory()
+        assert not decode(whole, data)
+        assert peak_memory() - before < 500 * 2**20
