@@ -21,6 +21,7 @@ from torch.nn.utils import parametrize
 
 from nic_lightning.callbacks.standard import standard_callbacks
 from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.commands.bare_translation import bare_iterations
 from nic_lightning.config import ConfigError, check_targets, compose
 from nic_lightning.losses.rate_distortion import rate_distortion
 from nic_lightning.runs.loggers import RecordLogger
@@ -87,7 +88,8 @@ def measure(config: DictConfig, block: int, rounds: int) -> tuple[Alternate, flo
         codecs = [instantiate(config.codec, _convert_="all") for _ in range(2)]
         task = instantiate(config.task, _partial_=True, _convert_="all")(codec=codecs[0], codec_config=codec_config)
         data, twin = (instantiate(config.data, _convert_="all") for _ in range(2))
-        alternate = Alternate(bare_steps(codecs[1], _endless(twin), config, device), block)
+        loop = bare_iterations if str(config.task._target_).endswith("TranslationTask") else bare_steps
+        alternate = Alternate(loop(codecs[1], _endless(twin), config, device), block)
         trainer = pl.Trainer(
             **{**options, "max_steps": block * (rounds + 1), "limit_val_batches": 0},
             default_root_dir=name,
@@ -131,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _endless(data: Any) -> Iterator[Tensor]:
+def _endless(data: Any) -> Iterator[Any]:
     data.prepare_data()
     data.setup("fit")
     loader = data.train_dataloader()
