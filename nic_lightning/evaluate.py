@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ def main() -> None:
 
 def evaluate(config: DictConfig) -> None:
     """Measure what `config` names (conf/evaluate.yaml) and print its R-D table."""
+    if config.flow is not None:
+        _evaluate_flow(config)
+        return
     if config.run is None and config.codec is None:
         raise UserError("Give what to evaluate: run=RUN for a trained codec, codec=jpeg or codec=webp.")
     if config.run is not None and config.codec is None and not Path(config.run).exists():
@@ -126,6 +130,39 @@ def _classic(config: DictConfig) -> tuple[ImageCodec, Path, str]:
         raise UserError(f"Codec {codec.name} needs trained weights: give run=RUN instead of codec={codec.name}.")
     name = config.name or codec.name
     return codec, Path(config.run_dir or Path("runs") / name), name
+
+
+def _evaluate_flow(config: DictConfig) -> None:
+    """Measure what finds optical flow, with the settings of `config.flow`, on data sets with true flow."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from nic_lightning.baselines.matchers import build
+    from nic_lightning.callbacks.flow_evaluation import evaluate_flow_into_run, refuse_other_settings
+    from nic_lightning.data.flow_sets import flow_set
+    from nic_lightning.report.flow import flow_table
+
+    if config.run is not None or config.codec is not None:
+        raise UserError("Give one of run=RUN, codec=NAME and flow=NAME.")
+    name = str(config.name or HydraConfig.get().runtime.choices["flow"])
+    folder = Path(config.run_dir or Path("runs") / name)
+    wanted = config.evaluation
+    sets = [flow_set(dataset, config.root) for dataset in wanted.datasets]  # a missing one before the record begins
+    matcher = build(config.flow)
+    refuse_other_settings(folder, matcher)
+    record = _start_record(config, folder, name)
+    try:
+        kept = {"save_images": wanted.save_images, "limit": wanted.limit, "on_item": _say}
+        rows = evaluate_flow_into_run(matcher, folder, sets, run=folder.resolve().name, name=name, **kept)
+    except BaseException as error:
+        record.finish("failed", f"{type(error).__name__}: {error}")
+        raise
+    record.finish("finished")
+    print(flow_table(rows))
+    print(f"\nResults: {folder / 'results.parquet'}")
+
+
+def _say(dataset: str, item: str, seconds: float) -> None:
+    print(f"{dataset}: {item}, {seconds:.1f} s", file=sys.stderr, flush=True)
 
 
 def _start_record(config: DictConfig, folder: Path, name: str) -> Any:

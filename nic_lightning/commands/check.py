@@ -27,8 +27,7 @@ def check(as_json: bool = False) -> int:
 
 
 def check_configs() -> dict[str, list[str]]:
-    """Problems by config: train.yaml with each option of each group and each experiment, and evaluate.yaml, also with each
-    option of `flow`.
+    """Problems by config: train.yaml with each option of each group and each experiment; evaluate.yaml, each `flow`.
 
     Launch presets whose launcher is not installed are left out: they are extras.
     """

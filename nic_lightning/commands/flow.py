@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Sequence
@@ -17,8 +16,9 @@ from nic_lightning.baselines.matchers import Found, Matcher, matcher
 from nic_lightning.commands.flow_arguments import SHOWN
 from nic_lightning.data.frames import Window, open_frames, windows
 from nic_lightning.errors import DataError, UserError
-from nic_lightning.flow.colour import error_map, to_colours, warp
+from nic_lightning.flow.colour import error_map, to_colours, to_png, warp
 from nic_lightning.flow.io import FORMATS, encode, read_flow
+from nic_lightning.flow.stages import stage_flows
 from nic_lightning.metrics.flow_errors import flow_errors
 from nic_lightning.runs.files import write_atomically
 
@@ -116,36 +116,20 @@ def _file(what: str, found: Found, window: Window, truth: NDArray[Any] | None, w
     if what == "flow":
         return encode(found.flow, wishes.format)
     if what == "colours":
-        return png(to_colours(found.flow, wishes.largest))
+        return to_png(to_colours(found.flow, wishes.largest))
     if what == "warped":
-        return png(warp(window.next.image, found.flow))
+        return to_png(warp(window.next.image, found.flow))
     if what == "errors":
         assert truth is not None  # `Wishes.check`
-        return png(error_map(found.flow, truth))
-    return png(side_by_side([window.current.image, *stage_pictures(found, wishes.largest).values()]))
+        return to_png(error_map(found.flow, truth))
+    return to_png(side_by_side([window.current.image, *stage_pictures(found, wishes.largest)]))
 
 
-def stage_pictures(found: Found, largest: float | None = None) -> dict[str, NDArray[np.uint8]]:
-    """Flow in colours after each stage that a result tells, all on the scale of the final flow and at its size."""
-    stages, (height, width) = found.stages, found.flow.shape[:2]
-    told: dict[str, NDArray[Any]] = {}
-    if "labels" in stages:
-        labels = stages["labels"].astype(np.float32) * round(height / stages["labels"].shape[0])
-        told["labels"] = labels
-        if "kept" in stages:
-            told["kept"] = np.where(stages["kept"][..., None], labels, np.nan)
-    if "dense" in stages:
-        told["dense"] = stages["dense"]
-    told["flow"] = found.flow
+def stage_pictures(found: Found, largest: float | None = None) -> list[NDArray[np.uint8]]:
+    """Flow in colours after each stage that a result tells, all on the scale of the final flow."""
     speed = np.linalg.norm(found.flow, axis=-1)
     scale = largest or (float(np.nanmax(speed)) if np.isfinite(speed).any() else 1.0)
-    pictures = {}
-    for name, flow in told.items():
-        rows, columns = (
-            np.arange(full) * part // full for full, part in zip((height, width), flow.shape, strict=False)
-        )
-        pictures[name] = to_colours(flow, scale)[rows][:, columns]
-    return pictures
+    return [to_colours(flow, scale) for flow in stage_flows(found.flow, found.stages).values()]
 
 
 def side_by_side(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
@@ -153,15 +137,6 @@ def side_by_side(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     gap = np.full((pictures[0].shape[0], _GAP, 3), 255, np.uint8)
     row = [part for picture in pictures for part in (picture, gap)]
     return np.concatenate(row[:-1], axis=1)
-
-
-def png(picture: NDArray[np.uint8]) -> bytes:
-    """The picture (H, W, 3) as a PNG file."""
-    from PIL import Image
-
-    data = io.BytesIO()
-    Image.fromarray(picture).save(data, "PNG")
-    return data.getvalue()
 
 
 def _truth_of(place: Path | None, name: str) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from nic_lightning.report.flow import flow_table
 from nic_lightning.report.folder import write_figures
 from nic_lightning.report.html import all_curves, choose_anchors, write_page
 from nic_lightning.report.reading import read_sources
@@ -26,7 +27,10 @@ def report(
     sources = read_sources(runs)
     made = all_curves(sources, published)
     problems = write_page(sources, made, out, anchor=anchor)
-    print(rd_table(sources.rows))
+    tables = [rd_table(sources.rows)] if made else []
+    if of_flow := flow_table(sources.rows):
+        tables.append(of_flow)
+    print("\n\n".join(tables) or rd_table([]))
     if problems:
         print(f"\n{len(problems)} problem(s), which the page lists; the first: {_printable(problems[0])}")
     if figures is not None:

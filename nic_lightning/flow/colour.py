@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from functools import cache
 from typing import Any
 
@@ -59,6 +60,15 @@ def warp(following: NDArray[Any], flow: NDArray[Any]) -> Pixels:
     known = np.isfinite(flow).all(-1)
     there = np.where(known[..., None], flow, -1e6).astype(np.float32)
     return np.asarray(cv2.remap(following, x + there[..., 0], y + there[..., 1], cv2.INTER_LINEAR), np.uint8)
+
+
+def to_png(picture: Pixels) -> bytes:
+    """The picture (H, W, 3) as a PNG file."""
+    from PIL import Image
+
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "PNG")
+    return data.getvalue()
 
 
 @cache

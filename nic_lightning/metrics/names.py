@@ -9,6 +9,8 @@ from pathlib import Path
 RECONSTRUCTIONS = Path("figures") / "reconstructions"
 """Folder in a run folder; below it <dataset>/<item>/original.png and <dataset>/<item>/<label>.png."""
 ORIGINAL = "original"
+FLOW_PICTURES = Path("figures") / "flow"
+"""Folder in a run folder; below it <dataset>/<item>/{frame,truth,<stage>,errors_<stage>}.png."""
 
 
 def safe_name(text: str) -> str:

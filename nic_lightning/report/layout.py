@@ -13,6 +13,8 @@ from nic_lightning.report.deltas import delta_data
 from nic_lightning.report.distances import NOTE as DISTANCES_NOTE
 from nic_lightning.report.distances import distance_plots, distance_section
 from nic_lightning.report.embedded import config_data, curve_data, membership, metric_data, row_data
+from nic_lightning.report.flow import NOTE as FLOW_NOTE
+from nic_lightning.report.flow import flow_section
 from nic_lightning.report.gallery import Gallery
 from nic_lightning.report.markup import escaped, section
 from nic_lightning.report.plots import training_plots
@@ -66,6 +68,7 @@ def body(sources: Sources, made: Sequence[Curve], pictures: Gallery, figures: di
         section("reconstructions", "Reconstructions", place("pictures", pictures.items), _PICTURES_NOTE, "Pictures"),
         section("translations", "Translations", translation_section(sources.runs), TRANSLATIONS_NOTE),
         section("distances", "Fréchet distances", distances, DISTANCES_NOTE, "FID"),
+        section("flow", "Optical flow", flow_section(sources.runs, sources.rows), FLOW_NOTE, "Flow"),
         section("per-image", "Images", place("images", measured), _IMAGES_NOTE),
         section("rates", "Real and estimated rate", sections.rate_tables(measured), _RATES_NOTE, "Rates"),
         section("channels", "Channel rates", place("channel-rates", has_channels), _CHANNELS_NOTE, "Channels"),
