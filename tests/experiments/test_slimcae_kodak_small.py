@@ -1,4 +1,4 @@
-"""What the README of experiments/slimcae_kodak_small says, against the committed numbers."""
+"""What the READMEs of the small-scale SlimCAE experiments say, against the committed numbers."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ import pytest
 
 from nic_lightning.metrics.bd import bd_rate
 
-FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "slimcae_kodak_small"
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+FOLDER, LONG = EXPERIMENTS / "slimcae_kodak_small", EXPERIMENTS / "slimcae_long_kodak_small"
 
 
-@pytest.fixture(scope="module")
-def points() -> dict[str, list[dict[str, float]]]:
+def points_of(folder: Path) -> dict[str, list[dict[str, float]]]:
     made: dict[str, list[dict[str, float]]] = {}
-    with (FOLDER / "measured.csv").open() as file:
+    with (folder / "measured.csv").open() as file:
         for row in csv.DictReader(file):
             made.setdefault(row["codec"], []).append({key: float(row[key]) for key in ("bpp", "psnr")})
     return made
 
 
-def test_every_width_adds_rate_and_quality(points):
-    for name, curve in points.items():
+@pytest.fixture(scope="module")
+def points() -> dict[str, list[dict[str, float]]]:
+    return points_of(FOLDER)
+
+
+@pytest.mark.parametrize("folder", [FOLDER, LONG], ids=lambda folder: folder.name)
+def test_every_width_adds_rate_and_quality(folder):
+    for name, curve in points_of(folder).items():
         if name not in ("jpeg", "webp"):
             assert len(curve) == 5, name
             for key in ("bpp", "psnr"):
@@ -38,9 +44,10 @@ def test_the_schedule_beats_naive_training_and_stretches_the_range(points):
     assert f"needs {bd_rate(scheduled, naive).value:.0f} % more rate" in readme
 
 
-def test_the_readme_has_the_bd_rates_of_the_points(points):
-    readme = (FOLDER / "README.md").read_text()
-    with (FOLDER / "bd_rate.csv").open() as file:
+@pytest.mark.parametrize("folder", [FOLDER, LONG], ids=lambda folder: folder.name)
+def test_the_readme_has_the_bd_rates_of_the_points(folder):
+    points, readme = points_of(folder), (folder / "README.md").read_text()
+    with (folder / "bd_rate.csv").open() as file:
         for row in csv.DictReader(file):
             if row["bd_rate"]:
                 again = bd_rate(points[row["anchor"]], points[row["codec"]]).value

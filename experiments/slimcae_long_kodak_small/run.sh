@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Train, measure and gather everything that README.md shows. Finished runs are skipped, half-done ones continued.
+set -euo pipefail
+
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+: "${NIC_DATA:?set NIC_DATA to the folder that holds kodak/ and photos/}"
+export NIC_DATA
+export OMP_NUM_THREADS=1
+
+nic-train experiment=slimcae_long_kodak_small
+# The independent models have the widths and the lambdas of the scheduled one.
+python "$here/../slimcae_kodak_small/found_lambdas.py" runs/slimcae_long_kodak_small | while read -r width lambda; do
+    nic-train experiment=slimcae_independent_long_kodak_small "codec.width=$width" "codec.lmbda=$lambda" \
+        "run_dir=runs/slimcae_independent_long_kodak_small/width_$width" </dev/null
+done
+python "$here/collect.py" runs
