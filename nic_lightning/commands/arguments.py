@@ -93,6 +93,12 @@ def add_export(parser: argparse.ArgumentParser) -> None:
         choices=("sender", "receiver"),
         help="of a translation codec: what only encodes, or only decodes; the halves understand one another's files",
     )
+    parser.add_argument(
+        "--domains",
+        type=lambda text: text.split(","),
+        metavar="A,B,...",
+        help="RUN is a released checkpoint of StarGAN v2, ..._nets_ema.ckpt, of these domains, sorted as folders are",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an export that exists")
     parser.set_defaults(run=_export)
 
@@ -159,6 +165,12 @@ def _truncate(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> None:
     from nic_lightning.commands.export import export
 
-    options = {"width": args.width, "half": args.half, "onnx": args.onnx, "points": args.points}
+    options = {
+        "width": args.width,
+        "half": args.half,
+        "domains": args.domains,
+        "onnx": args.onnx,
+        "points": args.points,
+    }
     options["overwrite"] = args.overwrite
     export(args.source, args.out, **options)

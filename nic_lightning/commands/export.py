@@ -11,6 +11,7 @@ from nic_lightning.codecs.exporting import DESCRIPTION, WEIGHTS, export_codec
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.loading import load_with_config
 from nic_lightning.codecs.narrowing import SlimmableCodec
+from nic_lightning.codecs.stargan_release import read_release
 from nic_lightning.codecs.translation import I2ICodec
 from nic_lightning.errors import UserError
 
@@ -21,6 +22,7 @@ def export(
     *,
     width: int | None = None,
     half: str | None = None,
+    domains: list[str] | None = None,
     onnx: bool = False,
     points: list[str] | None = None,
     overwrite: bool = False,
@@ -28,11 +30,11 @@ def export(
     """Write the codec of `run` to the folder `out`; with `onnx`, its transforms at `points` (default: all) too.
 
     With `width`, only what the widths of a slimmable codec up to that one use; with `half`, what the "sender" or the
-    "receiver" of a translation codec needs.
+    "receiver" of a translation codec needs. With `domains`, `run` is a released checkpoint of StarGAN v2.
     """
     if points and not onnx:
         raise UserError("--point chooses what --onnx exports; give --onnx too.")
-    codec, config = load_with_config(run)
+    codec, config = load_with_config(run) if domains is None else read_release(run, domains)
     if width is not None:
         codec, config = narrowed(codec, config, width)
     if half is not None:
