@@ -28,7 +28,7 @@ class FeatureJudge:
         self.extractor = extractor.eval().requires_grad_(False).to(device)
         self.name = str(extractor.extractor_name)
         features = int(extractor.num_features)  # type: ignore[arg-type]
-        self._fids = [_GivenFeatures(features, self.name) for _ in range(domains)]
+        self._fids = [_GivenFeatures(features, self.name).to(device) for _ in range(domains)]
         self._kids = [Kid() for _ in range(domains)]
         self._moments = [Moments(features) for _ in range(domains)]
         self._classifier: DomainClassifier | None = None
@@ -79,7 +79,7 @@ class _GivenFeatures(Fid):
 
     def update(self, images: Tensor, real: bool) -> None:
         """Add features (N, d)."""
-        super(Fid, self).update(images.cpu(), real)
+        super(Fid, self).update(images, real)
 
 
 class _Identity(nn.Module):

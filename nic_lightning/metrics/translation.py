@@ -81,7 +81,7 @@ class TranslationEvaluator:
         if self.outputs < 2 or self.batch_size < 1:
             raise UserError(f"{self.outputs} outputs in batches of {self.batch_size}: give 2 and 1 at least.")
         self.domains = self.train.domains
-        self._diversity = LpipsDiversity(self.lpips.to(self.device)) if self.lpips is not None else None
+        self._diversity = LpipsDiversity(self.lpips).to(self.device) if self.lpips is not None else None
 
     def evaluate(self, system: TranslationSystem, guides: Sequence[str] = GUIDES) -> list[Row]:
         """Rows of a system. Raises UserError where its domains or its size are others."""
