@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.data.domains import DomainFolders
 from nic_lightning.errors import UserError
 from nic_lightning.losses.rate_distortion import DISTORTIONS, bits, rate_distortion
 from nic_lightning.metrics.fidelity import psnr
@@ -50,6 +51,10 @@ class RateDistortionTask(CodecTask):
         compile: bool = True,
     ):
         super().__init__(codec, codec_config)
+        if not all(codec.reconstructs(point) for point in codec.operating_points):
+            raise UserError(
+                f"Codec {codec.name} translates; rate and distortion do not train that: give task=translation."
+            )
         if distortion not in DISTORTIONS:
             raise UserError(f"task.distortion is {distortion!r}; it can be {' or '.join(DISTORTIONS)}.")
         self.distortion = distortion
@@ -68,7 +73,11 @@ class RateDistortionTask(CodecTask):
         self.codec.to(memory_format=self.memory_format)  # pyright: ignore[reportCallIssue]
 
     def on_fit_start(self) -> None:
-        """Compile the transforms where that pays."""
+        """Refuse data of domains; compile the transforms where that pays."""
+        if isinstance(getattr(getattr(self.trainer, "datamodule", None), "train_images", None), DomainFolders):
+            raise UserError(
+                "Rate and distortion train on images without domains: give data=folder or another set."
+            )
         if self.compile_transforms and self.device.type == "cuda":
             self.codec.analysis = torch.compile(self.codec.analysis)
             self.codec.synthesis = torch.compile(self.codec.synthesis)

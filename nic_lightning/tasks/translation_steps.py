@@ -77,7 +77,6 @@ def take(
 
     Ranks average their gradients here, and only of what the step moves.
     """
-    optimizer.zero_grad(set_to_none=True)  # what has no gradient is not moved
     size = sum(len(part.x) for part in parts)
     logged: Terms = {}
     with _only(step.trained, everything) as parameters:
@@ -90,6 +89,7 @@ def take(
                 logged[name] = logged.get(name, 0.0) + share * value.detach()
         _average_over_ranks([p for p in parameters if p.grad is not None])
         optimizer.step()
+        optimizer.zero_grad(set_to_none=True)  # room for the next step; and what has no gradient is not moved
     return logged
 
 

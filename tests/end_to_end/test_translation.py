@@ -101,7 +101,7 @@ def test_two_processes_equal_one_with_the_same_global_batch(tmp_path, discs):
         ("codec.domains=[cat,dog]", "give codec.domains=[blue,red]"),
         ("codec.size=32", "data.size is 16 and codec.size 32"),
         ("codec=modulated", "modulated does not translate"),
-        ("task=rate_distortion", "task=translation"),
+        ("task=rate_distortion", "give task=translation"),
         ("trainer.gradient_clip_val=1", "gradient clipping"),
         ("data=embedded", "give data=celeba_hq"),
     ],

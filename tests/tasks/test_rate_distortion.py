@@ -13,6 +13,7 @@ from nic_lightning.callbacks.checkpoint import AtomicCheckpointIO, Checkpoints
 from nic_lightning.callbacks.random_state import RandomState
 from nic_lightning.codecs.loading import build_codec, load_codec
 from nic_lightning.data.datamodule import ImageDataModule
+from nic_lightning.data.domains import DomainFolders
 from nic_lightning.errors import UserError
 from nic_lightning.losses.rate_distortion import rate_distortion
 from nic_lightning.tasks.base import fresh_tables
@@ -174,6 +175,16 @@ def test_freezing_everything_is_refused():
     codec = codec_of()
     with pytest.raises(UserError, match="nothing is left to train"):
         RateDistortionTask(codec, freeze=sorted({n.split(".")[0] for n, _ in codec.named_parameters()}))
+
+
+def test_codecs_and_data_of_another_task(make_codec):
+    with pytest.raises(UserError, match=r"i2icodec translates, .* task=translation"):
+        RateDistortionTask(make_codec("i2icodec", domains=["a", "b"], size=32, base=4, widest=8, latents=4, hyper=2))
+    task = RateDistortionTask(codec_of())
+    images = DomainFolders.__new__(DomainFolders)
+    task._trainer = SimpleNamespace(datamodule=SimpleNamespace(train_images=images))
+    with pytest.raises(UserError, match="images without domains: give data=folder"):
+        task.on_fit_start()
 
 
 @pytest.mark.parametrize("distortion", ["MSE", "msssim", "ms_ssim", ""])
