@@ -29,16 +29,18 @@ def match(
     out: np.ndarray | None = None,
     reverse: np.ndarray | None = None,
     table: np.ndarray | None = None,
+    top: int = 0,
 ) -> np.ndarray:
     """Costs of the pixels of `first` against those of `second`.
 
     Args:
         first: (h, w, 64) float32 features of unit length.
-        second: features of the other frame.
+        second: features of the other frame, of as many rows or, without `reverse`, more.
         radius: largest displacement along each axis, in pixels.
         out: where to write, (h, w, n, n) uint8; made anew where neither `out` nor `reverse` is given.
         reverse: if given, gets the costs of the pixels of `second` at the same motions (see above).
         table: if given, (256, 256) uint8: `out` becomes table[out, cost], entry by entry.
+        top: the row of its frame at which `first` begins.
 
     Returns: `out`, or `reverse` where only that was given.
     """
@@ -50,7 +52,7 @@ def match(
     _fill(rest)
     mode = 0 if table is None else 1 if np.array_equal(table, minimum_table()) else 2
     table = minimum_table() if table is None else np.ascontiguousarray(table)
-    _match(_pack(first, PIXELS), _pack(second, COLUMNS), first.shape[1], radius, out, rest, mode, table)
+    _match(_pack(first, PIXELS), _pack(second, COLUMNS), first.shape[1], top, radius, out, rest, mode, table)
     return out if out.size else rest
 
 
@@ -72,15 +74,20 @@ def minimum_table() -> np.ndarray:
     return np.minimum.outer(levels, levels)
 
 
-def mirror_border(volume: np.ndarray) -> np.ndarray:
-    """Give the outer 4 pixels on each side the costs of their mirror images inside, in place."""
+def mirror_border(volume: np.ndarray, above: bool = True, below: bool = True) -> np.ndarray:
+    """Give the outer 4 pixels on each side the costs of their mirror images inside, in place.
+
+    A strip of a frame has no border `above` or `below` where the frame goes on.
+    """
     height, width = volume.shape[:2]
     for k in range(BORDER):
         volume[:, k] = volume[:, 2 * BORDER - 1 - k]
         volume[:, width - 1 - k] = volume[:, width - 2 * BORDER + k]
     for k in range(BORDER):
-        volume[k] = volume[2 * BORDER - 1 - k]
-        volume[height - 1 - k] = volume[height - 2 * BORDER + k]
+        if above:
+            volume[k] = volume[2 * BORDER - 1 - k]
+        if below:
+            volume[height - 1 - k] = volume[height - 2 * BORDER + k]
     return volume
 
 
@@ -153,7 +160,7 @@ def _fill(volume):  # pragma: no cover: compiled
 
 
 @njit(parallel=True, cache=True)
-def _match(first, second, width, radius, out, reverse, mode, table):  # pragma: no cover: compiled
+def _match(first, second, width, top, radius, out, reverse, mode, table):  # pragma: no cover: compiled
     height, groups = first.shape[:2]
     blocks = -(-groups // GROUPS)
     flat_first, flat_second, flat_out, flat_reverse = first.ravel(), second.ravel(), out.ravel(), reverse.ravel()
@@ -167,9 +174,10 @@ def _match(first, second, width, radius, out, reverse, mode, table):  # pragma: 
         costs = np.empty(GROUPS * PIXELS * stride, np.uint8)
         x0, x1, column = group * PIXELS, min(last_group * PIXELS, width), left * COLUMNS
         for dy in range(-radius, radius + 1):
-            reached = 0 <= y + dy < height
+            y2 = y + top + dy
+            reached = 0 <= y2 < second.shape[0]
             if reached:
-                a_at, b_at = y * groups * CHANNELS * PIXELS, (y + dy) * tiles * CHANNELS * COLUMNS
+                a_at, b_at = y * groups * CHANNELS * PIXELS, y2 * tiles * CHANNELS * COLUMNS
                 for tile in range(left, right):
                     low = max(group, -((radius + PIXELS - 1 - tile * COLUMNS) // PIXELS))
                     high = min(last_group, (tile * COLUMNS + COLUMNS - 1 + radius) // PIXELS + 1)
@@ -180,7 +188,7 @@ def _match(first, second, width, radius, out, reverse, mode, table):  # pragma: 
                             flat_second, b_at + tile * CHANNELS * COLUMNS, costs, to, stride,
                         )  # fmt: skip
                 if flat_reverse.size:
-                    _write_reverse(costs, stride, column, x0, x1, y + dy, dy, width, radius, flat_reverse)
+                    _write_reverse(costs, stride, column, x0, x1, y2, dy, width, radius, flat_reverse)
             if flat_out.size:
                 _write(costs, stride, column, x0, x1, y, dy, width, radius, reached, flat_out, mode, table)
 

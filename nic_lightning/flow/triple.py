@@ -46,6 +46,14 @@ def add_forward(
     return match(current, following, radius, backward, reverse, weighting_table(lambdas).T)
 
 
+def combine(forward: np.ndarray, backward: np.ndarray, lambdas: Lambdas) -> np.ndarray:
+    """Turn `forward`, costs C_fr(p, v), into the triple cost in place; `backward` holds C_bk(p, v)."""
+    table = weighting_table(lambdas)
+    for costs, others in zip(forward, backward, strict=True):
+        costs[:] = table[costs, others[:, ::-1, ::-1]]
+    return forward
+
+
 def triple_cost_volume(
     previous: np.ndarray | None,
     current: np.ndarray,

@@ -151,6 +151,31 @@ def test_labels_belong_to_the_centres_of_their_blocks():
     assert np.count_nonzero(scale_up(labels, 3, (13, 16), False)[..., 0]) == 9
 
 
+def test_frames_that_do_not_fit_are_matched_in_strips(network, textures, caplog):
+    picture, (dx, dy) = textures[1], (6, -3)
+    frames = [picture[-t * dy + 9 : 363 - t * dy, 200 - t * dx : 380 - t * dx] for t in (-1, 0, 1, 2)]
+    for strategy in ("check", "three_frames", "two_weightings"):
+        config = replace(LABELS, lambdas=MINIMUM, max_displacement=36, strategy=strategy)
+        whole = Pipeline(config, network).run(*frames)
+        strips = Pipeline(replace(config, max_memory=26_500_000), network).run(*frames)
+        assert "is matched in" in caplog.text
+        for name in ("labels", "backward", "other"):
+            if name in whole.stages:
+                same = (strips.stages[name] == whole.stages[name]).all(-1)
+                assert same[:40].all(), (strategy, name)  # nothing but seams may differ
+                assert same.mean() > 0.999, (strategy, name)
+    with pytest.raises(UserError, match=r"0\.0 GB are free.*raise ratio"):
+        Pipeline(replace(config, max_memory=20_000_000), network).run(*frames)
+
+
+def test_the_range_is_found_on_smaller_frames(network, textures):
+    frames = [textures[1][150:330, 200 - 12 * t : 500 - 12 * t] for t in (-1, 0, 1)]
+    found = Pipeline(replace(LABELS, max_displacement="auto"), network, keep_volumes=True).run(*frames)
+    assert found.stages["volume"].shape[2] in (13, 19)  # 12 pixels are 4 labels, told in steps of 3
+    right = (found.stages["labels"] == (4, 0)).all(-1)
+    assert right[8:-8, 8:-8].all()
+
+
 def test_wrong_settings_and_frames_are_told(network):
     with pytest.raises(UserError, match="no flow pipeline 'dcflo'"):
         preset("dcflo")

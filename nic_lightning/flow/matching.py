@@ -1,0 +1,147 @@
+"""Labels of frames: cost volume, filter and semi-global matching, of whole frames or strip by strip."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nic_lightning.flow.cost_volume import match, mirror_border
+from nic_lightning.flow.features import Frame
+from nic_lightning.flow.filtering import filter_costs
+from nic_lightning.flow.memory import OVERLAP, Plan, free_memory, plan
+from nic_lightning.flow.results import Result, Window
+from nic_lightning.flow.semi_global_matching import semi_global_matching, winner_takes_all
+from nic_lightning.flow.settings import FlowConfig
+from nic_lightning.flow.triple import TWO_FRAMES, Lambdas, add_forward, backward_costs, combine, triple_cost_volume
+
+CHECKED_BACKWARD = ("check", "by_cost", "three_frames")  # strategies with a backward flow
+
+
+class Matching:
+    """Labels of one window after another, in memory that stays: its first use costs the operating system seconds."""
+
+    def __init__(self, config: FlowConfig, keep_volumes: bool) -> None:
+        self.config = config
+        self.keep_volumes = keep_volumes
+        self._buffers: dict[str, np.ndarray] = {}
+        self._plan: Plan | None = None
+        self._carried = False  # whether "reverse" holds this window's backward costs
+
+    def labels(self, window: Window, radius: int, carry: bool, carried: bool, result: Result) -> np.ndarray:
+        """Labels (h, w, 2) of the current frame.
+
+        `carry` keeps the costs of its pair for the next window, `carried` says that this is the one after the last.
+        """
+        previous, current, following = window.previous, window.current, window.following
+        reverse_needed = carry or self.config.strategy in CHECKED_BACKWARD
+        self._prepare(current, radius, reverse_needed)
+        if not self._whole:
+            back = None if self.config.two_frames else previous
+            return self._in_strips(current, following, back, self.config.lambdas, result, filtered=True)
+        if carried and self._carried:
+            self._buffers["volume"], self._buffers["reverse"] = self._buffers["reverse"], self._buffers["volume"]
+        volume = self._buffers["volume"]
+        reverse = self._buffers["reverse"] if reverse_needed else None
+        with result.timed("cost volume"):
+            if previous is None or self.config.two_frames:
+                match(current.features, following.features, radius, volume, reverse)
+            else:
+                if not (carried and self._carried):
+                    backward_costs(previous.features, current.features, radius, volume)
+                add_forward(volume, current.features, following.features, self.config.lambdas, reverse)
+        self._carried = carry
+        return self._optimise(volume, current, result)
+
+    def other_labels(self, window: Window, result: Result) -> np.ndarray:
+        """Labels of the current frame with the other weights of the triple cost."""
+        lambdas, previous = self.config.other_lambdas, window.previous
+        if not self._whole:
+            return self._in_strips(window.current, window.following, previous, lambdas, result, filtered=True)
+        volume = self._buffers["volume"]
+        with result.timed("cost volume"):
+            past = None if previous is None else previous.features
+            features = past, window.current.features, window.following.features
+            triple_cost_volume(*features, volume.shape[2] // 2, lambdas, volume)
+        return self._optimise(volume, window.current, result)
+
+    def backward_labels(self, window: Window, result: Result) -> np.ndarray:
+        """Labels from the following frame back: of two frames; of three with "three_frames". They have no filter."""
+        current, following = window.current, window.following
+        after = window.after if self.config.strategy == "three_frames" else None
+        if not self._whole:
+            return self._in_strips(following, current, after, self.config.lambdas, result, filtered=False)
+        reverse = self._buffers["reverse"]
+        if after is not None:
+            with result.timed("cost volume"):
+                add_forward(reverse, following.features, after.features, self.config.lambdas)
+        mirror_border(reverse)
+        return self._winners(reverse, following.luma, result, reversed_labels=True)
+
+    @property
+    def _whole(self) -> bool:
+        assert self._plan is not None
+        return self._plan.whole
+
+    def _prepare(self, frame: Frame, radius: int, reverse_needed: bool) -> None:
+        """Memory for this size, or UserError; kept as long as the size is."""
+        height, width = frame.luma.shape
+        if self._plan is not None and (height, width, radius) == (
+            self._plan.height,
+            self._plan.width,
+            self._plan.radius,
+        ):
+            return
+        self._buffers.clear()
+        self._carried = False
+        free = self.config.max_memory if self.config.max_memory is not None else free_memory()
+        volumes = 1 + reverse_needed + 2 * (self.config.smoothness is not None) + self.keep_volumes
+        self._plan = plan(height, width, radius, volumes, free)
+        shape = self._plan.volume_shape
+        self._buffers["volume"] = np.empty(shape, np.uint8)
+        if reverse_needed or not self._plan.whole:
+            self._buffers["reverse"] = np.empty(shape, np.uint8)
+        if self.config.smoothness is not None:
+            self._buffers["sums"] = np.empty(shape, np.uint16)
+
+    def _optimise(self, volume: np.ndarray, frame: Frame, result: Result) -> np.ndarray:
+        """Border, filter and labels of a raw volume, which changes."""
+        mirror_border(volume)
+        if self.keep_volumes:
+            result.stages["volume"] = volume.copy()
+        if self.config.cost_filter is not None:
+            with result.timed("filter"):
+                filter_costs(volume, frame.image, self.config.cost_filter)
+            if self.keep_volumes:
+                result.stages["filtered"] = volume.copy()
+        return self._winners(volume, frame.luma, result)
+
+    def _winners(
+        self, volume: np.ndarray, luma: np.ndarray, result: Result, reversed_labels: bool = False
+    ) -> np.ndarray:
+        with result.timed("semi-global matching"):
+            if self.config.smoothness is None:
+                return winner_takes_all(volume, reversed_labels)
+            sums = self._buffers["sums"][: len(volume)]
+            return semi_global_matching(volume, luma, self.config.smoothness, sums, reversed_labels)
+
+    def _in_strips(
+        self, frame: Frame, forward: Frame, back: Frame | None, lambdas: Lambdas, result: Result, filtered: bool
+    ) -> np.ndarray:
+        """Labels of `frame` towards `forward`, rows by rows; the volumes of strips are never kept."""
+        assert self._plan is not None
+        height, radius = self._plan.height, self._plan.radius
+        labels = np.empty((*frame.luma.shape, 2), np.int16)
+        for top in range(0, height, self._plan.rows):
+            low, high = max(0, top - OVERLAP), min(height, top + self._plan.rows + OVERLAP)
+            volume, other = (self._buffers[name][: high - low] for name in ("volume", "reverse"))
+            with result.timed("cost volume"):
+                match(frame.features[low:high], forward.features, radius, volume, top=low)
+                if back is not None and tuple(lambdas) != TWO_FRAMES:
+                    match(frame.features[low:high], back.features, radius, other, top=low)
+                    combine(volume, other, lambdas)
+                mirror_border(volume, above=low == 0, below=high == height)
+            if filtered and self.config.cost_filter is not None:
+                with result.timed("filter"):
+                    filter_costs(volume, frame.image[low:high], self.config.cost_filter)
+            found = self._winners(volume, frame.luma[low:high], result)
+            labels[top : top + self._plan.rows] = found[top - low : top - low + self._plan.rows]
+        return labels
