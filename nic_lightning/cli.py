@@ -132,7 +132,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     root.add_argument("--root", type=Path, help="folder of the data sets (default: $NIC_DATA, or ./data)")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     actions.add_parser("list", parents=[root], help="the catalogue, and what is at hand").set_defaults(run=_data_list)
-    text = "the weight files of other networks that metrics use: names, places, SHA-256, and which are there"
+    text = "the weight files of other networks that can be used: names, places, SHA-256, and which are there"
     actions.add_parser("weights", help=text, description=text.capitalize() + ".").set_defaults(run=_data_weights)
     check = actions.add_parser("check", parents=[root], help="which files are present, missing or damaged")
     check.add_argument("name", metavar="NAME", help="data set, or a folder of images")

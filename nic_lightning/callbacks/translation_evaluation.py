@@ -64,6 +64,7 @@ def translate_into_run(
 ) -> list[dict[str, Any]]:
     """Rows of `codec`, of each codec of `through` before and after it, and of real images; into `folder`.
 
+    Before and after, its networks translate content that is neither rounded nor coded.
     They are written to translation.json at the end, pictures of the codec to figures/translation.
 
     Raises:
@@ -72,6 +73,7 @@ def translate_into_run(
     """
     if not isinstance(codec, I2ICodec):
         raise UserError(f"Codec {codec.name} does not translate: leave translation.validation out.")
+    own = system_of(codec, name)
     if wishes.train is None or wishes.validation is None:
         raise UserError("Translations are compared with real images: give translation.train and .validation, both.")
     train, validation = (
@@ -90,7 +92,6 @@ def translate_into_run(
         device=device,
     )
     codec.to(device).eval()
-    own = system_of(codec, name)
     systems = [own, *_through(own, wishes.through, evaluator)]
     rows = [row for system in systems for row in evaluator.evaluate(system)] + evaluator.real()
     about = {"train": wishes.train, "validation": wishes.validation, "size": codec.size, "seed": wishes.seed}
@@ -114,7 +115,12 @@ def _save(made: Mapping[str, Picture], folder: Path) -> dict[str, Path]:
 
 
 def system_of(codec: I2ICodec, name: str) -> TranslationSystem:
-    """A codec through real files; one that was trained without rounding has none, it is plain StarGAN v2."""
+    """A codec through real files; one that was trained without rounding has none, it is plain StarGAN v2.
+
+    Raises UserError for a half, which cannot do both.
+    """
+    if codec.side != "both":
+        raise UserError(f"{name} is the {codec.side}'s half of a codec; its translations are measured with both.")
     return Uncompressed(codec, name) if codec.decoder_input == "continuous" else TranslationCodec(codec, name)
 
 

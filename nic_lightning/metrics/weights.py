@@ -1,4 +1,4 @@
-"""The weight files of other networks that metrics can use, and where they are looked for. Nothing is downloaded.
+"""The weight files of other networks that can be used, and where they are looked for. Nothing is downloaded.
 
 Starts without torch, so that `nic data weights` answers at once.
 """
@@ -23,19 +23,23 @@ class Weights:
     names: tuple[str, ...]
     sha256: str
     """As much of it as is known; published names hold 8 digits."""
-    variable: str
-    """Environment variable that names the file."""
+    variable: str | None
+    """Environment variable that names the file; None where users name it by an option."""
     use: str
     origin: str
+    by_name: str = ""
+    """How users name it by an option, where no variable does."""
 
     def folders(self) -> list[Path]:
-        """Where it is looked for: weights/ below the data root, and torch's own folder of downloads."""
+        """Where it is looked for: weights/ below the data root, and for metrics torch's own folder of downloads."""
+        if self.variable is None:
+            return [_data_folder()]
         home = Path(os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch")
         return [_data_folder(), home.expanduser() / "hub" / "checkpoints"]
 
     def find(self) -> Path | None:
         """The first file there is; None where there is none. Raises DataError where the variable names none."""
-        if named := os.environ.get(self.variable):
+        if self.variable and (named := os.environ.get(self.variable)):
             if not Path(named).is_file():
                 raise DataError(f"{self.variable} names {named}, which does not exist; name another file, or unset it.")
             return Path(named)
@@ -44,10 +48,10 @@ class Weights:
 
     def missing(self) -> DataError:
         """The sentence for a user who needs it."""
-        one, other = self.folders()
+        places = " or ".join(map(str, self.folders()))
         return DataError(
-            f"{self.use} needs the weights {self.names[0]}, which {self.origin}; place them in {one} or {other}, or "
-            f"set {self.variable}."
+            f"{self.use} needs the weights {self.names[0]}, which {self.origin}; place them in {places}, or set "
+            f"{self.variable}."
         )
 
 
@@ -83,7 +87,17 @@ ALEXNET = Weights(
     "LPIPS, where the file of heads and features is not there (torchmetrics ships the heads, too),",
     "torchvision publishes",
 )
-ALL = (INCEPTION_TORCHVISION, INCEPTION_2015, LPIPS, ALEXNET)
+OTHERS = tuple(
+    Weights(f"dcflow_{kind}", (f"dcflow_{kind}_weights.npz", f"dcflow_{kind}.caffemodel"), sha256, None,
+            f"nic flow with DCFlow's features, {kind}", "DCFlow publishes as .caffemodel", f"--weights {kind} or FILE")
+    for kind, sha256 in (("sintel", "f39deda3 d6ee1120"), ("kitti", "dddf4478 5bdc7735"))
+) + tuple(
+    Weights(f"raft_{kind}", (name,), name[-12:-4], None, f"nic flow with RAFT, {kind}", "torchvision publishes",
+            "--weights FILE")
+    for kind, name in (("large", "raft_large_C_T_V2-1bb1363a.pth"), ("small", "raft_small_C_T_V2-01064c6d.pth"))
+)  # fmt: skip
+"""Of optical flow, whose commands find or take the files by themselves."""
+ALL = (INCEPTION_TORCHVISION, INCEPTION_2015, LPIPS, ALEXNET, *OTHERS)
 
 
 def digest(file: Path) -> str:
@@ -110,10 +124,10 @@ def table() -> str:
             state = str(error)
         places = " or ".join(map(str, weights.folders()))
         blocks.append(
-            f"{weights.use.rstrip(',')}\n"
+            f"{weights.use}\n"
             f"  file    {' or '.join(weights.names)}\n"
             f"  sha256  {' or '.join(f'{start}...' for start in weights.sha256.split())}\n"
-            f"  place   {places}, or {weights.variable}\n"
+            f"  place   {places}, or {weights.variable or weights.by_name}\n"
             f"  found   {state}"
         )
     return "\n\n".join(blocks)

@@ -20,7 +20,8 @@ MAX_PICTURES, MAX_TOTAL = 12, 16 * 2**20
 """Grids in a page, and bytes of them."""
 NOTE = (
     "Means over all ordered pairs of domains. Rates are of files, header included; where a source image has one file "
-    "for all its outputs, it counts once. Distances of different networks do not compare."
+    "for all its outputs, it counts once. Accuracy: outputs that a linear discriminant in a network&rsquo;s features, "
+    "made from real images, takes for the target domain. Values of different networks do not compare."
 )
 _TEXTS = ("system", "guide", "source", "target")
 _HIDDEN = {*_TEXTS, "note", "train", "validation", "size", "seed", "tasks", "real", "images"}
@@ -110,7 +111,7 @@ def _columns(rows: Sequence[Row]) -> list[str]:
 def _title(key: str) -> str:
     """Column of a key; metrics have their network's name."""
     kind, _, rest = key.partition("_")
-    names = {"fid": f"FID {rest}", "kid": f"KID {rest}", "accuracy": f"domain {rest}", "lpips": "LPIPS diversity"}
+    names = {"fid": f"FID {rest}", "kid": f"KID {rest}", "accuracy": f"accuracy {rest}", "lpips": "LPIPS diversity"}
     return names.get(kind, key)
 
 

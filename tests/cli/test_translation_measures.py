@@ -116,6 +116,8 @@ def test_what_cannot_be_measured_is_one_sentence(run, unified, domains, tmp_path
     ):
         with pytest.raises(UserError, match=sentence):
             translate_into_run(codec, tmp_path / "out", "a", TranslationWishes(**both | arguments))
+    with pytest.raises(UserError, match="a is the receiver's half of a codec"):
+        translate_into_run(codec.receiver(), tmp_path / "out", "a", TranslationWishes(**both))
     with pytest.raises(UserError, match="Codec modulated does not translate"):
         translate_into_run(load_codec(run), tmp_path / "out", "a", TranslationWishes(**both))
     assert not (tmp_path / "out" / "translation.json").exists()

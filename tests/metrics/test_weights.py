@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import pytest
 
+from nic_lightning.baselines.flow_peers import RAFT_NAMES
 from nic_lightning.cli import main
 from nic_lightning.errors import DataError
+from nic_lightning.flow.settings import FlowConfig
 from nic_lightning.metrics import weights
 
 
 @pytest.fixture
 def empty(tmp_path, monkeypatch):
     for one in weights.ALL:
-        monkeypatch.delenv(one.variable, raising=False)
+        if one.variable:
+            monkeypatch.delenv(one.variable, raising=False)
     monkeypatch.setenv("NIC_DATA", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     return tmp_path
@@ -22,7 +25,7 @@ def test_what_is_there_and_what_is_not(empty, monkeypatch, capsys):
     assert printed.count("found   not there") == len(weights.ALL)
     for one in weights.ALL:
         assert one.names[0] in printed
-        assert one.variable in printed
+        assert (one.variable or one.by_name) in printed
         assert one.find() is None
     assert str(empty / "torch/hub/checkpoints") in printed
 
@@ -49,6 +52,15 @@ def test_published_files_are_known_by_the_start_of_their_sha256():
     assert not weights.is_published(weights.INCEPTION_2015, "0cc3c7bd" + 56 * "0")
     for one in weights.ALL[:2]:  # their names hold it, as torch's do
         assert all(name.rpartition("-")[2].removesuffix(".pth") in one.sha256 for name in one.names)
+
+
+def test_files_of_optical_flow_are_those_that_it_looks_for(empty):
+    dcflow = {one.key: one.names for one in weights.OTHERS}
+    for kind in ("sintel", "kitti"):
+        assert FlowConfig(weights=kind).weights_file().name == dcflow[f"dcflow_{kind}"][0]
+    for kind, name in RAFT_NAMES.items():
+        assert dcflow[kind] == (name,)
+        assert name.endswith(f"-{next(o.sha256 for o in weights.OTHERS if o.key == kind)}.pth")
 
 
 def test_what_is_too_large_is_not_read(tmp_path):
