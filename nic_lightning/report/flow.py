@@ -60,7 +60,7 @@ def flow_table(rows: Iterable[Row]) -> str:
         for (name, stage), group in methods.items():
             cells = [_text(averages(group, key)["pooled"]) for key in _SHOWN]
             over = _text(averages(group, "epe_all")["sequence"])
-            density, seconds = _text(_density(group), 1), _text(mean(row.get("time") for row in group), 2)
+            density, seconds = _text(overall_density(group), 1), _text(mean(row.get("time") for row in group), 2)
             lines.append([name, stage, *cells, over, density, seconds])
         counts = {len(group) for group in methods.values()}
         title = f"{dataset} ({' or '.join(map(str, sorted(counts)))} images)"
@@ -103,7 +103,9 @@ def _means(methods: Mapping[tuple[str, str], Sequence[Row]], kind: str) -> str:
     for (name, stage), group in methods.items():
         values = [number(averages(group, key)[kind], 2 if key == "fl" else 3) for key in _COLUMNS]
         two = sum(row.get("frames") == 2 for row in group)
-        lines.append([escaped(name), escaped(stage), str(len(group)), str(two), *values, number(_density(group), 1)])
+        lines.append(
+            [escaped(name), escaped(stage), str(len(group)), str(two), *values, number(overall_density(group), 1)]
+        )
     return table(["method", "stage", "images", "of two frames", *_COLUMNS.values(), "density %"], lines, text_columns=2)
 
 
@@ -134,9 +136,10 @@ def _times(methods: Mapping[tuple[str, str], Sequence[Row]]) -> str:
     return table(header, lines)
 
 
-def _density(group: Sequence[Row]) -> float | None:
-    """Over pixels: part of those with true flow that were estimated."""
-    pairs = [(row["n_all"], row["density"]) for row in group if row.get("n_all") and row.get("density")]
+def overall_density(rows: Iterable[Row], column: str = "density") -> float | None:
+    """Per cent of the pixels with true flow that were estimated, over all pixels; or of a region's, "density_occ"."""
+    region = column.partition("_")[2] or "all"
+    pairs = [(row[f"n_{region}"], row[column]) for row in rows if row.get(f"n_{region}") and row.get(column)]
     known = sum(100 * count / density for count, density in pairs)
     return 100 * sum(count for count, _ in pairs) / known if known else None
 

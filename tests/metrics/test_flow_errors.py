@@ -8,7 +8,7 @@ import pytest
 
 from nic_lightning.metrics.flow_errors import averages, boundary_distance, flow_errors
 
-TABLE = Path(__file__).parents[2] / "experiments" / "timcflow_wta" / "published.csv"
+TABLE = Path(__file__).parents[2] / "experiments" / "timcflow_wta" / "sequences.csv"
 
 
 @pytest.fixture

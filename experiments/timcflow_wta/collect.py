@@ -1,0 +1,23 @@
+"""Gather the runs of experiments/timcflow.sh into measured.csv and the table of README.md.
+
+python experiments/timcflow_wta/collect.py RUNS [--out FOLDER]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from nic_lightning.report.flow_experiment import FlowExperiment
+
+EXPERIMENT = FlowExperiment(
+    home=Path(__file__).resolve().parent,
+    methods={
+        "two frames": ("wta_two", "flow"),
+        "three frames": ("wta_three", "flow"),
+    },
+    columns={"epe_all": "all", "epe_noc": "noc", "epe_occ": "occ"},
+)
+
+if __name__ == "__main__":
+    sys.exit(EXPERIMENT.main())
