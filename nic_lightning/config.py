@@ -62,6 +62,7 @@ class EvaluationConfig:
     save_images: int = 2
     lpips: str | None = None
     fid: list[str] = field(default_factory=list)
+    side: int | None = None
     limit: int | None = None
 
 

@@ -53,6 +53,7 @@ def evaluate(config: DictConfig) -> None:
                 save_images=wanted.save_images,
                 lpips_path=wanted.lpips,
                 fid=list(wanted.fid),
+                side=wanted.side,
                 limit=wanted.limit,
                 device=config.device,
                 on_item=progress,
@@ -87,7 +88,12 @@ def _translations(config: DictConfig, codec: ImageCodec, folder: Path, name: str
     from nic_lightning.callbacks.translation_evaluation import TranslationWishes, translate_into_run
 
     wishes = TranslationWishes(**config.translation, root=config.root, lpips=config.evaluation.lpips)
-    return translate_into_run(codec, folder, name, wishes, device=config.device)
+    return translate_into_run(codec, folder, name, wishes, device=config.device, progress=_say)
+
+
+def _say(system: str, guide: str, source: str, target: str) -> None:
+    """A line for each task that is done: whole data sets take hours."""
+    print(f"{system}: {source} to {target}, {guide}", file=sys.stderr, flush=True)
 
 
 def _trained(config: DictConfig) -> tuple[ImageCodec, Path, str]:

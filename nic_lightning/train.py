@@ -228,6 +228,7 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
             save_images=wanted.save_images,
             lpips_path=wanted.lpips,
             fid=list(wanted.fid),
+            side=wanted.side,
             limit=wanted.limit,
             ranks=Ranks.of_this_process(),
             on_item=progress if main_process() else None,

@@ -15,6 +15,9 @@ from nic_lightning.codecs.base import ImageCodec, OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.config import ConfigError, check_targets, compose
 from nic_lightning.data.datasets import ImageFolder, evaluation_set
+from nic_lightning.data.domains import resized
+from nic_lightning.data.images import Pixels
+from nic_lightning.data.transforms import to_tensor
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.channels import ChannelRates
 from nic_lightning.metrics.distances import Distances
@@ -79,6 +82,7 @@ def evaluate_into_run(
     lpips_path: str | None = None,
     fid: Sequence[str] = (),
     limit: int | None = None,
+    side: int | None = None,
     device: str = "cpu",
     on_item: Report | None = None,
     ranks: Ranks | None = None,
@@ -88,11 +92,12 @@ def evaluate_into_run(
     They replace rows of the same codec and data set in `folder`/results.parquet, which is written whole at the end; so
     do the bits of every latent channel in channel_rates.json, and distances.json, if `fid` names extractors.
     `points` are labels (None: all of the codec's); `save_images` reconstructions of the codec, not of baselines, are
-    kept per data set; `limit` takes the first images only. With `ranks` every process measures its share of the images,
-    all get all rows, in the order of a single process, and rank 0 writes them. Raises what `evaluate_codec` and
-    `evaluation_set` raise.
+    kept per data set; `limit` takes the first images only; `side` makes squares of so
+    many pixels of all, and NAME_SIDEpx is then what their set is called. With `ranks` every process measures its share
+    of the images, all get all rows, in the order of a single process, and rank 0 writes them. Raises what
+    `evaluate_codec` and `evaluation_set` raise.
     """
-    sets = {name: evaluation_set(name, root) for name in datasets}  # a missing one is found before hours of work
+    sets = _open(datasets, root, side)  # a missing one is found before hours of work
     lpips = load_lpips(lpips_path)
     extractors = [load_extractor(wanted) for wanted in fid]
     chosen = points_of(codec, points)
@@ -108,7 +113,7 @@ def evaluate_into_run(
             kept = folder / RECONSTRUCTIONS if one is codec and save_images else None
             new = evaluate_codec(
                 one,
-                _items(images, limit, sizes, ranks),
+                _items(images, limit, side, sizes, ranks),
                 name,
                 points=taken,
                 lpips=lpips,
@@ -165,12 +170,22 @@ def _point(codec: ImageCodec, label: str) -> OperatingPoint:
 
 
 def _items(
-    images: ImageFolder, limit: int | None, sizes: dict[str, tuple[int, int]], ranks: Ranks
+    images: ImageFolder, limit: int | None, side: int | None, sizes: dict[str, tuple[int, int]], ranks: Ranks
 ) -> Iterator[tuple[str, Tensor]]:
     for index in range(ranks.rank, len(images) if limit is None else min(limit, len(images)), ranks.size):
-        name, image = images[index]
+        name, image = images[index] if side is None else (images.names[index], _square(images.pixels(index), side))
         sizes[name] = (image.shape[-2], image.shape[-1])
         yield name, image
+
+
+def _open(datasets: Sequence[str], root: str | None, side: int | None) -> dict[str, ImageFolder]:
+    if side is not None and side < 1:
+        raise UserError(f"evaluation.side is {side}; give a number of pixels, or null for images as they are.")
+    return {name if side is None else f"{name}_{side}px": evaluation_set(name, root) for name in datasets}
+
+
+def _square(pixels: Pixels, side: int) -> Tensor:
+    return to_tensor(resized(pixels, side))
 
 
 def _reporter(report: Report | None, codec: str, dataset: str) -> Callable[[str, OperatingPoint], None] | None:

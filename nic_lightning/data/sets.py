@@ -172,5 +172,37 @@ _TECNICK = CatalogEntry(
     count=100,
 )
 
-CATALOG: dict[str, CatalogEntry] = {entry.name: entry for entry in [*_EMBEDDED_SETS, _KODAK, _TECNICK, *_clic_sets()]}
+_STARGAN_FILES = "https://www.dropbox.com/s"
+
+
+def _domains(name: str, split: str, title: str, source: str, licence: str, count: int) -> CatalogEntry:
+    """Faces of several domains, a folder each, as translation trains on them (conf/data)."""
+    folders = (f"{name}/{split}",)
+    return CatalogEntry(f"{name}_{split}", f"{title}, {split}", source, licence, folders, count=count)
+
+
+def _domain_sets() -> list[CatalogEntry]:
+    """The sets of StarGAN v2. Checksums are those of the archives; none is known for AFHQ v2's."""
+    celeba = (
+        "celeba_hq",
+        "CelebA-HQ, female and male",
+        f"{_STARGAN_FILES}/f7pvjij2xlpff59/celeba_hq.zip "
+        "(SHA-256 f56b0d8c505aa01ec4792f8ee2fc2ca128e2cc669277438c0b27d5d69b7e4514)",
+        "non-commercial research",
+    )
+    afhq = (
+        "afhq",
+        "animal faces: cat, dog, wild",
+        f"{_STARGAN_FILES}/t9l9o3vsx2jai3z/afhq.zip "
+        "(SHA-256 7f63dcc14ef58c0e849b59091287e1844da97016073aac20403ae6c6132b950f)",
+        "CC BY-NC 4.0",
+    )
+    second = ("afhq_v2", "animal faces, second version", f"{_STARGAN_FILES}/vkzjokiwof5h8w6/afhq_v2.zip", afhq[3])
+    counts = [(celeba, "train", 28_000), (celeba, "val", 2_000), (afhq, "train", 14_630), (afhq, "val", 1_500)]
+    counts += [(second, "train", 14_336), (second, "test", 1_467)]
+    return [_domains(s[0], split, s[1], s[2], s[3], count) for s, split, count in counts]
+
+
+_ALL = [*_EMBEDDED_SETS, _KODAK, _TECNICK, *_clic_sets(), *_domain_sets()]
+CATALOG: dict[str, CatalogEntry] = {entry.name: entry for entry in _ALL}
 """Every known set by name."""

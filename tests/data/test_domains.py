@@ -113,6 +113,12 @@ def test_validation_has_the_domains_of_training(folder, tmp_path):
     module.setup("fit")
     assert module.train_images.domains == module.validation_folders.domains == ["dog", "cat"]
     assert list(map(len, module.validation_folders.images)) == [3, 1]
+    batches = list(module.val_dataloader())
+    labels = torch.cat([domains for _, domains in batches])
+    assert labels.tolist() == [0, 0, 0, 1]
+    assert batches[0][0].shape == (4, 3, 16, 16)
+    assert module.validation_name.endswith(f"_{tmp_path.name}")
+    assert DomainDataModule(str(folder), size=16).val_dataloader() == []
 
 
 def test_what_a_user_gets_wrong(folder, tmp_path):

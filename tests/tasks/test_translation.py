@@ -7,9 +7,11 @@ from types import SimpleNamespace
 import pytest
 import pytorch_lightning as pl
 import torch
+from PIL import Image
 
 from nic_lightning.callbacks.checkpoint import AtomicCheckpointIO, Checkpoints
 from nic_lightning.callbacks.random_state import RandomState
+from nic_lightning.callbacks.translations import TranslationGrid
 from nic_lightning.codecs.loading import build_codec, load_codec
 from nic_lightning.data.domains import DomainFolders
 from nic_lightning.errors import UserError
@@ -199,7 +201,10 @@ class Watch(pl.Callback):
 def test_the_codec_is_the_moving_average_and_steps_are_iterations(discs, tmp_path):
     watch, task = Watch(), make_task(learning_rate=1e-3, ema_decay=0.9)
     start = {n: p.detach().clone() for n, p in task.codec.named_parameters()}
-    trainer = fit(discs, task, 3, callbacks=[watch], precision="bf16-mixed")
+    pictures = TranslationGrid(every_n_steps=2, sources=3)
+    trainer = fit(discs, task, 3, callbacks=[watch, pictures], precision="bf16-mixed", default_root_dir=tmp_path)
+    with Image.open(tmp_path / "figures" / "translations" / "step_0000002.png") as picture:
+        assert picture.size == (6 * 16, 6 * 16)  # 3 sources of 2 domains; source, 2 styles of 2 domains, reconstruction
     assert trainer.global_step == 3
     assert sorted(watch.weights) == [1, 2, 3]
     assert all(math.isfinite(v) for v in watch.latest[3].values())
