@@ -88,10 +88,10 @@ def _translations(config: DictConfig, codec: ImageCodec, folder: Path, name: str
     from nic_lightning.callbacks.translation_evaluation import TranslationWishes, translate_into_run
 
     wishes = TranslationWishes(**config.translation, root=config.root, lpips=config.evaluation.lpips)
-    return translate_into_run(codec, folder, name, wishes, device=config.device, progress=_say)
+    return translate_into_run(codec, folder, name, wishes, device=config.device, progress=_say_task)
 
 
-def _say(system: str, guide: str, source: str, target: str) -> None:
+def _say_task(system: str, guide: str, source: str, target: str) -> None:
     """A line for each task that is done: whole data sets take hours."""
     print(f"{system}: {source} to {target}, {guide}", file=sys.stderr, flush=True)
 

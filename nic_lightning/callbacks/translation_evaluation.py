@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,12 +60,19 @@ class TranslationWishes:
 
 
 def translate_into_run(
-    codec: ImageCodec, folder: Path, name: str, wishes: TranslationWishes, *, device: str = "cpu"
+    codec: ImageCodec,
+    folder: Path,
+    name: str,
+    wishes: TranslationWishes,
+    *,
+    device: str = "cpu",
+    progress: Callable[[str, str, str, str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of `codec`, of each codec of `through` before and after it, and of real images; into `folder`.
 
     Before and after, its networks translate content that is neither rounded nor coded.
-    They are written to translation.json at the end, pictures of the codec to figures/translation.
+    They are written to translation.json at the end, pictures of the codec to figures/translation. `progress` is that of
+    `TranslationEvaluator`.
 
     Raises:
         UserError: the codec does not translate, or a wish makes no sense.
@@ -90,6 +97,7 @@ def translate_into_run(
         batch_size=wishes.batch_size,
         limit=wishes.limit,
         device=device,
+        progress=progress,
     )
     codec.to(device).eval()
     systems = [own, *_through(own, wishes.through, evaluator)]

@@ -59,7 +59,9 @@ def test_a_run_is_measured_and_shown(unified, domains, tmp_path, nic_evaluate, c
     more = ["evaluation.datasets=[]", "translation.extractors=[alexnet]", "translation.outputs=2"]
     wanted = [f"run={run}", *FOLDERS, *more, "translation.through=[jpeg_optimized,jpeg@q50]", "translation.sources=2"]
     assert nic_evaluate(*wanted) == 0
-    out = capsys.readouterr().out
+    captured = capsys.readouterr()
+    out = captured.out
+    assert "tiny-experiment: dog to cat, latent" in captured.err.splitlines()
     rows = read_translation(run)
     systems = list(dict.fromkeys(row["system"] for row in rows))
     assert systems[0] == "tiny-experiment"
