@@ -107,7 +107,8 @@ def add_grid(parser: argparse.ArgumentParser) -> None:
     """Arguments of `nic grid`."""
     parser.description = (
         "Pictures of translations: of one run its outputs in random styles and in those of references; of several what "
-        "each makes of the same images in the same style, and at what rate."
+        "each makes of the same images in the same style, and at what rate. With -o RUN/figures/translation the report "
+        "shows them."
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder, checkpoint file or export")
     parser.add_argument("--images", required=True, metavar="DIR", help="folder that holds a folder for each domain")
