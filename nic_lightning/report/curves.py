@@ -61,25 +61,25 @@ def empty_point() -> dict[str, Any]:
 def curves(rows: Iterable[Mapping[str, Any]]) -> list[Curve]:
     """Curves of all data sets, learned codecs before classic ones.
 
-    A run with several operating points is a curve. Runs with one operating point each, the same codec and the
-    same experiment join into one; where several widths have the same lambdas, into one for each width. A classic codec
-    that several runs measured with equal results is one curve.
+    A run with several operating points is a curve, or one for each mode where a codec has several tasks. Runs with one
+    operating point each, the same codec and the same experiment join into one; where several widths have the same
+    lambdas, into one for each width. A classic codec that several runs measured with equal results is one curve.
     """
-    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[str, str, str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         rate = row.get("bpp")
         if rate is not None and 0 < rate < math.inf:
-            key = (_text(row, "dataset"), _text(row, "codec"), _text(row, "run"))
+            key = (_text(row, "dataset"), _text(row, "codec"), _text(row, "run"), _text(row, "mode"))
             groups.setdefault(key, []).append(row)
-    singles: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    singles: dict[tuple[str, str, str, str], list[Mapping[str, Any]]] = {}
     made: list[Curve] = []
-    for (dataset, codec, _), group in groups.items():
+    for (dataset, codec, _, mode), group in groups.items():
         labels = {row.get("label") for row in group}
         if len(labels) > 1:
             made.append(_curve(dataset, codec, group))
         else:
-            singles.setdefault((dataset, codec, _text(group[0], "experiment")), []).extend(group)
-    for (dataset, codec, _), group in singles.items():
+            singles.setdefault((dataset, codec, _text(group[0], "experiment"), mode), []).extend(group)
+    for (dataset, codec, _, _), group in singles.items():
         made += [_curve(dataset, codec, part) for part in _by_width(group)]
     made = _without_repeats(made)
     _name(made)
@@ -185,9 +185,12 @@ def _name(made: Sequence[Curve]) -> None:
     for dataset in datasets(made):
         here = [curve for curve in made if curve.dataset == dataset]
         for curve in here:
-            if sum(other.codec == curve.codec for other in here) > 1:
+            curve.name = _of_mode(curve)
+        shared = [name for name in {c.name for c in here} if sum(c.name == name for c in here) > 1]
+        for curve in here:
+            if curve.name in shared:
                 several = len(curve.runs) > 1
-                curve.name = f"{curve.codec} ({curve.experiment if several else curve.runs[0]})"
+                curve.name = f"{curve.name} ({curve.experiment if several else curve.runs[0]})"
         of_a_width = [curve for curve in here if sum(other.name == curve.name for other in here) > 1]
         for curve in of_a_width:
             if len(widths := {point["width"] for point in curve.points}) == 1 and widths != {None}:
@@ -196,6 +199,11 @@ def _name(made: Sequence[Curve]) -> None:
             twins = [other for other in here if other.name == curve.name]
             for number, twin in enumerate(twins[1:], 2):
                 twin.name = f"{twin.name} #{number}"
+
+
+def _of_mode(curve: Curve) -> str:
+    modes = {point["mode"] for point in curve.points if point["mode"]}
+    return " ".join([curve.codec, *sorted(modes)])
 
 
 def _text(row: Mapping[str, Any], key: str) -> str:

@@ -116,3 +116,14 @@ def test_plots_open_on_the_learned_codecs():
     assert shown_range(curves(classic_rows()), "psnr") is None
     infinite = curves([row("a", "1", 0.5, math.inf), row("a", "2", 0.7, math.inf)])
     assert shown_range(infinite, "psnr") is None
+
+
+def test_modes_of_a_codec_are_curves_of_their_own():
+    """A translation has no fidelity, which would hide that of autoencoding."""
+    rows = [
+        row("ui2icodec", "translate", 0.2, 0.0, mode="translate") | {"psnr": None},
+        row("ui2icodec", "autoencode", 0.3, 28.0, mode="autoencode"),
+    ]
+    made = {curve.name: curve for curve in curves([*rows, *learned_rows()])}
+    assert list(made) == ["ui2icodec translate", "ui2icodec autoencode", "modulated"]
+    assert [curve.has("psnr") for curve in made.values()] == [False, True, True]
