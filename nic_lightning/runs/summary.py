@@ -13,7 +13,8 @@ from nic_lightning.runs.overview import overview
 from nic_lightning.runs.results import mean
 
 MEASURED = ("bpp", "bpp_estimated", "psnr", "ms_ssim_db", "lpips", "encode_ms", "decode_ms")
-SHOWN = ("codec", "task", "data", "trainer", "seed", "init_from", "callbacks")
+MEASURED_FLOW = ("epe_all", "epe_noc", "epe_occ", "fl", "time")
+SHOWN = ("codec", "flow", "task", "data", "trainer", "seed", "init_from", "callbacks")
 """Parts of the config that say what a run is."""
 NAMES = frozenset({"name", "run_dir"})
 """Config keys that tell runs apart without making them different."""
@@ -47,9 +48,14 @@ def result_means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         groups.setdefault((row.get("dataset"), row.get("codec"), row.get("label")), []).append(row)
     return [
         {"dataset": dataset, "codec": codec, "point": label, "images": len(group)}
-        | {key: mean(row.get(key) for row in group) for key in MEASURED}
+        | {key: mean(_number(row.get(key)) for row in group) for key in (*MEASURED, *MEASURED_FLOW)}
         for (dataset, codec, label), group in groups.items()
     ]
+
+
+def _number(value: Any) -> float | None:
+    """Columns beyond those of every results table may hold anything."""
+    return value if isinstance(value, int | float) else None
 
 
 def differences(configs: Sequence[Mapping[str, Any]]) -> dict[str, list[str | None]]:
