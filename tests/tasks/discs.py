@@ -25,10 +25,10 @@ def write_discs(folder: Path, count: int = 32, side: int = 32) -> Path:
     for name, colour in COLOURS.items():
         (folder / name).mkdir(parents=True)
         for number in range(count):
-            pixels = np.full((side, side, 3), dice.integers(90, 170), np.uint8)
+            pixels = np.full((side, side, 3), 128, np.uint8)
             y, x = dice.uniform(0.3, 0.7, 2) * side
             inside = np.hypot(rows - y, columns - x) < dice.uniform(0.15, 0.3) * side
-            pixels[inside] = np.clip(np.array(colour) + dice.integers(-30, 31), 0, 255)
+            pixels[inside] = colour
             Image.fromarray(pixels).save(folder / name / f"{number:03}.png")
     return folder
 
