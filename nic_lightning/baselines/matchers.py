@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -37,6 +38,10 @@ class Matcher(Protocol):
         """Flow from `current` to `next`; frames are RGB (H, W, 3), uint8 or float in [0, 1]."""
         ...
 
+    def sequence(self, frames: Iterable[NDArray[Any]]) -> Iterator[Found]:
+        """Flow from each frame to the next, as `run` gives it."""
+        ...
+
 
 class _Configured:
     """A matcher with the settings that made it."""
@@ -47,6 +52,13 @@ class _Configured:
 
     def run(self, previous: Any, current: Any, next: Any, after: Any) -> Any:
         return self._inner.run(previous, current, next, after)
+
+    def sequence(self, frames: Iterable[Any]) -> Iterator[Any]:
+        if hasattr(self._inner, "sequence"):
+            yield from self._inner.sequence(frames)
+            return
+        for current, following in pairwise(frames):  # peers look at no others
+            yield self._inner.run(None, current, following, None)
 
 
 def matcher(name: str, settings: Sequence[str] = (), weights: str | None = None) -> Matcher:

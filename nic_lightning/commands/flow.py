@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,10 @@ class Wishes:
         shown = [what for what in self.shown if what != "errors" or has_truth]
         return files | {what: out / f"{name}.{what}.png" for what in shown}
 
+    def patterns(self) -> list[str]:
+        """Wildcards of all files that are written."""
+        return [path.name for path in self.targets(Path(), "*", True).values()]
+
 
 def flow(
     sources: Sequence[str], out: Path, config: str, settings: Sequence[str], weights: str | None, wishes: Wishes
@@ -75,28 +80,37 @@ def flow(
         raise UserError(f"{out} is not a folder; give one with -o.")
     frames = open_frames(sources)
     made_by = matcher(config, settings, weights)
-    _claim(out, {"config": config, **made_by.settings, "frames": [str(Path(s).resolve()) for s in sources]}, wishes)
+    settings_of_all = {"config": config, **made_by.settings, "frames": [str(Path(s).resolve()) for s in sources]}
+    fresh = _claim(out, settings_of_all, wishes)
     kept = 0
-    for window in windows(frames):
+    seen, matched = tee(frames)
+    # With nothing to skip, frames and costs that neighbours share are computed once.
+    results = made_by.sequence(frame.image for frame in matched) if fresh else None
+    for window in windows(seen):
         truth = _truth_of(wishes.truth, window.current.name)
         targets = wishes.targets(out, window.current.name, truth is not None)
         if not wishes.overwrite and all(path.is_file() for path in targets.values()):
             kept += 1
             continue
-        print(_one(window, made_by, targets, truth, wishes), flush=True)
+        start = time.perf_counter()
+        found = next(results) if results is not None else _alone(window, made_by)
+        seconds = time.perf_counter() - start
+        true = None if truth is None else _truth(truth, found.flow.shape)
+        for what, path in targets.items():
+            write_atomically(path, _file(what, found, window, true, wishes))
+        print(_line(found, window, targets, true, seconds), flush=True)
     if kept:
         print(f"{kept} frames were done before and are kept.")
     return 0
 
 
-def _one(window: Window, made_by: Matcher, targets: dict[str, Path], true: Path | None, wishes: Wishes) -> str:
-    start = time.perf_counter()
-    images = [None if frame is None else frame.image for frame in (window.previous, window.after)]
-    found = made_by.run(images[0], window.current.image, window.next.image, images[1])
-    seconds = time.perf_counter() - start
-    truth = None if true is None else _truth(true, found.flow.shape)
-    for what, path in targets.items():
-        write_atomically(path, _file(what, found, window, truth, wishes))
+def _alone(window: Window, made_by: Matcher) -> Found:
+    previous, after = (None if frame is None else frame.image for frame in (window.previous, window.after))
+    return made_by.run(previous, window.current.image, window.next.image, after)
+
+
+def _line(found: Found, window: Window, targets: dict[str, Path], truth: NDArray[Any] | None, seconds: float) -> str:
+    """What is printed of a frame."""
     name = window.current.name
     first = targets.get("flow", next(iter(targets.values())))
     known = 100 * float(np.isfinite(found.flow).all(-1).mean())
@@ -155,9 +169,16 @@ def _truth(path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
     return truth
 
 
-def _claim(out: Path, settings: dict[str, Any], wishes: Wishes) -> None:
-    """Note what makes the results in `out`; UserError when something else made those that are there."""
+def _claim(out: Path, settings: dict[str, Any], wishes: Wishes) -> bool:
+    """Note what makes the results in `out`, and tell whether all of them are to be made.
+
+    Raises UserError when something else made those that are there.
+    """
     path = out / SETTINGS
+    fresh = wishes.overwrite or not path.exists()
+    strange = next((file for pattern in wishes.patterns() for file in out.glob(pattern)), None)
+    if fresh and strange is not None and not wishes.overwrite:
+        raise UserError(f"{strange} is there, and none of these results; give another folder, or --overwrite.")
     text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
     if path.is_file() and not wishes.overwrite:
         try:
@@ -171,3 +192,4 @@ def _claim(out: Path, settings: dict[str, Any], wishes: Wishes) -> None:
                 f"{out} holds flow of other settings ({', '.join(changed[:5])}); give another folder, or --overwrite."
             )
     write_atomically(path, text)
+    return fresh

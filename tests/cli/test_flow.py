@@ -155,5 +155,13 @@ def test_wrong_frames_and_truth_end_in_a_sentence(frames, tmp_path, capsys):
     Image.fromarray(np.zeros((96, 120, 3), np.uint8)).save(frames / "frame3.png")
     assert "frame2 is 128x96, frame3 is 120x96" in said(frames)
     (tmp_path / "file").write_text("")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "frame1.flo").write_bytes(b"somebody's")
+    assert flow(frames, "-o", other, "--config", "dis_fast") == 2
+    assert "frame1.flo is there, and none of these results" in capsys.readouterr().err
+    assert [path.name for path in other.iterdir()] == ["frame1.flo"]
+    assert flow(frames, "-o", frames, "--format", "kitti", "--config", "dis_fast") == 2
+    assert "none of these results" in capsys.readouterr().err
     assert flow(frames, "-o", tmp_path / "file", "--config", "dis_fast") == 2
     assert "is not a folder" in capsys.readouterr().err
