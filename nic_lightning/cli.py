@@ -115,10 +115,10 @@ def build_parser() -> argparse.ArgumentParser:
     text = (
         "codec: training and coding against CompressAI's parts. slimmable: several widths in one model against models "
         "apart. training: what nic-train adds to a step. report: making and opening the page of 200 runs. "
-        "dashboard: listing and following 1,000 runs."
+        "dashboard: listing and following 1,000 runs. flow: every step of the flow matcher, its pipelines and others'."
     )
     command = commands.add_parser("bench", help="time this code on this machine", description=text)
-    kinds = ["codec", "slimmable", "training", "report", "dashboard"]
+    kinds = ["codec", "slimmable", "training", "report", "dashboard", "flow"]
     command.add_argument("what", choices=kinds, metavar="WHAT", help="see above")
     command.add_argument(
         "arguments", nargs=argparse.REMAINDER, metavar="...", help="its options: nic bench codec --help"
@@ -235,6 +235,8 @@ def _bench(args: argparse.Namespace) -> None:
         from nic_lightning.commands import bench_report as bench
     elif args.what == "dashboard":
         from nic_lightning.commands import bench_dashboard as bench
+    elif args.what == "flow":
+        from nic_lightning.commands import bench_flow as bench
     else:
         from nic_lightning.commands import bench_training as bench
 

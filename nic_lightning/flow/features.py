@@ -44,6 +44,7 @@ class FeatureNetwork(nn.Module):
         self.conv2 = nn.Conv2d(64, 64, 3)
         self.conv3 = nn.Conv2d(64, 64, 3)
         self.conv4 = nn.Conv2d(64, 64, 3)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def forward(self, x: Tensor) -> Tensor:
         """Features of the pixels that have a whole 9x9 patch around them."""

@@ -15,6 +15,7 @@ from nic_lightning.flow.settings import FlowConfig
 COARSER = 3  # times the ratio of the working scale
 FURTHEST = 242  # full-size pixels along each axis, DCFlow's range for Sintel
 REGION = 4  # pixels of the coarse scale that have to move alike
+SPARE = 2  # labels of the coarse scale: one for rounding, one for what is smaller than a region
 
 
 def find_radius(window: Window, config: FlowConfig, network: FeatureNetwork) -> int:
@@ -38,4 +39,4 @@ def find_radius(window: Window, config: FlowConfig, network: FeatureNetwork) -> 
     settings = replace(config, cost_filter=None, strategy="none")
     labels = Matching(settings, keep_volumes=False).labels(coarse, FURTHEST // ratio, False, False, Result())
     moving = np.abs(labels).max(-1)[keep_large_regions(labels, REGION)]
-    return min(furthest, COARSER * (int(moving.max(initial=0)) + 1))
+    return min(furthest, COARSER * (int(moving.max(initial=0)) + SPARE))
