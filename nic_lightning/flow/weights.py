@@ -32,8 +32,8 @@ def load_weights(path: str | Path) -> dict[str, np.ndarray]:
     path = Path(path)
     if not path.is_file():
         raise DataError(
-            f"There are no feature weights at {path}; give the path of DCFlow's .npz or .caffemodel file: net/sintel.caffemodel "
-            "and net/kitti.caffemodel of github.com/isl-org/dcflow."
+            f"There are no feature weights at {path}; give the path of DCFlow's .npz or .caffemodel file: "
+            "net/sintel.caffemodel and net/kitti.caffemodel of github.com/isl-org/dcflow."
         )
     if path.stat().st_size > MAX_BYTES:
         raise DataError(f"{path} is larger than {MAX_BYTES} bytes, so it does not hold DCFlow's feature weights.")
