@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit, prange
 
 from nic_lightning.errors import UserError
 
@@ -38,7 +38,7 @@ def filter_costs(volume: np.ndarray, image: np.ndarray, settings: BilateralFilte
     """Filter `volume` (h, w, n, n) uint8 in place, guided by `image` (h, w, 3) float32 in [0, 1]; return `volume`."""
     height, width, n, _ = volume.shape
     weights = bilateral_weights(image, settings)
-    _filter(volume.reshape(height, width, n * n), weights)
+    _filter(volume.reshape(height, width, n * n), weights, get_num_threads())
     return volume
 
 
@@ -62,29 +62,29 @@ def bilateral_weights(image: np.ndarray, settings: BilateralFilter) -> np.ndarra
 
 
 @njit(parallel=True, cache=True)
-def _filter(volume, weights):  # pragma: no cover: compiled
+def _filter(volume, weights, workers):  # pragma: no cover: compiled
     height, width, labels = volume.shape
     size = weights.shape[2]
-    for tile in prange(-(-labels // TILE)):
-        first = tile * TILE
-        count = min(TILE, labels - first)
+    for worker in prange(workers):
         costs = np.zeros((height * width, TILE), np.uint8)
-        for pixel in range(height * width):
-            source, copy = volume[pixel // width, pixel % width], costs[pixel]
-            for label in range(count):
-                copy[label] = source[first + label]
         sums = np.empty(TILE, np.uint16)
         near = np.zeros(size * size + GROUP, np.int64)
         weight = np.zeros(size * size + GROUP, np.uint16)
-        for pixel in range(height * width):
-            y, x = pixel // width, pixel % width
-            taps = _taps(weights[y, x], y, x, width, near, weight)
-            sums[:] = 128
-            for k in range(0, taps, GROUP):
-                _accumulate(costs, near, weight, k, sums)
-            target = volume[y, x]
-            for label in range(count):
-                target[first + label] = sums[label] >> 8
+        for first in range(worker * TILE, labels, workers * TILE):
+            last = min(labels, first + TILE)
+            for pixel in range(height * width):
+                source, copy = volume[pixel // width, pixel % width, first:last], costs[pixel]
+                for label in range(source.size):
+                    copy[label] = source[label]
+            for pixel in range(height * width):
+                y, x = pixel // width, pixel % width
+                taps = _taps(weights[y, x], y, x, width, near, weight)
+                sums[:] = 128
+                for k in range(0, taps, GROUP):
+                    _accumulate(costs, near, weight, k, sums)
+                target = volume[y, x, first:last]
+                for label in range(target.size):
+                    target[label] = sums[label] >> 8
 
 
 @njit(cache=True)
