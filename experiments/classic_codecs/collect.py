@@ -11,8 +11,9 @@ from pathlib import Path
 
 from nic_lightning.metrics.bd import bd_rate
 from nic_lightning.report.curves import Curve, empty_point
-from nic_lightning.report.experiment import Experiment, fill, percent, read_csv
+from nic_lightning.report.experiment import Experiment, percent
 from nic_lightning.report.figures import rd_figure
+from nic_lightning.report.gathering import fill, read_csv
 
 COUNTERPARTS = {
     "jpeg": "jpeg",

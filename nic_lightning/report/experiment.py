@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import csv
-import io
-import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,25 +12,22 @@ from nic_lightning.metrics.bd import bd_rate
 from nic_lightning.report.comparison import compare
 from nic_lightning.report.curves import Curve, curves
 from nic_lightning.report.figures import rd_figure
-from nic_lightning.runs.files import write_atomically
+from nic_lightning.report.gathering import Gathering, read_csv, write_csv
 from nic_lightning.runs.index import Run, find_runs
 
 POINTS = ("bpp", "bpp_estimated", "psnr", "ms_ssim_db", "lpips")
 TIMES = ("encode_ms", "decode_ms")
-BEGIN, END = "<!-- {} by collect.py: begin -->", "<!-- {} by collect.py: end -->"
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Gathering):
     """A comparison of runs: measured.csv, bd_rate.csv, rate_distortion.png and two tables of README.md.
 
     Published numbers, where there are any, lie in published.csv: method, lambda, bpp, psnr.
     """
 
-    home: Path
-    """The experiment's folder."""
     anchor: str
     """Name of the curve that BD-rates are told against."""
     folders: Mapping[str, str]
@@ -43,20 +35,6 @@ class Experiment:
     dataset: str = "kodak"
     times: bool = False
     """Whether measured.csv tells the milliseconds of encoder and decoder, too."""
-
-    def main(self, arguments: Sequence[str] | None = None) -> int:
-        """Command line of collect.py: 0, or 2 with one sentence when nothing can be gathered."""
-        parser = argparse.ArgumentParser(description=f"Gather the results of {self.home.name} from run folders.")
-        parser.add_argument("runs", type=Path, help="folder with the runs, as run.sh makes it")
-        parser.add_argument("--out", type=Path, default=self.home, help="folder to write into (default: this one)")
-        args = parser.parse_args(arguments)
-        try:
-            for note in self.collect(args.runs, args.out):
-                print(note, file=sys.stderr)
-        except UserError as error:
-            print(error, file=sys.stderr)
-            return 2
-        return 0
 
     def collect(self, runs: Path, out: Path) -> list[str]:
         """Write all files into `out`; sentences about what is missing. Raises UserError when there are no results."""
@@ -71,11 +49,8 @@ class Experiment:
         columns = ["codec", "anchor", "metric", "bd_rate", "overlap_low", "overlap_high", "overlap_fraction", "problem"]
         write_csv(out / "bd_rate.csv", columns, compared)
         rd_figure(list(found.values()), "psnr", out / "rate_distortion.png", self.dataset)
-        readme = out / "README.md"
-        if not readme.exists():
-            shutil.copyfile(self.home / "README.md", readme)
         parts = {"compared": self.comparison_table(compared, found), "measured": points_table(measured, notes)}
-        fill(readme, parts)
+        self.fill_readme(out, parts)
         return notes
 
     def read(self, runs: Path) -> tuple[dict[str, Curve], list[str]]:
@@ -181,31 +156,3 @@ def span(points: Sequence[Mapping[str, Any]]) -> str:
     """From the lowest rate to the highest."""
     rates = [point["bpp"] for point in points]
     return f"{min(rates):.3f} … {max(rates):.3f} bpp" if rates else "-"
-
-
-def fill(path: Path, parts: Mapping[str, str]) -> None:
-    """Put each text between its two marker comments of a Markdown file."""
-    text = path.read_text(encoding="utf-8")
-    for name, part in parts.items():
-        begin, end = BEGIN.format(name), END.format(name)
-        before, found, rest = text.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not (found and closed):
-            raise UserError(f"{path} lacks the comments {begin} and {end} between which the table goes.")
-        text = f"{before}{begin}\n\n{part}\n\n{end}{after}"
-    write_atomically(path, text)
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """Rows of a small CSV file."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """CSV with empty cells for None, whole or not at all."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue())

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +9,8 @@ from typing import Any
 
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.flow_errors import MEASURES, averages
-from nic_lightning.report.experiment import fill, read_csv, write_csv
 from nic_lightning.report.flow import flow_rows, overall_density
+from nic_lightning.report.gathering import Gathering, read_csv, write_csv
 from nic_lightning.runs.index import find_runs
 from nic_lightning.runs.results import mean
 
@@ -23,34 +20,18 @@ COMPLETE = {"sintel_final": 1041, "sintel_clean": 1041, "kitti2012": 194, "kitti
 
 
 @dataclass(frozen=True)
-class FlowExperiment:
+class FlowExperiment(Gathering):
     """Methods and stages on data sets: measured.csv, and a table of README.md with the published values beside.
 
     published.csv has the columns method, dataset and some of those of `columns`.
     """
 
-    home: Path
-    """The experiment's folder."""
     methods: Mapping[str, tuple[str, str]]
     """Name in the tables -> folder of the run in RUNS, and the stage."""
     columns: Mapping[str, str]
     """Column of the results table -> its heading."""
     average: str = "sequence"
     """Of `flow_errors.averages`."""
-
-    def main(self, arguments: Sequence[str] | None = None) -> int:
-        """Command line of collect.py: 0, or 2 with one sentence when nothing can be gathered."""
-        parser = argparse.ArgumentParser(description=f"Gather the results of {self.home.name} from run folders.")
-        parser.add_argument("runs", type=Path, help="folder with the runs, as run.sh makes it")
-        parser.add_argument("--out", type=Path, default=self.home, help="folder to write into (default: this one)")
-        args = parser.parse_args(arguments)
-        try:
-            for note in self.collect(args.runs, args.out):
-                print(note, file=sys.stderr)
-        except UserError as error:
-            print(error, file=sys.stderr)
-            return 2
-        return 0
 
     def collect(self, runs: Path, out: Path) -> list[str]:
         """Write all files into `out`; sentences about what is missing. Raises UserError when there are no results."""
@@ -59,10 +40,7 @@ class FlowExperiment:
             raise UserError(f"{runs} holds no results yet. " + " ".join(notes))
         out.mkdir(parents=True, exist_ok=True)
         write_csv(out / "measured.csv", ["method", "dataset", "images", *self.columns], measured)
-        readme = out / "README.md"
-        if not readme.exists():
-            shutil.copyfile(self.home / "README.md", readme)
-        fill(readme, {"compared": self.table(measured, notes)})
+        self.fill_readme(out, {"compared": self.table(measured, notes)})
         return notes
 
     def measure(self, runs: Path) -> tuple[list[dict[str, Any]], list[str]]:
