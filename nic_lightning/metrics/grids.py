@@ -10,7 +10,8 @@ from torch import Tensor
 from nic_lightning.baselines.translation import TranslationSystem
 from nic_lightning.metrics.translation import to_8_bits
 
-GAP, EDGE = 2, 8
+GAP, EDGE, CELL = 2, 8, 96
+"""Pixels between cells, beside what stands apart, and of a cell's side at least: smaller images are shown enlarged."""
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 Picture = Image.Image
 
@@ -59,7 +60,8 @@ def _row(system: TranslationSystem, x: Tensor, styles: Tensor) -> list[Tensor | 
 def _table(
     rows: Sequence[Sequence[Tensor | None]], size: int, titles: Sequence[str] = (), separate: bool = False
 ) -> Picture:
-    """Cells of `size` pixels; first column, and with `separate` the first row, stand apart."""
+    """Cells of images of `size` pixels; first column, and with `separate` the first row, stand apart."""
+    size *= (scale := -(-CELL // size))
     head = _title_height(size) if titles else 0
     width = EDGE + len(rows[0]) * (size + GAP)
     height = head + (EDGE if separate else 0) + len(rows) * (size + GAP)
@@ -68,7 +70,7 @@ def _table(
         top = head + r * (size + GAP) + (EDGE if separate and r else 0)
         for c, cell in enumerate(row):
             if cell is not None:
-                picture.paste(_image(cell), (c * (size + GAP) + (EDGE if c else 0), top))
+                picture.paste(_image(cell, scale), (c * (size + GAP) + (EDGE if c else 0), top))
     draw = ImageDraw.Draw(picture)
     for c, title in enumerate(titles):
         place = (c * (size + GAP) + EDGE, 2)
@@ -95,5 +97,6 @@ def _fitting(draw: ImageDraw.ImageDraw, title: str, size: int) -> str:
     return "\n".join(lines)
 
 
-def _image(cell: Tensor) -> Picture:
-    return Image.fromarray(to_8_bits(cell.float()).permute(1, 2, 0).cpu().numpy())
+def _image(cell: Tensor, scale: int) -> Picture:
+    pixels = to_8_bits(cell.float()).permute(1, 2, 0).repeat_interleave(scale, 0).repeat_interleave(scale, 1)
+    return Image.fromarray(pixels.cpu().numpy())

@@ -21,7 +21,7 @@ from nic_lightning.metrics.lpips import LpipsAlex
 from nic_lightning.runs.translation import read_translation
 from nic_lightning.train import draw_translations
 
-SIZE = 32
+SIZE, CELL = 32, 96
 
 
 @pytest.fixture
@@ -85,8 +85,8 @@ def test_a_run_is_measured_and_shown(unified, domains, tmp_path, nic_evaluate, c
         with Image.open(path) as picture:
             grids[path.name] = picture.size
     assert set(grids) == {f"{kind}_{name}.png" for kind in ("latent", "reference") for name in ("cat", "dog")}
-    assert grids["latent_cat.png"] == (8 + 7 * (SIZE + 2), 2 * (SIZE + 2))
-    assert grids["reference_cat.png"] == (8 + 4 * (SIZE + 2), 8 + 3 * (SIZE + 2))
+    assert grids["latent_cat.png"] == (8 + 7 * (CELL + 2), 2 * (CELL + 2))
+    assert grids["reference_cat.png"] == (8 + 4 * (CELL + 2), 8 + 3 * (CELL + 2))
 
     assert main(["report", str(run), "-o", str(tmp_path / "report.html")]) == 0
     page = (tmp_path / "report.html").read_text()
@@ -131,10 +131,10 @@ def test_pictures_of_several_rates(unified, run, domains, tmp_path, capsys):
     assert main([*command, "--sources", "2"]) == 0
     assert capsys.readouterr().out.splitlines() == [str(out / f"rate_{name}.png") for name in ("cat", "dog")]
     with Image.open(out / "rate_cat.png") as picture:
-        assert picture.width == 8 + 4 * (SIZE + 2)
-        assert picture.height > 8 + 3 * (SIZE + 2)  # titles
+        assert picture.width == 8 + 4 * (CELL + 2)
+        assert picture.height > 8 + 3 * (CELL + 2)  # titles
         pixels = np.asarray(picture)
-    columns = [pixels[:, 8 + c * (SIZE + 2) : 8 + c * (SIZE + 2) + SIZE] for c in (1, 2, 3)]
+    columns = [pixels[:, 8 + c * (CELL + 2) : 8 + c * (CELL + 2) + CELL] for c in (1, 2, 3)]
     assert all(np.array_equal(columns[0], column) for column in columns)
     assert main([*command, "--sources", "2"]) == 2
     assert "use --overwrite" in capsys.readouterr().err
