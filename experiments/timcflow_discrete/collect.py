@@ -15,7 +15,7 @@ EXPERIMENT = FlowExperiment(
     methods={
         "two frames": ("dcflow", "labels"),
         "three frames": ("timcflow", "labels"),
-        "three frames +": ("simplified", "dense"),
+        "three frames +": ("simplified", "labels"),
         "three frames ++": ("simplified", "flow"),
     },
     columns={"epe_all": "all", "epe_noc": "noc", "epe_occ": "occ"},

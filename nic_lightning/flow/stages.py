@@ -17,7 +17,7 @@ def stage_flows(flow: NDArray[Any], stages: dict[str, NDArray[Any]]) -> dict[str
     """Flow (H, W, 2) in pixels after each stage that was recorded, in order; the last is `FINAL`.
 
     "labels": discrete flow, scaled up bilinearly. "kept": what the strategy left of it, in blocks, NaN elsewhere.
-    "dense": before refinement.
+    "dense": before refinement, where that is something else.
 
     Args:
         flow: the final flow (H, W, 2).
@@ -31,6 +31,10 @@ def stage_flows(flow: NDArray[Any], stages: dict[str, NDArray[Any]]) -> dict[str
         if "kept" in stages:
             known = np.where(stages["kept"][..., None], labels, np.float32(np.nan))
             told["kept"] = scale_up(known, ratio, size, bilinear=False)
-    if "dense" in stages:
+    if "dense" in stages and not any(_same(stages["dense"], other) for other in (flow, *told.values())):
         told["dense"] = stages["dense"]
     return told | {FINAL: flow}
+
+
+def _same(first: NDArray[Any], second: NDArray[Any]) -> bool:
+    return first is second or np.array_equal(first, second, equal_nan=True)

@@ -105,7 +105,7 @@ def test_our_own_pipeline(frames, tmp_path, capsys, nic_data, monkeypatch):
         out = tmp_path / config
         assert flow(frames, "-o", out, "--config", config, *settings) == 0
         assert mean_error(out / "frame1.flo") < 0.2, config
-        stages = 5 if config == "timcflow" else 4  # frame, labels, what is kept, dense, refined
+        stages = 5 if config == "timcflow" else 3  # frame, labels, what is kept, dense, refined
         assert size(out / "frame1.stages.png") == (stages * (128 + 4) - 4, 96)
     assert "two frames" in capsys.readouterr().out
 
