@@ -108,7 +108,8 @@ def out_of_memory(error: BaseException, folder: Path) -> RunError | None:
         return None
     where = "GPU memory" if isinstance(error, torch.OutOfMemoryError) else "Memory"
     return RunError(
-        f"{where} ran out: lower data.batch_size or data.crop, or free the device. {_last_good(folder)} "
+        f"{where} ran out: lower data.batch_size or data.crop, for translation raise task.accumulate, or free the "
+        f"device. {_last_good(folder)} "
         "A run of another batch size is another run: give name=NAME."
     )
 
