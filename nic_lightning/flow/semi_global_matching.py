@@ -82,7 +82,8 @@ def semi_global_matching(
         far = smoothness.slope * smoothness.reach
         arguments = (smoothness.slope, far, far, 0.0, smoothness.reach)
     luma = np.ascontiguousarray(luma, dtype=np.float32)
-    _scan(volume, luma, *arguments, sums, winners, reversed_labels)
+    for columns in (0, 1):
+        _scan(volume, luma, columns, *arguments, sums, winners, reversed_labels)
     return _displacements(winners, n, reversed_labels)
 
 
@@ -114,23 +115,25 @@ def _least(volume, winners, last):  # pragma: no cover: compiled
 
 
 @njit(parallel=True, cache=True)
-def _scan(volume, luma, near, far, far_at_edge, edge, reach, sums, winners, last):  # pragma: no cover: compiled
-    """Rows in both directions, then columns in both: each path on its own, so the number of threads changes nothing."""
+def _scan(
+    volume, luma, columns, near, far, far_at_edge, edge, reach, sums, winners, last
+):  # pragma: no cover: compiled
+    """All rows, or then all columns, there and back: each on its own, so the number of threads changes nothing."""
     height, width, n, _ = volume.shape
     settings = (np.uint16(near), np.uint16(far), np.uint16(far_at_edge), np.float32(edge), np.int64(reach))
     flat, light, total, labels = volume.ravel(), luma.ravel(), sums.ravel(), winners.ravel()
-    pixels = height * width
-    for y in prange(height):
-        _path(flat, light, n, y * width, 1, width, settings, total, 0, labels, last)
-        _path(flat, light, n, y * width + width - 1, -1, width, settings, total, 1, labels, last)
-    for x in prange(width):
-        _path(flat, light, n, x, width, height, settings, total, 1, labels, last)
-        _path(flat, light, n, pixels - width + x, -width, height, settings, total, 2, labels, last)
+    step, length, apart, lines = 1, width, width, height
+    if columns:
+        step, length, apart, lines = width, height, 1, width
+    for line in prange(lines):
+        for back in range(2):  # one call, which the compiler has to expand only once
+            start = line * apart + back * (length - 1) * step
+            _path(flat, light, n, start, step - 2 * back * step, length, settings, total, columns + back, labels, last)
 
 
 @njit(cache=True)
 def _path(volume, luma, n, start, step, length, settings, sums, mode, winners, last):  # pragma: no cover: compiled
-    """One path: L to `sums` (mode 0), added to them (1), or added to them and the winners found (2)."""
+    """One path: L to `sums` (mode 0), added to them (1), or added to them and the winners found (2, the last path)."""
     near, far, far_at_edge, edge, reach = settings
     stride = n + 2
     before, now = np.full((n + 2) * stride, np.uint16(_FAR)), np.full((n + 2) * stride, np.uint16(_FAR))
