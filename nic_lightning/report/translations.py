@@ -116,7 +116,7 @@ def _title(key: str) -> str:
 
 
 def _cell(value: Any, key: str) -> str:
-    return "-" if value is None else f"{value:.{_DIGITS.get(key, _default(key))}f}"
+    return "-" if value is None or value != value else f"{value:.{_DIGITS.get(key, _default(key))}f}"
 
 
 def _default(key: str) -> int:
@@ -132,4 +132,5 @@ def _mean(group: Sequence[Row]) -> dict[str, Any]:
             row[key] = min((value for value in values if value is not None), default=None)
         elif key not in row and key not in (*_TEXTS, "note", "train", "size", "seed"):
             row[key] = None if None in values else sum(values) / len(values)  # type: ignore[arg-type]
-    return row | {"note": next((one["note"] for one in group if one.get("note")), None)}
+    doubtful = sorted((one for one in group if one.get("note")), key=lambda one: one.get("outputs") or 0)
+    return row | {"note": doubtful[0]["note"] if doubtful else None}
