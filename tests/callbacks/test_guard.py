@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import types
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -118,3 +120,25 @@ def test_running_out_of_memory_is_a_sentence(tmp_path):
     assert str(out_of_memory(cpu.value, tmp_path)).startswith("Memory ran out")
     assert out_of_memory(RuntimeError("shape"), tmp_path) is None
     add_restart(tmp_path, 1, "x", 0.5)
+
+
+def test_what_a_task_tells_may_grow():
+    """As where a warm-up ends; what was bad before is not forgotten, on an accelerator that was not looked at."""
+    guard = Guard()
+    task = types.SimpleNamespace(latest={})
+
+    def step(number, **latest):
+        task.latest = {name: torch.tensor(value).as_subclass(_Elsewhere) for name, value in latest.items()}
+        guard.on_train_batch_end(types.SimpleNamespace(global_step=number + 1), task, None, None, number)
+
+    step(0, bpp=0.5)
+    step(1, bpp=0.5, loss=1.0)
+    step(2, bpp=float("nan"), loss=1.0)
+    with pytest.raises(DivergenceError, match="bpp at step 2 is not finite"):
+        step(3, bpp=0.5, loss=1.0, more=1.0)
+
+
+class _Elsewhere(torch.Tensor):
+    """A tensor that says it is on an accelerator, where the guard does not look at each step."""
+
+    device = types.SimpleNamespace(type="cuda")

@@ -46,6 +46,11 @@ def test_summary_spans_the_operating_points():
     assert summary({}) == ""
 
 
+def test_summary_of_an_adversarial_task():
+    latest = {"train/discriminator@latent": torch.tensor(1.234), "train/generator@latent": torch.tensor(5.0)}
+    assert summary(LATEST | latest).endswith("dB  D 1.23  G 5.00")
+
+
 def test_a_diverged_run_can_still_be_summarised():
     summary({"train/bpp@64": math.nan, "train/mse@64": math.nan})
 
