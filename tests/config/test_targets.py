@@ -60,6 +60,11 @@ def check(text: str, **kwargs: Any) -> list[str]:
             "codec.width: Interpolation key 'nowhere.at.all' not found.",
         ),
         ("codec: {_target_: stand_in.Codec, width: '${hydra:job.num}', lambdas: []}", None),
+        ("codec: {_target_: stand_in.Codec, width: 3, lambdas: '${oc.select:nowhere,[1.0,2.0]}'}", None),
+        (
+            "codec: {_target_: stand_in.Codec, width: 3, lambdas: '${oc.select:nowhere,[a]}'}",
+            "codec.lambdas must be list[float], not ['a'].",
+        ),
     ],
 )
 def test_problems(text: str, sentence: str | None) -> None:
