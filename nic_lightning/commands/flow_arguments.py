@@ -19,8 +19,8 @@ def add_flow(parser: argparse.ArgumentParser) -> None:
         "frames", nargs="+", metavar="FRAMES", help="a folder, files in order, wildcards in quotes, or one video"
     )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder to write into")
-    text = "simplified (default), timcflow, dcflow, or another file of conf/flow, such as dis_medium"
-    parser.add_argument("--config", default="simplified", metavar="NAME", help=text)
+    text = "timcflow (default), simplified, dcflow, or another file of conf/flow, such as dis_medium"
+    parser.add_argument("--config", default="timcflow", metavar="NAME", help=text)
     text = "feature weights: DCFlow's .npz or .caffemodel, or sintel, kitti; of raft_large, raft_small theirs"
     parser.add_argument("--weights", metavar="FILE", help=text)
     text = "a setting of the pipeline, such as ratio=1 or max_displacement=60; may be repeated"
