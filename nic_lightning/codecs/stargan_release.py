@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nic_lightning.codecs.loading import build_codec, reason
+from nic_lightning.codecs.loading import build_codec, misfit, reason
 from nic_lightning.codecs.translation import I2ICodec
 from nic_lightning.errors import RunError, UserError
 
@@ -52,9 +52,36 @@ def read_release(path: Path, domains: Sequence[str]) -> tuple[I2ICodec, dict[str
         raise RunError(f"{path} asks for more memory than its weights take.")
     codec = build_codec(config)
     assert isinstance(codec, I2ICodec)
-    codec.adopt_official(networks)
+    adopt(codec, networks)
     codec.update_tables()
     return codec.eval().requires_grad_(False), config
+
+
+def adopt(codec: I2ICodec, networks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Give a codec the weights of a released checkpoint; the hyperprior is kept.
+
+    `networks` holds the state dicts "generator", "mapping_network" and "style_encoder". Where one does not fit, nothing
+    is changed and a UserError raised.
+    """
+    generator = _plain(networks.get("generator", {}))
+    encoder = {k: v for k, v in generator.items() if k.split(".")[0] in ("from_rgb", "encode")}
+    parts = {
+        "encoder": encoder,
+        "decoder": {k: v for k, v in generator.items() if k not in encoder},
+        "mapping": _plain(networks.get("mapping_network", {})),
+        "style_encoder": _plain(networks.get("style_encoder", {})),
+    }
+    for name, state in parts.items():
+        own = getattr(codec, name).state_dict()
+        released = {k: v for k, v in own.items() if "unit" not in k and not k.endswith(".mode")}
+        if wrong := misfit(released, state):
+            raise UserError(f"The checkpoint's {name} does not fit this codec: {wrong}.")
+    for name, state in parts.items():
+        getattr(codec, name).load_state_dict(state, strict=False)
+
+
+def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {k.removeprefix("module."): v for k, v in state.items()}
 
 
 def _read(path: Path) -> dict[str, dict[str, Tensor]]:
@@ -70,7 +97,7 @@ def _read(path: Path) -> dict[str, dict[str, Tensor]]:
         raise RunError(f"{path} is no checkpoint: {reason(error)}") from error
     if not isinstance(found, Mapping) or not all(_is_state(found.get(name)) for name in _NETWORKS):
         raise RunError(f"{path} does not hold {', '.join(_NETWORKS)}; give the file with the moving averages.")
-    return {name: {k.removeprefix("module."): v for k, v in found[name].items()} for name in _NETWORKS}
+    return {name: _plain(found[name]) for name in _NETWORKS}
 
 
 def _is_state(state: object) -> bool:

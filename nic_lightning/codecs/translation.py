@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
-from nic_lightning.codecs.loading import misfit
 from nic_lightning.entropy.models import EntropyBottleneck, GaussianConditional
 from nic_lightning.errors import UserError
 from nic_lightning.layers.convolution import conv, deconv
@@ -267,28 +266,6 @@ class I2ICodec(LearnedCodec):
         if getattr(self, network) is None:
             raise UserError(f"{self.name} cannot {what}.")
 
-    def adopt_official(self, networks: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take the weights of a released StarGAN v2 checkpoint; the hyperprior is kept.
-
-        `networks` holds the state dicts "generator", "mapping_network" and "style_encoder". Where one does not fit,
-        nothing is changed and a UserError raised.
-        """
-        generator = _plain(networks.get("generator", {}))
-        encoder = {k: v for k, v in generator.items() if k.split(".")[0] in ("from_rgb", "encode")}
-        parts = {
-            "encoder": encoder,
-            "decoder": {k: v for k, v in generator.items() if k not in encoder},
-            "mapping": _plain(networks.get("mapping_network", {})),
-            "style_encoder": _plain(networks.get("style_encoder", {})),
-        }
-        for name, state in parts.items():
-            own = getattr(self, name).state_dict()
-            released = {k: v for k, v in own.items() if "unit" not in k and not k.endswith(".mode")}
-            if wrong := misfit(released, state):
-                raise UserError(f"The checkpoint's {name} does not fit this codec: {wrong}.")
-        for name, state in parts.items():
-            getattr(self, name).load_state_dict(state, strict=False)
-
 
 class UI2ICodec(I2ICodec):
     """I2ICodec and an image codec in one: a bit in the file says which of the two modes it is for (section 4.4.1).
@@ -307,10 +284,6 @@ def _other(side: str) -> str:
 
 def _m(point: OperatingPoint) -> float:
     return float(point.mode == "autoencode")
-
-
-def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
-    return {k.removeprefix("module."): v for k, v in state.items()}
 
 
 def _generator(seed: int, index: int) -> torch.Generator:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from nic_lightning import bitstream
+from nic_lightning.codecs.stargan_release import adopt
 from nic_lightning.codecs.translation import AUTOENCODE, TRANSLATE, I2ICodec, UI2ICodec
 from nic_lightning.errors import BitstreamError, UserError
 from nic_lightning.layers.stargan import ContentEncoder, MappingNetwork, StyledDecoder, StyleEncoder
@@ -192,13 +193,13 @@ def test_a_released_checkpoint_is_adopted():
     released = {"generator": generator, "mapping_network": others[0], "style_encoder": others[1]}
     released = {name: {f"module.{k}": v for k, v in state.items()} for name, state in released.items()}
     codec, x = made(), torch.randn(1, 3, 32, 32)
-    codec.adopt_official(released)
+    adopt(codec, released)
     assert torch.equal(codec.encoder(x), encoder(x))
     assert torch.equal(codec.decoder(encoder(x), torch.ones(1, 5)), decoder(encoder(x), torch.ones(1, 5)))
     before = copy.deepcopy(codec.state_dict())
     del released["generator"]["module.from_rgb.weight"]
     with pytest.raises(UserError, match=r"encoder does not fit this codec: from_rgb.weight is missing there"):
-        codec.adopt_official(released)
+        adopt(codec, released)
     assert all(torch.equal(v, before[k]) for k, v in codec.state_dict().items())
 
 
