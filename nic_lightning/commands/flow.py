@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import tee
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from nic_lightning.baselines.matchers import Found, Matcher, matcher
 from nic_lightning.commands.flow_arguments import SHOWN
-from nic_lightning.data.frames import Window, open_frames, windows
+from nic_lightning.data.frames import Frame, Window, open_frames, windows
 from nic_lightning.errors import DataError, UserError
 from nic_lightning.flow.colour import error_map, to_colours, to_png, warp
 from nic_lightning.flow.io import FORMATS, encode, read_flow
@@ -83,17 +84,14 @@ def flow(
     settings_of_all = {"config": config, **made_by.settings, "frames": [str(Path(s).resolve()) for s in sources]}
     fresh = _claim(out, settings_of_all, wishes)
     kept = 0
-    seen, matched = tee(frames)
-    # With nothing to skip, frames and costs that neighbours share are computed once.
-    results = made_by.sequence(frame.image for frame in matched) if fresh else None
-    for window in windows(seen):
+    for window, estimate in _estimates(frames, made_by, fresh):
         truth = _truth_of(wishes.truth, window.current.name)
         targets = wishes.targets(out, window.current.name, truth is not None)
         if not wishes.overwrite and all(path.is_file() for path in targets.values()):
             kept += 1
             continue
         start = time.perf_counter()
-        found = next(results) if results is not None else _alone(window, made_by)
+        found = estimate()
         seconds = time.perf_counter() - start
         true = None if truth is None else _truth(truth, found.flow.shape)
         for what, path in targets.items():
@@ -104,9 +102,38 @@ def flow(
     return 0
 
 
-def _alone(window: Window, made_by: Matcher) -> Found:
-    previous, after = (None if frame is None else frame.image for frame in (window.previous, window.after))
-    return made_by.run(previous, window.current.image, window.next.image, after)
+def _estimates(frames: Iterable[Frame], made_by: Matcher, fresh: bool) -> Iterator[tuple[Window, Callable[[], Found]]]:
+    """Each window, and what gives its flow.
+
+    When all of them are to be made, what neighbours share is computed once; else only what is asked for.
+    """
+    if not fresh:
+        for window in windows(frames):
+            previous, after = (None if frame is None else frame.image for frame in (window.previous, window.after))
+            yield window, partial(made_by.run, previous, window.current.image, window.next.image, after)
+        return
+    waiting: deque[Frame] = deque()  # itertools.tee would hold 57 frames
+
+    def noted() -> Iterator[Frame]:
+        for frame in frames:
+            waiting.append(frame)
+            yield frame
+
+    def handed_on() -> Iterator[Any]:
+        while waiting:  # a window is yielded once the frame after its next one is read: no result needs more
+            yield waiting.popleft().image
+
+    results = iter(made_by.sequence(handed_on()))
+    for window in windows(noted()):
+        asked: list[Found] = []
+
+        def estimate(asked: list[Found] = asked) -> Found:
+            asked.append(next(results))
+            return asked[0]
+
+        yield window, estimate
+        if not asked:
+            next(results)  # keep step
 
 
 def _line(found: Found, window: Window, targets: dict[str, Path], truth: NDArray[Any] | None, seconds: float) -> str:

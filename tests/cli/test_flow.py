@@ -79,6 +79,11 @@ def test_truth_formats_and_stages(frames, tmp_path, capsys):
     assert {path.name for path in out.glob("*.errors.png")} == {"frame1.errors.png"}
     assert size(out / "frame1.stages.png") == (2 * 128 + 4, 96)
     assert mean_error(out / "frame1.png") < 0.3
+    errors = ("--truth", truth, "--show", "errors", "--format", "png", "--config", "dis_medium")
+    assert flow(frames, "-o", tmp_path / "errors", *errors) == 0
+    assert {path.name for path in (tmp_path / "errors").iterdir()} == {"flow.json", "frame1.errors.png"}
+    same = (tmp_path / "errors" / "frame1.errors.png").read_bytes() == (out / "frame1.errors.png").read_bytes()
+    assert same  # of the same frame, though the others were not asked for
     assert flow(frames, "-o", tmp_path / "pfm", "--format", "pfm", "--show", "none", "--config", "dis_medium") == 0
     assert mean_error(tmp_path / "pfm" / "frame2.pfm") < 0.3
     assert flow(frames, "-o", tmp_path / "png", "--format", "png", "--config", "dis_medium") == 0
@@ -165,3 +170,45 @@ def test_wrong_frames_and_truth_end_in_a_sentence(frames, tmp_path, capsys):
     assert "none of these results" in capsys.readouterr().err
     assert flow(frames, "-o", tmp_path / "file", "--config", "dis_fast") == 2
     assert "is not a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_long_videos_are_not_held_in_memory(fresh):
+    from nic_lightning.commands.flow import _estimates
+    from nic_lightning.data.frames import Frame
+
+    alive: set[int] = set()
+
+    class Picture(np.ndarray):
+        """Tells when it is gone."""
+
+        def __del__(self) -> None:
+            alive.discard(id(self))
+
+    def frames(count: int):
+        for number in range(count):
+            image = np.zeros((4, 4, 3), np.uint8).view(Picture)
+            alive.add(id(image))
+            yield Frame(f"frame{number}", image)
+
+    class Still:
+        """Finds nothing."""
+
+        def run(self, previous, current, next, after):
+            return current
+
+        def sequence(self, images):
+            before = None
+            for image in images:
+                if before is not None:
+                    yield before
+                before = image
+
+    most = 0
+    count = 0
+    for window, estimate in _estimates(frames(200), Still(), fresh):
+        assert estimate() is window.current.image
+        most = max(most, len(alive))
+        count += 1
+    assert count == 199
+    assert most <= 8
