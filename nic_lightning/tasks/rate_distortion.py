@@ -75,9 +75,7 @@ class RateDistortionTask(CodecTask):
     def on_fit_start(self) -> None:
         """Refuse data of domains; compile the transforms where that pays."""
         if isinstance(getattr(getattr(self.trainer, "datamodule", None), "train_images", None), DomainFolders):
-            raise UserError(
-                "Rate and distortion train on images without domains: give data=folder or another set."
-            )
+            raise UserError("Rate and distortion train on images without domains: give data=folder or another set.")
         if self.compile_transforms and self.device.type == "cuda":
             self.codec.analysis = torch.compile(self.codec.analysis)
             self.codec.synthesis = torch.compile(self.codec.synthesis)
