@@ -43,7 +43,8 @@ _COLUMNS = {
 }
 _SHOWN = ("epe_all", "epe_noc", "epe_occ", "fl", "s0_10", "s10_40", "s40")
 _TEXTS = frozenset({"run", "codec", "dataset", "item", "label", "scene"})
-_MAX_SCENES = 400
+_MAX_SETS, _MAX_METHODS, _MAX_SCENES = 50, 200, 400
+"""What a page shows of a table from anybody: data sets, methods with their stages of each, sequences of each of these."""
 
 
 def flow_rows(rows: Iterable[Row]) -> list[Row]:
@@ -93,8 +94,11 @@ def _by_dataset(rows: Iterable[Row]) -> dict[str, dict[tuple[str, str], list[Row
     for row in listed:
         name = str(row["codec"])
         name = name if len(runs[name]) == 1 else f"{name} ({row['run']})"
-        stage = (name, str(row.get("label") or FINAL))
-        found.setdefault(str(row["dataset"]), {}).setdefault(stage, []).append(row)
+        stage, dataset = (name, str(row.get("label") or FINAL)), str(row["dataset"])
+        if dataset in found or len(found) < _MAX_SETS:
+            methods = found.setdefault(dataset, {})
+            if stage in methods or len(methods) < _MAX_METHODS:
+                methods.setdefault(stage, []).append(row)
     return found
 
 

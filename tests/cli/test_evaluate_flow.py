@@ -151,6 +151,8 @@ def test_hostile_tables_and_pictures_do_no_harm(root, tmp_path):
     section = flow_section([], [{**row, "fl": float("inf"), "time": "soon"} for row in bad])
     assert "<script>" not in section
     assert "<b>" not in section
+    many = [{**rows[0], "codec": f"m{number}", "dataset": f"d{number % 60}"} for number in range(60 * 210)]
+    assert flow_table(many).count("\n") < 50 * 210
     write_results(folder / "results.parquet", rows)
     picture = next((folder / FLOW_PICTURES).rglob("truth.png"))
     picture.write_bytes(b"no picture")
