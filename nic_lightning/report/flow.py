@@ -44,7 +44,7 @@ _COLUMNS = {
 _SHOWN = ("epe_all", "epe_noc", "epe_occ", "fl", "s0_10", "s10_40", "s40")
 _TEXTS = frozenset({"run", "codec", "dataset", "item", "label", "scene"})
 _MAX_SETS, _MAX_METHODS, _MAX_SCENES = 50, 200, 400
-"""What a page shows of a table from anybody: data sets, methods with their stages of each, sequences of each of these."""
+"""What is shown of a table from anybody: data sets, methods with their stages of each, sequences of each of these."""
 
 
 def flow_rows(rows: Iterable[Row]) -> list[Row]:
