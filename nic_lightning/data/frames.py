@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -121,9 +122,13 @@ def _of_files(files: Iterable[Path]) -> Iterator[Frame]:
 
 
 def _of_video(path: Path) -> Iterator[Frame]:
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong is told below, in a sentence
     import cv2
 
+    level = cv2.getLogLevel()
+    cv2.setLogLevel(0)
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    cv2.setLogLevel(level)
     try:
         size = (int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)))
         if not capture.isOpened() or not 0 < size[0] * size[1] <= MAX_PIXELS:
