@@ -1,7 +1,8 @@
 """Matching costs C(p, v) = 1 - <u_p, u'_{p+v}> of all displacements, as DCFlow stores them (thesis Eq. 5.4).
 
 A volume is uint8 (h, w, n, n), n = 2 * radius + 1: entry [y, x, dy + radius, dx + radius] = floor(127 * C), 0..254,
-and 64 where p + v lies outside of the frame. It is made block by block; there is never a float volume.
+and `outside`, DCFlow's 64 unless told, where p + v lies outside of the frame. It is made block by block; there is
+never a float volume.
 
 The second frame's volume holds the same numbers: C'(q, -v) = C(q - v, v). `match` can write it in the same pass, at
 [q, v], that is with both label axes reversed; so entry [q, v] always speaks of a motion v from first to second frame.
@@ -30,6 +31,7 @@ def match(
     reverse: np.ndarray | None = None,
     table: np.ndarray | None = None,
     top: int = 0,
+    outside: int = OUTSIDE,
 ) -> np.ndarray:
     """Costs of the pixels of `first` against those of `second`.
 
@@ -41,6 +43,7 @@ def match(
         reverse: if given, gets the costs of the pixels of `second` at the same motions (see above).
         table: if given, (256, 256) uint8: `out` becomes table[out, cost], entry by entry.
         top: the row of its frame at which `first` begins.
+        outside: cost of what lies outside of the frame, 0 to 254.
 
     Returns: `out`, or `reverse` where only that was given.
     """
@@ -49,22 +52,22 @@ def match(
     if out is None:
         out = np.empty((*first.shape[:2], n, n), np.uint8) if reverse is None else nothing
     rest = nothing if reverse is None else reverse
-    _fill(rest)
+    _fill(rest, outside)
     mode = 0 if table is None else 1 if np.array_equal(table, minimum_table()) else 2
     table = minimum_table() if table is None else np.ascontiguousarray(table)
-    _match(_pack(first, PIXELS), _pack(second, COLUMNS), first.shape[1], top, radius, out, rest, mode, table)
+    _match(_pack(first, PIXELS), _pack(second, COLUMNS), first.shape[1], top, radius, out, rest, mode, table, outside)
     return out if out.size else rest
 
 
-def costs_at(first: np.ndarray, second: np.ndarray, displacements: np.ndarray) -> np.ndarray:
+def costs_at(first: np.ndarray, second: np.ndarray, displacements: np.ndarray, outside: int = OUTSIDE) -> np.ndarray:
     """The costs (h, w) uint8 of one displacement (h, w, 2) for each pixel, without a volume, and without its border."""
     height, width = first.shape[:2]
     y, x = np.mgrid[:height, :width]
     x, y = x + displacements[..., 0], y + displacements[..., 1]
-    outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
+    beyond = (x < 0) | (x >= width) | (y < 0) | (y >= height)
     dots = np.einsum("yxc,yxc->yx", first, second[y.clip(0, height - 1), x.clip(0, width - 1)])
     costs = (127 * (1 - dots)).clip(0, 254).astype(np.uint8)
-    costs[outside] = OUTSIDE
+    costs[beyond] = outside
     return costs
 
 
@@ -154,13 +157,13 @@ def _multiply_tile(typing, a, a_at, b, b_at, out, out_at, stride):  # pragma: no
 
 
 @njit(parallel=True, cache=True)
-def _fill(volume):  # pragma: no cover: compiled
+def _fill(volume, outside):  # pragma: no cover: compiled
     for y in prange(volume.shape[0]):
-        volume[y] = OUTSIDE
+        volume[y] = outside
 
 
 @njit(parallel=True, cache=True)
-def _match(first, second, width, top, radius, out, reverse, mode, table):  # pragma: no cover: compiled
+def _match(first, second, width, top, radius, out, reverse, mode, table, outside):  # pragma: no cover
     height, groups = first.shape[:2]
     blocks = -(-groups // GROUPS)
     flat_first, flat_second, flat_out, flat_reverse = first.ravel(), second.ravel(), out.ravel(), reverse.ravel()
@@ -190,11 +193,11 @@ def _match(first, second, width, top, radius, out, reverse, mode, table):  # pra
                 if flat_reverse.size:
                     _write_reverse(costs, stride, column, x0, x1, y2, dy, width, radius, flat_reverse)
             if flat_out.size:
-                _write(costs, stride, column, x0, x1, y, dy, width, radius, reached, flat_out, mode, table)
+                _write(costs, stride, column, x0, x1, y, dy, width, radius, reached, flat_out, mode, table, outside)
 
 
 @njit(cache=True)
-def _write(costs, stride, column, x0, x1, y, dy, width, radius, reached, out, mode, table):  # pragma: no cover
+def _write(costs, stride, column, x0, x1, y, dy, width, radius, reached, out, mode, table, outside):  # pragma: no cover
     """The costs of one dy to out: costs[p * stride + k] is of pixel x0 + p and column `column` + k."""
     n = 2 * radius + 1
     for x in range(x0, x1):
@@ -203,8 +206,8 @@ def _write(costs, stride, column, x0, x1, y, dy, width, radius, reached, out, mo
         start = (x - x0) * stride + low - column
         target = out[at : at + n]
         _combine(target[low - x + radius : high - x + radius], costs[start : start + high - low], mode, table)
-        _combine_outside(target[: low - x + radius], mode, table)
-        _combine_outside(target[high - x + radius :], mode, table)
+        _combine_outside(target[: low - x + radius], mode, table, outside)
+        _combine_outside(target[high - x + radius :], mode, table, outside)
 
 
 @njit(cache=True)
@@ -221,9 +224,9 @@ def _combine(target, costs, mode, table):  # pragma: no cover: compiled
 
 
 @njit(cache=True)
-def _combine_outside(target, mode, table):  # pragma: no cover: compiled
+def _combine_outside(target, mode, table, outside):  # pragma: no cover: compiled
     for k in range(target.size):
-        target[k] = OUTSIDE if mode == 0 else table[target[k], OUTSIDE]
+        target[k] = outside if mode == 0 else table[target[k], outside]
 
 
 @njit(cache=True)

@@ -32,6 +32,7 @@ class Matching:
         `carry` keeps the costs of its pair for the next window, `carried` says that this is the one after the last.
         """
         previous, current, following = window.previous, window.current, window.following
+        outside = self.config.outside_cost
         reverse_needed = carry or self.config.strategy in CHECKED_BACKWARD
         self._prepare(current, radius, reverse_needed)
         if not self._whole:
@@ -43,11 +44,11 @@ class Matching:
         reverse = self._buffers["reverse"] if reverse_needed else None
         with result.timed("cost volume"):
             if previous is None or self.config.two_frames:
-                match(current.features, following.features, radius, volume, reverse)
+                match(current.features, following.features, radius, volume, reverse, outside=outside)
             else:
                 if not (carried and self._carried):
-                    backward_costs(previous.features, current.features, radius, volume)
-                add_forward(volume, current.features, following.features, self.config.lambdas, reverse)
+                    backward_costs(previous.features, current.features, radius, volume, outside)
+                add_forward(volume, current.features, following.features, self.config.lambdas, reverse, outside)
         self._carried = carry
         return self._optimise(volume, current, result)
 
@@ -60,7 +61,7 @@ class Matching:
         with result.timed("cost volume"):
             past = None if previous is None else previous.features
             features = past, window.current.features, window.following.features
-            triple_cost_volume(*features, volume.shape[2] // 2, lambdas, volume)
+            triple_cost_volume(*features, volume.shape[2] // 2, lambdas, volume, self.config.outside_cost)
         return self._optimise(volume, window.current, result)
 
     def backward_labels(self, window: Window, result: Result) -> np.ndarray:
@@ -72,7 +73,8 @@ class Matching:
         reverse = self._buffers["reverse"]
         if after is not None:
             with result.timed("cost volume"):
-                add_forward(reverse, following.features, after.features, self.config.lambdas)
+                features = following.features, after.features
+                add_forward(reverse, *features, self.config.lambdas, outside=self.config.outside_cost)
         mirror_border(reverse)
         return self._winners(reverse, following.luma, result, reversed_labels=True)
 
@@ -128,15 +130,15 @@ class Matching:
     ) -> np.ndarray:
         """Labels of `frame` towards `forward`, rows by rows; the volumes of strips are never kept."""
         assert self._plan is not None
-        height, radius = self._plan.height, self._plan.radius
+        height, radius, outside = self._plan.height, self._plan.radius, self.config.outside_cost
         labels = np.empty((*frame.luma.shape, 2), np.int16)
         for top in range(0, height, self._plan.rows):
             low, high = max(0, top - OVERLAP), min(height, top + self._plan.rows + OVERLAP)
             volume, other = (self._buffers[name][: high - low] for name in ("volume", "reverse"))
             with result.timed("cost volume"):
-                match(frame.features[low:high], forward.features, radius, volume, top=low)
+                match(frame.features[low:high], forward.features, radius, volume, top=low, outside=outside)
                 if back is not None and tuple(lambdas) != TWO_FRAMES:
-                    match(frame.features[low:high], back.features, radius, other, top=low)
+                    match(frame.features[low:high], back.features, radius, other, top=low, outside=outside)
                     combine(volume, other, lambdas)
                 mirror_border(volume, above=low == 0, below=high == height)
             if filtered and self.config.cost_filter is not None:

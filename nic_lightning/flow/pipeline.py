@@ -118,10 +118,11 @@ class Pipeline:
         stages["backward"] = self._matching.backward_labels(window, result)
         if config.strategy != "by_cost":
             return consistency.keep(labels, stages["backward"], unique=config.unique)
-        costs = stages["forward_cost"] = costs_at(window.current.features, window.following.features, labels)
+        features, outside = window.current.features, config.outside_cost
+        costs = stages["forward_cost"] = costs_at(features, window.following.features, labels, outside)
         others = stages["backward_cost"] = np.full_like(costs, 255)
         if window.previous is not None:
-            others[:] = costs_at(window.current.features, window.previous.features, -labels)
+            others[:] = costs_at(features, window.previous.features, -labels, outside)
         return consistency.keep_by_cost(labels, stages["backward"], costs, others, unique=config.unique)
 
     def _dense(self, window: Window, stages: dict[str, np.ndarray]) -> np.ndarray:

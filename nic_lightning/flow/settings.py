@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nic_lightning.errors import UserError
+from nic_lightning.flow.cost_volume import OUTSIDE
 from nic_lightning.flow.filtering import BilateralFilter
 from nic_lightning.flow.semi_global_matching import Potts, TruncatedL1
 from nic_lightning.flow.triple import MINIMUM, TWO_FRAMES, Lambdas, weighting_table
@@ -28,6 +29,9 @@ class FlowConfig:
         max_displacement: full-size pixels along each axis; "auto" looks for the range at a third of the scale first.
         lambdas: weights of the triple cost, Eq. 5.8; (1, 0, 0) uses two frames. The thesis names (0, 0, 1) the best,
             for winner-takes-all, and no weights for the whole pipeline.
+        outside_cost: of displacements that leave the frame, 0 to 254 where 127 is that of features at right angles.
+            DCFlow's 64 is below what blurred or filtered matches cost, so that labels leave the frame; see
+            experiments/timcflow_sintel.
         cost_filter: bilateral filter of the volume, or None.
         smoothness: pairwise term of semi-global matching; None takes the cheapest label of each pixel.
         strategy: which matches to keep, see `consistency`; "check" and "by_cost" (strategy 3) use a two-frame backward
@@ -44,6 +48,7 @@ class FlowConfig:
     ratio: int = 3
     max_displacement: int | Literal["auto"] = 242
     lambdas: Lambdas = MINIMUM
+    outside_cost: int = OUTSIDE
     cost_filter: BilateralFilter | None = None
     smoothness: Potts | TruncatedL1 | None = field(default_factory=Potts)
     strategy: str = "none"
@@ -67,6 +72,8 @@ class FlowConfig:
             raise UserError(
                 f"max_displacement is at least the ratio and below 100 ratios, or 'auto', not {self.max_displacement}."
             )
+        if not 0 <= self.outside_cost <= 254:
+            raise UserError(f"outside_cost is a cost from 0 to 254, not {self.outside_cost}.")
         weighting_table(self.lambdas)
         weighting_table(self.other_lambdas)
 

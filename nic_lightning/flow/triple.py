@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from nic_lightning.errors import UserError
-from nic_lightning.flow.cost_volume import match
+from nic_lightning.flow.cost_volume import OUTSIDE, match
 
 Lambdas = tuple[float, float, float]
 TWO_FRAMES: Lambdas = (1.0, 0.0, 0.0)
@@ -29,9 +29,11 @@ def weighting_table(lambdas: Lambdas) -> np.ndarray:
     return np.floor(np.minimum(costs, 255) + 0.5).astype(np.uint8)
 
 
-def backward_costs(previous: np.ndarray, current: np.ndarray, radius: int, out: np.ndarray) -> np.ndarray:
+def backward_costs(
+    previous: np.ndarray, current: np.ndarray, radius: int, out: np.ndarray, outside: int = OUTSIDE
+) -> np.ndarray:
     """C_bk(p, -v) of the pixels of `current`, at [p, v]."""
-    return match(previous, current, radius, reverse=out)
+    return match(previous, current, radius, reverse=out, outside=outside)
 
 
 def add_forward(
@@ -40,10 +42,11 @@ def add_forward(
     following: np.ndarray,
     lambdas: Lambdas,
     reverse: np.ndarray | None = None,
+    outside: int = OUTSIDE,
 ) -> np.ndarray:
     """Turn `backward`, of `backward_costs`, into the triple cost in place; `reverse` as in `match`."""
     radius = backward.shape[2] // 2
-    return match(current, following, radius, backward, reverse, weighting_table(lambdas).T)
+    return match(current, following, radius, backward, reverse, weighting_table(lambdas).T, outside=outside)
 
 
 def combine(forward: np.ndarray, backward: np.ndarray, lambdas: Lambdas) -> np.ndarray:
@@ -61,6 +64,7 @@ def triple_cost_volume(
     radius: int,
     lambdas: Lambdas = MINIMUM,
     out: np.ndarray | None = None,
+    outside: int = OUTSIDE,
 ) -> np.ndarray:
     """Volume of the current frame, (h, w, n, n) uint8, from (h, w, 64) features, of which one may be missing.
 
@@ -69,9 +73,10 @@ def triple_cost_volume(
     n = 2 * radius + 1
     out = np.empty((*current.shape[:2], n, n), np.uint8) if out is None else out
     if previous is not None and following is not None and tuple(lambdas) != TWO_FRAMES:
-        return add_forward(backward_costs(previous, current, radius, out), current, following, lambdas)
+        backward_costs(previous, current, radius, out, outside)
+        return add_forward(out, current, following, lambdas, outside=outside)
     if following is not None:
-        return match(current, following, radius, out)
+        return match(current, following, radius, out, outside=outside)
     if previous is None:
         raise ValueError("One frame alone has no motion: give the previous or the following one, or both.")
-    return backward_costs(previous, current, radius, out)
+    return backward_costs(previous, current, radius, out, outside)

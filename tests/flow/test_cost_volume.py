@@ -47,6 +47,17 @@ def test_costs_are_those_of_the_sum_by_hand(frames):
     assert np.count_nonzero(difference) < 1e-3 * difference.size
 
 
+def test_what_lies_outside_has_its_own_cost(frames):
+    first, second, _ = frames
+    usual, other = match(first, second, RADIUS), match(first, second, RADIUS, outside=100)
+    outside = costs_by_hand(np.zeros_like(first), second, RADIUS) == OUTSIDE  # 127 elsewhere
+    np.testing.assert_array_equal(usual[~outside], other[~outside])
+    assert (usual[outside] == OUTSIDE).all()
+    assert (other[outside] == 100).all()
+    reverse = match(first, second, RADIUS, reverse=np.empty_like(usual), outside=100)
+    np.testing.assert_array_equal(reverse, match(second, first, RADIUS, outside=100)[:, :, ::-1, ::-1])
+
+
 def test_the_reverse_volume_is_the_second_frames_own(frames):
     first, second, _ = frames
     forward, reverse = np.empty((2, HEIGHT, WIDTH, 2 * RADIUS + 1, 2 * RADIUS + 1), np.uint8)
