@@ -14,7 +14,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,17 +42,18 @@ def main(arguments: Sequence[str]) -> None:
     _set_threads(args.threads)
     width, height = (int(side) for side in args.size.split("x"))
     frames = moving_frames(height, width)
-    rows = [*_steps(frames, args.max_displacement, args.repeats)]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    rows += _pipelines_and_peers(frames, args.max_displacement, args.repeats, not args.no_raft)
+    say = (lambda text: None) if args.json else print
+    say(f"{args.size}, +-{args.max_displacement} px, {args.threads} threads, medians of {args.repeats}")
+    say(f"{'':34}{'wall s':>8}{'core-s':>8}  rate, and the bound that limits it")
+    rows = []
+    for part in (_steps, partial(_pipelines_and_peers, raft=not args.no_raft)):
+        for row in part(frames, args.max_displacement, args.repeats):
+            rows.append(row)
+            say(f"{row['name']:34}{row['wall']:8.2f}{row['core']:8.2f}  {row.get('rate', '')}")
+        rows[-1]["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+        say(f"Peak memory so far: {rows[-1]['peak_gib']:.2f} GiB")
     if args.json:
-        print(json.dumps({"size": args.size, "threads": args.threads, "peak_gib": round(peak, 2), "rows": rows}))
-        return
-    print(f"{args.size}, +-{args.max_displacement} px, {args.threads} threads, medians of {args.repeats}")
-    print(f"{'':34}{'wall s':>8}{'core-s':>8}  rate, and the bound that limits it")
-    for row in rows:
-        print(f"{row['name']:34}{row['wall']:8.2f}{row['core']:8.2f}  {row.get('rate', '')}")
-    print(f"Peak memory of the steps: {peak:.2f} GiB")
+        print(json.dumps({"size": args.size, "threads": args.threads, "rows": rows}))
 
 
 def moving_frames(height: int, width: int, count: int = 5) -> list[np.ndarray]:
@@ -101,7 +102,7 @@ def _bounds(repeats: int) -> tuple[float, float]:
     return 2 * 1536**3 / product / 1e9, (1 << 28) / read / 1e9
 
 
-def _steps(frames: list[np.ndarray], max_displacement: int, repeats: int) -> list[Timing]:
+def _steps(frames: list[np.ndarray], max_displacement: int, repeats: int) -> Iterator[Timing]:
     from nic_lightning.flow.cost_volume import match
     from nic_lightning.flow.features import FeatureNetwork, extract
     from nic_lightning.flow.filtering import BilateralFilter, filter_costs
@@ -130,19 +131,20 @@ def _steps(frames: list[np.ndarray], max_displacement: int, repeats: int) -> lis
         return {"name": name, **timing, "rate": f"{rate:.2f}{share} {unit}" if unit else ""}
 
     triple = lambda: add_forward(volume, first, second, MINIMUM)  # noqa: E731
-    return [
-        row("features, one frame", lambda: extract(network, frames[0], 3), convolutions, "GFLOP/core-s", flops),
-        row("cost volume", lambda: match(first, second, radius, volume), work, "GFLOP/core-s", flops),
-        row("cost volumes of both frames", lambda: match(first, second, radius, volume, reverse), work,
+    steps = [
+        ("features, one frame", lambda: extract(network, frames[0], 3), convolutions, "GFLOP/core-s", flops),
+        ("cost volume", lambda: match(first, second, radius, volume), work, "GFLOP/core-s", flops),
+        ("cost volumes of both frames", lambda: match(first, second, radius, volume, reverse), work,
             "GFLOP/core-s", flops),
-        row("cost volume, least of two", triple, work, "GFLOP/core-s", flops),
-        row("winner takes all", lambda: winner_takes_all(volume), cells, "GB/core-s", bandwidth),
-        row("bilateral filter, 7x7", lambda: filter_costs(volume, views[0].image, BilateralFilter()), 49 * cells,
+        ("cost volume, least of two", triple, work, "GFLOP/core-s", flops),
+        ("winner takes all", lambda: winner_takes_all(volume), cells, "GB/core-s", bandwidth),
+        ("bilateral filter, 7x7", lambda: filter_costs(volume, views[0].image, BilateralFilter()), 49 * cells,
             "G taps/core-s"),
-        row("semi-global matching", lambda: semi_global_matching(volume, views[0].luma, Potts(), sums), 4 * labels,
+        ("semi-global matching", lambda: semi_global_matching(volume, views[0].luma, Potts(), sums), 4 * labels,
             f"GB/core-s ({labels:.1f} G updates)", bandwidth),
-        row("variational refinement", lambda: refine(frames[0], frames[1], flow)),
+        ("variational refinement", lambda: refine(frames[0], frames[1], flow)),
     ]  # fmt: skip
+    yield from (row(*step) for step in steps)
 
 
 def _pipelines_and_peers(frames: list[np.ndarray], max_displacement: int, repeats: int, raft: bool) -> list[Timing]:
