@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from nic_lightning import bitstream
 from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
 from nic_lightning.errors import BitstreamError, UserError
+from nic_lightning.layers.precision import without_autocast
 
 
 class LearnedCodec(nn.Module):
@@ -89,9 +90,10 @@ class LearnedCodec(nn.Module):
     # What follows is the same for every method.
 
     def auxiliary_loss(self) -> Tensor:
-        """Sum of the entropy bottlenecks' quantile losses."""
-        losses = [m.loss() for m in self.entropy_models() if hasattr(m, "quantiles")]  # pyright: ignore[reportCallIssue]
-        return torch.stack(losses).sum()
+        """Sum of the entropy bottlenecks' quantile losses, in float32 also under autocast."""
+        bottlenecks = [m for m in self.entropy_models() if hasattr(m, "quantiles")]
+        with without_autocast(bottlenecks[0].quantiles.device.type):  # pyright: ignore
+            return torch.stack([m.loss() for m in bottlenecks]).sum()  # pyright: ignore[reportCallIssue]
 
     def entropy_models(self) -> list[nn.Module]:
         """Modules that hold CDF tables."""

@@ -15,7 +15,6 @@ from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.translation import I2ICodec
 from nic_lightning.data.domains import DomainFolders, Translation
 from nic_lightning.errors import UserError
-from nic_lightning.layers.precision import without_autocast
 from nic_lightning.layers.stargan import Discriminator, initialise
 from nic_lightning.losses.translation import fading, rate
 from nic_lightning.metrics.fidelity import psnr
@@ -139,8 +138,7 @@ class TranslationTask(CodecTask):
         for step in self.steps(iteration, diversity):
             optimizer = discriminator if step.trains_discriminator else generator
             logged |= take(step, parts, optimizer.optimizer, self._trainable())  # past Lightning, which would count it
-        with without_autocast(self.device.type):
-            auxiliary = self.network.auxiliary_loss()
+        auxiliary = self.network.auxiliary_loss()
         quantiles.zero_grad()
         auxiliary.backward()
         quantiles.step()

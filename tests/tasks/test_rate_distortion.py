@@ -86,6 +86,14 @@ def test_one_adam_with_two_groups_is_two_adams(picture):
         torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-6, msg=name)
 
 
+def test_the_auxiliary_loss_is_of_float32_under_autocast():
+    codec = codec_of()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = codec.auxiliary_loss()
+    assert loss.dtype == torch.float32
+    assert torch.equal(loss, codec.auxiliary_loss())
+
+
 def test_quantiles_get_only_the_auxiliary_gradient(picture):
     codec, x = codec_of(), picture(32, 32)
     loss = sum(rate_distortion(codec(x, p), x, p.lmbda).loss for p in codec.operating_points)
