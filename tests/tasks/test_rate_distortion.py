@@ -186,7 +186,7 @@ def test_freezing_everything_is_refused():
 
 
 def test_codecs_and_data_of_another_task(make_codec):
-    with pytest.raises(UserError, match=r"i2icodec translates, .* task=translation"):
+    with pytest.raises(UserError, match=r"i2icodec translates; .* task=translation"):
         RateDistortionTask(make_codec("i2icodec", domains=["a", "b"], size=32, base=4, widest=8, latents=4, hyper=2))
     task = RateDistortionTask(codec_of())
     images = DomainFolders.__new__(DomainFolders)
