@@ -14,7 +14,10 @@ def test_no_file_has_the_header_of_another_licence():
     names = listed.stdout.split() or [str(p.relative_to(CHECKOUT)) for p in (CHECKOUT / "nic_lightning").rglob("*.py")]
     assert len(names) > 100
     found = []
-    for name in set(names) - {"tests/test_licences.py"}:
+    for name in set(names) - {
+        "tests/test_licences.py",
+        "nic_lightning/data/sets.py",
+    }:  # which tells data sets' licences
         file = CHECKOUT / name
         text = file.read_text(encoding="utf-8").lower() if file.is_file() else ""
         found += [f"{name}: {words}" for words in FORBIDDEN if words in text]

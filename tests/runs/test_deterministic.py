@@ -30,10 +30,11 @@ def test_the_switches(capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "distortion", "size"), [*((name, "mse", 64) for name in LEARNED), ("cae", "ms-ssim", 176)]
+    ("name", "distortion", "size"),
+    [*((name, "mse", 64) for name in LEARNED if "i2icodec" not in name), ("cae", "ms-ssim", 176)],  # another task
 )
 def test_every_codec_trains_under_it(deterministic, make_codec, picture, monkeypatch, name, distortion, size):
-    monkeypatch.setattr(RateDistortionTask, "_logs_now", lambda self: False)  # there is no trainer here
+    monkeypatch.setattr(RateDistortionTask, "logs_after", lambda self, steps: False)  # there is no trainer here
 
     def losses() -> list[float]:
         codec = make_codec(name).train().requires_grad_(True)

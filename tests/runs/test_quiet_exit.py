@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CODE = """
 import atexit, os, signal, subprocess, sys, time, warnings
 warnings.simplefilter("ignore")
@@ -27,6 +29,7 @@ print("done")
 """
 
 
+@pytest.mark.slow  # two processes with a W&B helper each
 def test_only_wandb_is_quiet(tmp_path: Path):
     (tmp_path / "run").mkdir()
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "WANDB_MODE": "offline", "WANDB_SILENT": "true"}
