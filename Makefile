@@ -26,7 +26,7 @@ $(FOR_DEVELOPMENT): $(INSTALLED)
 	@touch $@
 
 test: setup ## quick tests, with coverage
-	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile -m 'not slow' --cov --cov-report=term --cov-fail-under=$(MIN_COVERAGE)
+	OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow' --cov --cov-report=term --cov-fail-under=$(MIN_COVERAGE)
 
 test-slow: setup ## the tests that `make test` leaves out
 	$(PYTEST) -m slow

@@ -21,6 +21,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", line)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that train in processes of their own: at the end, one worker would wait for the other."""
+    items.sort(key=lambda item: not item.path.match("end_to_end/*.py") and item.path.name != "test_notebooks.py")
+
+
 @pytest.fixture(scope="session")
 def nic_data() -> Path:
     """The data root: NIC_DATA, else ../shared/data beside the checkout; a test that needs it skips without."""
