@@ -8,6 +8,7 @@ from nic_lightning.commands.bench_training import main
 from tests.tasks.discs import write_discs
 
 
+@pytest.mark.slow
 def test_it_compares_the_framework_with_a_bare_loop_and_times_the_loader(capsys):
     """Says nothing of how the ratio comes out: a test is no place to time anything."""
     tiny = ["codec=modulated", "codec.width=8", "codec.lambdas=[64,512]", "data.crop=32", "data.batch_size=2"]

@@ -189,6 +189,7 @@ def test_results_never_raise(caplog):
     assert "did not end properly: gone" in caplog.text
 
 
+@pytest.mark.slow  # waits for what W&B waits for
 def test_a_lost_helper_process_ends_in_one_warning(tmp_path):
     """In a process of its own: W&B keeps one helper for all runs of a process."""
     code = """
