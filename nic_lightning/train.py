@@ -35,6 +35,7 @@ def train(config: DictConfig) -> None:
     from nic_lightning.runs.occupation import occupied
     from nic_lightning.runs.record import RunRecord
     from nic_lightning.runs.resume import recorded_overrides
+    from nic_lightning.runs.threads import share_busy_machine
 
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir).resolve()
@@ -42,6 +43,7 @@ def train(config: DictConfig) -> None:
     if hydra.mode == RunMode.MULTIRUN:
         run_job(folder, plain, hydra)
         return
+    share_busy_machine()
     record = RunRecord(folder)
     if not main_process():
         fit_and_measure(config, plain, folder, record)
