@@ -12,7 +12,7 @@ _LOOK = 0.2
 
 
 def share_busy_machine() -> None:
-    """Let OpenMP threads sleep soon instead of spinning where others keep the cores busy; call it before importing torch.
+    """Let OpenMP threads sleep soon instead of spinning where others keep the cores busy; call it before torch loads.
 
     Threads that wait for one another spin by default. Where there are more threads than cores this takes the core from
     whatever they wait for: `make demo` fell from 17 to .7 steps/s beside one other training, and to 6 with this. On an
