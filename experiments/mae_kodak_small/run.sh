@@ -7,29 +7,22 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export NIC_DATA
 export OMP_NUM_THREADS=1 # one core for each queue
 mkdir -p runs
+. "$here/../two_queues.sh"
 
-(
+first_queue() {
     nic-train -m experiment=independent_kodak_small codec.lmbda=512,256,128,64
     nic-train experiment=bottleneck_scaling_kodak_small
-) >runs/queue_1.log 2>&1 &
-first=$!
-(
+}
+
+second_queue() {
     nic-train experiment=modulated_kodak_small
     nic-train experiment=modulated_kodak_small name=modulated_linear_kodak_small codec.lambda_input=linear \
         task.learning_rate_factors.modulation=1 task.learning_rate_factors.demodulation=1
     nic-train experiment=conditional_kodak_small
     nic-evaluate codec=jpeg 'evaluation.datasets=[kodak]' evaluation.save_images=0
     nic-evaluate codec=webp 'evaluation.datasets=[kodak]' evaluation.save_images=0
-) >runs/queue_2.log 2>&1 &
-second=$!
+}
 
-failed=0
-wait "$first" || failed=1
-wait "$second" || failed=1
-if ((failed)); then
-    tail -n 3 runs/queue_1.log runs/queue_2.log >&2
-    echo "A queue failed; see above. The same command continues it." >&2
-    exit 1
-fi
+in_two_queues queue
 python "$here/collect.py" runs
 nic report runs -o report.html

@@ -7,8 +7,9 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export NIC_DATA
 export OMP_NUM_THREADS=1 # one core for each queue
 mkdir -p runs
+. "$here/../two_queues.sh"
 
-(
+first_queue() {
     nic-train experiment=slimcae_kodak_small
     # The independent models have the widths and the lambdas of the scheduled one.
     python "$here/found_lambdas.py" runs/slimcae_kodak_small | while read -r width lambda; do
@@ -19,24 +20,16 @@ mkdir -p runs
     nic-train experiment=slimcae_naive_kodak_small name=slimcae_given_kodak_small "codec.lambdas=[$lambdas]"
     nic-train experiment=slimcae_naive_kodak_small name=slimcae_given_switch_kodak_small "codec.lambdas=[$lambdas]" \
         codec.gdn=switch
-) >runs/slimcae_queue_1.log 2>&1 &
-first=$!
-(
+}
+
+second_queue() {
     nic-train experiment=slimcae_naive_kodak_small
     nic-train experiment=slimcae_kodak_small name=slimcae_switch_kodak_small codec.gdn=switch
     nic-train experiment=slimcae_kodak_small name=slimcae_slim_kodak_small codec.gdn=slim
     nic-evaluate codec=jpeg 'evaluation.datasets=[kodak]' evaluation.save_images=0
     nic-evaluate codec=webp 'evaluation.datasets=[kodak]' evaluation.save_images=0
-) >runs/slimcae_queue_2.log 2>&1 &
-second=$!
+}
 
-failed=0
-wait "$first" || failed=1
-wait "$second" || failed=1
-if ((failed)); then
-    tail -n 3 runs/slimcae_queue_1.log runs/slimcae_queue_2.log >&2
-    echo "A queue failed; see above. The same command continues it." >&2
-    exit 1
-fi
+in_two_queues slimcae_queue
 python "$here/collect.py" runs
 nic report runs/slimcae_* runs/jpeg runs/webp -o report.html
