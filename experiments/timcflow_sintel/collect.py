@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from nic_lightning.report.gathering import fill, read_csv
+
 HERE = Path(__file__).parent
-BEGIN, END = "<!-- compared by collect.py: begin -->", "<!-- compared by collect.py: end -->"
 METRICS = ("epe_all", "epe_noc", "epe_occ")
-
-
-def read(name: str) -> list[dict[str, str]]:
-    with (HERE / name).open() as file:
-        return list(csv.DictReader(file))
 
 
 def errors(row: dict[str, str]) -> str:
@@ -64,12 +59,10 @@ def stages_table(rows: list[dict[str, str]], published: list[dict[str, str]]) ->
 
 
 def main() -> None:
-    rows, published = read("measured.csv"), read("published.csv")
+    rows, published = read_csv(HERE / "measured.csv"), read_csv(HERE / "published.csv")
     text = ["Winner takes all:", "", *frames_table(rows, "wta"), "", "Semi-global matching:", ""]
     text += [*frames_table(rows, "sgm"), "", "Stages:", "", *stages_table(rows, published)]
-    page = HERE / "README.md"
-    before, rest = page.read_text().split(BEGIN)
-    page.write_text(before + BEGIN + "\n\n" + "\n".join(text) + "\n\n" + END + rest.split(END)[1])
+    fill(HERE / "README.md", {"compared": "\n".join(text)})
 
 
 if __name__ == "__main__":
