@@ -19,6 +19,7 @@ from nic_lightning.runs.results import write_results
 _OPENED = """() => ({
   shown: performance.getEntriesByName("first-contentful-paint")[0]?.startTime,
   script: performance.getEntriesByName("report-start")[0]?.startTime,
+  sketch: performance.getEntriesByName("report-sketch")[0]?.startTime,
   curves: performance.getEntriesByName("report-curves")[0]?.startTime,
   loaded: performance.getEntriesByType("navigation")[0].loadEventEnd,
 })"""
@@ -90,7 +91,7 @@ def _row(run: str, number: int, image: int, point: int, gain: float, draw: rando
 
 
 def _print_opening(page: Path) -> None:
-    """Time until the curves are drawn, in Chromium where that and Playwright are installed."""
+    """Time until the curves are sketched, and until Plotly has drawn them, in Chromium where that and Playwright are installed."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     try:
         from playwright.sync_api import sync_playwright
@@ -107,5 +108,7 @@ def _print_opening(page: Path) -> None:
         while (times := tab.evaluate(_OPENED))["curves"] is None:  # the page forbids what wait_for_function does
             tab.wait_for_timeout(50)
         browser.close()
-    shown = ", ".join(f"{name} {times[name] / 1000:.2f} s" for name in ("shown", "script", "loaded", "curves"))
+    shown = ", ".join(
+        f"{name} {times[name] / 1000:.2f} s" for name in ("shown", "script", "sketch", "loaded", "curves")
+    )
     print(f"opened in Chromium, since the start of loading: {shown}")

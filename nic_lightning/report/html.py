@@ -23,7 +23,7 @@ from nic_lightning.report.reading import Sources, read_sources
 from nic_lightning.runs.files import write_atomically
 from nic_lightning.runs.translation import TRANSLATION
 
-SCRIPTS = ("base", "plots", "curves", "deltas", "complexity", "images", "pictures", "channels", "configs", "page")
+SCRIPTS = "base sketch plots curves deltas complexity images pictures channels configs page".split()
 """Parts of the page's own script, in order."""
 
 

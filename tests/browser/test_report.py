@@ -101,6 +101,26 @@ def tab(browser: Any, report: Path, artefacts: Path) -> Iterator[Tab]:
     made.page.close()
 
 
+def test_curves_are_sketched_until_plotly_has_started(browser: Any, report: Path, artefacts: Path) -> None:
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.add_init_script("Object.defineProperty(window, 'Plotly', { get: () => undefined, set: () => {} })")
+    page.goto(report.as_uri())
+    sketch = page.locator("#rd-psnr .sketch")
+    assert sketch.locator("polyline").count() == 4
+    sketched = sketch.locator("circle").first.bounding_box()
+    page.screenshot(path=artefacts / "report-sketch.png")
+    page.close()
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.goto(report.as_uri())
+    drawn = page.locator("#rd-psnr .scatterlayer .trace .points path").first
+    drawn.wait_for()
+    assert page.locator(".sketch").count() == 0
+    point = drawn.bounding_box()
+    for place, size in (("x", "width"), ("y", "height")):  # a reader who looks sees nothing jump
+        assert point[place] + point[size] / 2 == pytest.approx(sketched[place] + sketched[size] / 2, abs=6)
+    page.close()
+
+
 def test_curves_draw_hover_toggle_and_become_those_of_an_image(tab: Tab) -> None:
     drawn = tab.page.locator("#rd-psnr .scatterlayer .trace")
     assert drawn.count() == 4

@@ -40,7 +40,7 @@ function plot(place, make) {
   inView.observe(place);
 }
 
-/** Keep `make` and draw with it at once, seen or not. */
+/** Keep `make` and draw with it at once, seen or not; until Plotly is there, a sketch. */
 function plotNow(place, make) {
   plot(place, make);
   drawings.get(place).atOnce = true;
@@ -55,9 +55,14 @@ function redraw(place) {
 
 function draw(place) {
   const drawing = drawings.get(place);
-  if (!window.Plotly || !drawing.stale || place.offsetParent === null) return;
+  if (!drawing.stale || place.offsetParent === null) return;
+  if (!window.Plotly) {
+    if (drawing.atOnce) sketch(place, drawing.make());
+    return;
+  }
   drawing.stale = false;
   const figure = drawing.make();
+  place.querySelector(".sketch")?.remove();
   place.classList.toggle("empty", figure.data.length === 0);
   Plotly.react(place, figure.data, themed(figure.layout), plotOptions).then(() => performance.mark("report-curves"));
 }
