@@ -91,7 +91,7 @@ def _row(run: str, number: int, image: int, point: int, gain: float, draw: rando
 
 
 def _print_opening(page: Path) -> None:
-    """Time until the curves are sketched, and until Plotly has drawn them, in Chromium where that and Playwright are installed."""
+    """Time until the curves are sketched, and until Plotly has drawn them, where Chromium and Playwright are."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     try:
         from playwright.sync_api import sync_playwright

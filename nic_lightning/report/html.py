@@ -23,7 +23,8 @@ from nic_lightning.report.reading import Sources, read_sources
 from nic_lightning.runs.files import write_atomically
 from nic_lightning.runs.translation import TRANSLATION
 
-SCRIPTS = "base sketch plots curves deltas complexity images pictures channels configs page".split()
+_PLOTS = ("base", "sketch", "plots", "curves", "deltas", "complexity")
+SCRIPTS = (*_PLOTS, "images", "pictures", "channels", "configs", "page")
 """Parts of the page's own script, in order."""
 
 
