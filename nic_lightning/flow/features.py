@@ -74,11 +74,16 @@ def extract(network: FeatureNetwork, image: np.ndarray, ratio: int) -> Frame:
         DataError: not such an image, or smaller than 9x9 at the working scale.
     """
     small = shrink(image, ratio)
-    centred = (small - small.mean((0, 1))) / np.maximum(small.std((0, 1), ddof=1), 1e-6)
-    padded = np.pad(centred, ((RADIUS, RADIUS), (RADIUS, RADIUS), (0, 0)), mode="symmetric")
+    padded = network_input(small)
     device = next(network.parameters()).device
     features = network(torch.from_numpy(padded).permute(2, 0, 1)[None].to(device))[0]
     return Frame(image, features.permute(1, 2, 0).contiguous().cpu().numpy(), small, small @ _LUMA)
+
+
+def network_input(small: np.ndarray) -> np.ndarray:
+    """What the network sees of an image (h, w, 3): (h + 8, w + 8, 3), each channel with mean 0 and deviation 1."""
+    centred = (small - small.mean((0, 1))) / np.maximum(small.std((0, 1), ddof=1), 1e-6)
+    return np.pad(centred, ((RADIUS, RADIUS), (RADIUS, RADIUS), (0, 0)), mode="symmetric")
 
 
 def shrink(image: np.ndarray, ratio: int) -> np.ndarray:
