@@ -182,8 +182,9 @@ def _check(args: argparse.Namespace) -> int:
 
 def _data_list(args: argparse.Namespace) -> None:
     from nic_lightning.data.catalog import list_table
+    from nic_lightning.data.flow_sets import flow_rows
 
-    print(list_table(args.root))
+    print(list_table(args.root, flow_rows))
 
 
 def _data_weights(args: argparse.Namespace) -> None:

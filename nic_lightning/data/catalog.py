@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import os
 import re
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -171,10 +172,13 @@ def check_table(report: CatalogReport) -> str:
     return "\n".join(lines)
 
 
-def list_table(root: str | Path | None = None) -> str:
-    """Plain text of the catalogue and what of it lies below the data root; counts files, opens none."""
+def list_table(root: str | Path | None = None, more: Callable[[Path], Iterable[tuple[str, ...]]] | None = None) -> str:
+    """Plain text of the catalogue and what of it lies below the data root; counts files, opens none.
+
+    `more` gives rows of other sets below the root, such as those of optical flow.
+    """
     base = find_root(root)
-    rows = [("name", "at hand", "checksums", "licence", "source")]
+    rows: list[tuple[str, ...]] = [("name", "at hand", "checksums", "licence", "source")]
     for known in CATALOG.values():
         try:
             found = len(_locate_entry(known, base).files)
@@ -190,6 +194,7 @@ def list_table(root: str | Path | None = None) -> str:
                 known.source,
             )
         )
+    rows += more(base) if more else ()
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([f"data root: {base.absolute()}", *lines])

@@ -126,13 +126,15 @@ def flow_set(name: str, root: str | Path | None = None) -> FlowSet:
         near = difflib.get_close_matches(name, SETS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise DataError(f"There is no flow data set {name!r}: {hint}There are {', '.join(SETS)}.")
-    read, folders, marker = SETS[name]
-    base = find_root(root)
-    places = [base / folder / level for folder in folders for level in ("training", "")]
-    folder = next((place for place in places if (place / marker).is_dir()), None)
+    source, base = SETS[name], find_root(root)
+    folder = _folder(source, base)
     if folder is None:
-        raise DataError(f"{name} is not there: {places[0] / marker} is missing; set the data root by {ROOT_IS_SET_BY}.")
-    items = tuple(read(folder, marker))
+        missing = base / source.folders[0] / "training" / source.marker
+        raise DataError(
+            f"{name} is not there: {missing} is missing; get it from {source.source}, or set the data root by "
+            f"{ROOT_IS_SET_BY}."
+        )
+    items = tuple(source.read(folder, source.marker))
     if not items:
         raise DataError(f"There is no frame of {name} with true flow in {folder}.")
     found = FlowSet(name, folder, items)
@@ -143,7 +145,7 @@ def flow_set(name: str, root: str | Path | None = None) -> FlowSet:
             name,
             found.without_previous,
             len(found),
-            folder / marker,
+            folder / source.marker,
         )
     return found
 
@@ -189,15 +191,51 @@ def _middlebury(folder: Path, marker: str) -> Iterator[FlowItem]:
             yield FlowItem(scene, scene, _if_there(previous), current, _needed(following), _if_there(after), flow)
 
 
-SETS: dict[str, tuple[Callable[[Path, str], Iterator[FlowItem]], tuple[str, ...], str]] = {
-    "sintel_final": (_sintel, ("sintel", "Sintel", "MPI-Sintel-complete"), "final"),
-    "sintel_clean": (_sintel, ("sintel", "Sintel", "MPI-Sintel-complete"), "clean"),
-    "kitti2012": (_kitti, ("kitti2012", "data_stereo_flow", "kitti"), "colored_0"),
-    "kitti2015": (_kitti, ("kitti2015", "data_scene_flow", "kitti"), "image_2"),
-    "middlebury": (_middlebury, ("middlebury",), "other-data"),
-    "middlebury_gray": (_middlebury, ("middlebury",), "other-data-gray"),
+@dataclass(frozen=True)
+class _Source:
+    """How a set is read, and where it comes from."""
+
+    read: Callable[[Path, str], Iterator[FlowItem]]
+    folders: tuple[str, ...]
+    """Names that its folder may have below the data root."""
+    marker: str
+    """Folder of its frames in there."""
+    count: int
+    """Pairs with true flow in the complete set."""
+    licence: str
+    source: str
+
+
+_SINTEL = ("sintel", "Sintel", "MPI-Sintel-complete")
+_SINTEL_SOURCE = (1041, "CC BY 3.0 (Blender Foundation)", "http://sintel.is.tue.mpg.de")
+_KITTI_SOURCE = ("CC BY-NC-SA 3.0", "https://www.cvlibs.net/datasets/kitti")
+_MIDDLEBURY_SOURCE = (8, "not stated", "https://vision.middlebury.edu/flow/data")
+SETS = {
+    "sintel_final": _Source(_sintel, _SINTEL, "final", *_SINTEL_SOURCE),
+    "sintel_clean": _Source(_sintel, _SINTEL, "clean", *_SINTEL_SOURCE),
+    "kitti2012": _Source(_kitti, ("kitti2012", "data_stereo_flow", "kitti"), "colored_0", 194, *_KITTI_SOURCE),
+    "kitti2015": _Source(_kitti, ("kitti2015", "data_scene_flow", "kitti"), "image_2", 200, *_KITTI_SOURCE),
+    "middlebury": _Source(_middlebury, ("middlebury",), "other-data", *_MIDDLEBURY_SOURCE),
+    "middlebury_gray": _Source(_middlebury, ("middlebury",), "other-data-gray", *_MIDDLEBURY_SOURCE),
 }
-"""How each set is read, the names its folder may have, and the folder of its frames in there."""
+
+
+def flow_rows(base: Path) -> Iterator[tuple[str, str, str, str, str]]:
+    """Of each set: name, pairs with true flow below `base`, "unknown" checksums, licence and source; opens no file."""
+    for name, each in SETS.items():
+        folder = _folder(each, base)
+        try:
+            found = 0 if folder is None else sum(1 for _ in each.read(folder, each.marker))
+            at_hand = f"{found} of {each.count}"
+        except DataError:
+            at_hand = f"cut, of {each.count}"
+        yield name, at_hand, "unknown", each.licence, each.source
+
+
+def _folder(known: _Source, base: Path) -> Path | None:
+    """Where the set lies below `base`."""
+    places = (base / folder / level for folder in known.folders for level in ("training", ""))
+    return next((place for place in places if (place / known.marker).is_dir()), None)
 
 
 def _if_there(path: Path) -> Path | None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nic_lightning.data.flow_sets import flow_set
+from nic_lightning.data.flow_sets import flow_rows, flow_set
 from nic_lightning.errors import DataError
 from nic_lightning.flow.io import encode, known
 
@@ -133,3 +133,11 @@ def test_the_parts_at_hand(nic_data, name, count, alone):
     assert truth.flow.shape[:2] == current.shape[:2]
     assert known(truth.flow).any()
     assert (truth.occluded is None) == name.startswith("middlebury")
+
+
+def test_the_catalogue_counts_pairs_and_survives_a_cut_set(sintel):
+    rows = {row[0]: row[1] for row in flow_rows(sintel)}
+    assert rows["sintel_final"] == "6 of 1041"
+    assert rows["kitti2015"] == "0 of 200"
+    (sintel / "sintel/training/final/alley_1/frame_0004.png").unlink()
+    assert {row[0]: row[1] for row in flow_rows(sintel)}["sintel_final"] == "cut, of 1041"
