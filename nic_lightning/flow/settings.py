@@ -13,6 +13,7 @@ from nic_lightning.flow.cost_volume import OUTSIDE
 from nic_lightning.flow.filtering import BilateralFilter
 from nic_lightning.flow.semi_global_matching import Potts, TruncatedL1
 from nic_lightning.flow.triple import MINIMUM, TWO_FRAMES, Lambdas, weighting_table
+from nic_lightning.flow.weights import load_lambdas
 
 STRATEGIES = ("none", "check", "large_regions", "two_weightings", "by_cost", "three_frames")
 INTERPOLATIONS = ("none", "ric", "edge_aware")
@@ -24,11 +25,13 @@ class FlowConfig:
 
     Attributes:
         weights: DCFlow's features: a `.npz` or `.caffemodel` file, or "sintel" or "kitti", looked for in
-            $NIC_DATA/weights.
+            $NIC_DATA/weights; or features of your own: a run folder of `nic-train experiment=flow_features`, its
+            checkpoint, or its `features.npz`.
         ratio: full-size pixels to one pixel of the working scale, along each axis. Labels are whole at that scale.
         max_displacement: full-size pixels along each axis; "auto" looks for the range at a third of the scale first.
         lambdas: weights of the triple cost, Eq. 5.8; (1, 0, 0) uses two frames. The thesis names (0, 0, 1) the best,
-            for winner-takes-all, and no weights for the whole pipeline.
+            for winner-takes-all, and no weights for the whole pipeline. In a config also "learned": those that the file
+            of `weights` holds.
         outside_cost: of displacements that leave the frame, 0 to 254 where 127 is that of features at right angles.
             DCFlow's 64 is below what blurred or filtered matches cost, so that labels leave the frame; see
             experiments/timcflow_sintel.
@@ -74,6 +77,10 @@ class FlowConfig:
             )
         if not 0 <= self.outside_cost <= 254:
             raise UserError(f"outside_cost is a cost from 0 to 254, not {self.outside_cost}.")
+        if self.lambdas == "learned":
+            object.__setattr__(self, "lambdas", load_lambdas(self.weights_file()))
+        if isinstance(self.lambdas, str):
+            raise UserError(f"lambdas are three numbers, or 'learned', not {self.lambdas!r}.")
         weighting_table(self.lambdas)
         weighting_table(self.other_lambdas)
 
