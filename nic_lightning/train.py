@@ -89,16 +89,21 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     for extractor in config.evaluation.fid:
         load_extractor(extractor)  # missing weights are found before training; it draws, so it comes before the seed
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    codec = instantiate(config.codec, _convert_="all")
-    points_of(codec, config.evaluation.points)  # a wrong label is found before training
     make_task = instantiate(config.task, _partial_=True, _convert_="all")  # Hydra would instantiate codec_config, too
-    task = make_task(codec=codec, codec_config=plain["codec"])
+    codec = None
+    if config.codec is not None:
+        codec = instantiate(config.codec, _convert_="all")
+        points_of(codec, config.evaluation.points)  # a wrong label is found before training
+    task = make_task() if codec is None else make_task(codec=codec, codec_config=plain["codec"])
     data = instantiate(config.data, _convert_="all")
     data.prepare_data()
     data.setup("fit")  # what is missing is found before W&B and the trainer start
     resume = config.ckpt_path or checkpoint_to_continue(folder)
     if resume is None:
-        start_from(codec, config.init_from)
+        if codec is not None:
+            start_from(codec, config.init_from)
+        elif config.init_from is not None:
+            task.start_from(config.init_from)
         if main_process():
             record.cut_metrics(0)  # of an earlier start that was killed before it saved anything
     sweep = folder.parent.name if folder != Path(config.run_dir).resolve() else None
@@ -115,8 +120,11 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     )
     fit(trainer, task, data, resume, config, folder)
     trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
-    measure(config, folder, wandb)
-    draw_translations(config, folder, wandb)
+    if codec is not None:
+        measure(config, folder, wandb)
+        draw_translations(config, folder, wandb)
+    elif trainer.is_global_zero:
+        task.finish(folder)
     if trainer.is_global_zero:
         finish_wandb(wandb)
 

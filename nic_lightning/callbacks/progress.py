@@ -96,7 +96,7 @@ def _steps(trainer: pl.Trainer) -> int | None:
 
 
 def summary(latest: dict[str, Any]) -> str:
-    """Rate and PSNR of the last batch, from the lowest operating point to the highest; adversarial losses."""
+    """Rate and PSNR of the last batch, from the lowest operating point to the highest; adversarial losses; matches."""
     rates = [float(v) for k, v in latest.items() if k.startswith("train/bpp@")]
     errors = [float(v) for k, v in latest.items() if k.startswith("train/mse@")]
     parts = []
@@ -107,6 +107,8 @@ def summary(latest: dict[str, Any]) -> str:
     for name, letter in (("train/discriminator@latent", "D"), ("train/generator@latent", "G")):
         if name in latest:
             parts.append(f"{letter} {float(latest[name]):.2f}")
+    if "train/wins" in latest:
+        parts.append(f"loss {float(latest['train/loss']):.3f}  matches found {100 * float(latest['train/wins']):.1f} %")
     return "  ".join(parts)
 
 

@@ -36,6 +36,7 @@ class FlowDataModule(ImageDataModule):
         workers: as of `ImageDataModule`.
         samples_per_epoch: crops in an epoch over all ranks; None: one of each photograph and frame.
         validation_limit: validate on the first scenes only.
+        validation_side: of scenes to validate on that are made from photographs, in full-size pixels.
         seed: all samples follow from it.
         cache_mb: MiB of photographs to keep in memory, and as many of frames, for each rank.
 
@@ -59,6 +60,7 @@ class FlowDataModule(ImageDataModule):
         workers: int | None = None,
         samples_per_epoch: int | None = None,
         validation_limit: int | None = None,
+        validation_side: int = 288,
         seed: int = 0,
         cache_mb: int = 1024,
     ) -> None:
@@ -74,12 +76,14 @@ class FlowDataModule(ImageDataModule):
             cache_mb,
             validation_limit=validation_limit,
         )
-        if min(ratio, set_repeats) < 1 or largest < 0 or not 0 <= unsteady < 1:
+        if min(ratio, set_repeats, validation_side // (9 * max(ratio, 1))) < 1 or largest < 0 or not 0 <= unsteady < 1:
             raise DataError(
-                "data.ratio and data.set_repeats are at least 1, data.largest is at least 0, and data.unsteady in "
-                f"[0, 1); they are {ratio}, {set_repeats}, {largest:g} and {unsteady:g}."
+                "data.ratio and data.set_repeats are at least 1, data.validation_side is at least 9 ratios, "
+                "data.largest at least 0, and data.unsteady lies in [0, 1); they are "
+                f"{ratio}, {set_repeats}, {validation_side}, {largest:g} and {unsteady:g}."
             )
         self.sets, self.held_out, self.set_repeats = list(sets), list(held_out), set_repeats
+        self.validation_side = validation_side
         self.ratio, self.motion = ratio, {"largest": largest, "unsteady": unsteady}
         self.validation_scenes: FlowScenes | None = None
 
@@ -120,7 +124,8 @@ class FlowDataModule(ImageDataModule):
     def _scenes_to_validate(self, trained: set[str]) -> FlowScenes:
         assert self.validation is not None
         if self.validation not in SETS:
-            return FlowScenes(ImageFolder(self.validation, self.root, cache_mb=self.cache_mb // 4), [], **self.motion)
+            photographs = ImageFolder(self.validation, self.root, cache_mb=self.cache_mb // 4)
+            return FlowScenes(photographs, [], self.validation_side, **self.motion)
         found: list[FlowItem] = [i for i in flow_set(self.validation, self.root) if i.scene not in trained]
         if not found:
             raise DataError(

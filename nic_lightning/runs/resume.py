@@ -86,7 +86,7 @@ def _stored_config(run: Run) -> dict[str, Any]:
         raise RunError(f"{run.folder} cannot be continued: {'; '.join(run.problems)}")
     if run.status is None:
         raise RunError(f"{run.folder} cannot be continued: {'; '.join(run.problems)}")
-    if not all(isinstance(run.config.get(group), dict) for group in ("codec", "task", "data", "trainer")):
+    if not all(isinstance(run.config.get(group), dict) for group in ("task", "data", "trainer")):
         raise RunError(f"{run.folder} holds no training, so there is nothing to continue.")
     if "${" in str(run.config):
         raise RunError(f"{run.folder}/config.yaml is not as nic-train wrote it: it holds an interpolation, '${{'.")

@@ -1,4 +1,4 @@
-"""What every task that trains a codec does around its training step."""
+"""What every task does around its training step."""
 
 from __future__ import annotations
 
@@ -14,20 +14,15 @@ from nic_lightning.codecs.learned import LearnedCodec
 QUANTILES = "quantiles"
 
 
-class CodecTask(pl.LightningModule):
-    """Validation with fresh tables, and checkpoints that can be decoded from.
+class Task(pl.LightningModule):
+    """When to log, and under which names.
 
     `latest` holds what the last step measured, by the names of the logs: progress is told from it, and training is
     stopped where it is not finite.
-
-    Args:
-        codec: what checkpoints are decoded with.
-        codec_config: its plain config, kept in checkpoints.
     """
 
-    def __init__(self, codec: LearnedCodec, codec_config: dict[str, Any] | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.codec, self.codec_config = codec, codec_config
         self.latest: dict[str, Tensor] = {}
 
     def logs_after(self, steps: int) -> bool:
@@ -39,6 +34,19 @@ class CodecTask(pl.LightningModule):
     def validation_name(self) -> str:
         """The validation set's, in metrics."""
         return getattr(getattr(self.trainer, "datamodule", None), "validation_name", "validation")
+
+
+class CodecTask(Task):
+    """Validation with fresh tables, and checkpoints that can be decoded from.
+
+    Args:
+        codec: what checkpoints are decoded with.
+        codec_config: its plain config, kept in checkpoints.
+    """
+
+    def __init__(self, codec: LearnedCodec, codec_config: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.codec, self.codec_config = codec, codec_config
 
     def on_validation_start(self) -> None:
         """Bring the quantiles to where training moved the densities; rounding uses their medians."""
