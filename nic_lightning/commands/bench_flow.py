@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from nic_lightning.commands.bench_flow_device import device_steps
 from nic_lightning.flow.settings import preset
 
 OPENCV = ("dis_medium", "farneback", "deepflow")
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str]) -> None:
         "--repeats", type=int, default=3, help="rounds after one to warm up; medians count (default: 3)"
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="(default: all cores)")
+    text = "time the steps on a device of torch's too, such as cuda (default: a GPU where there is one)"
+    parser.add_argument("--device", help=text)
     parser.add_argument("--no-raft", action="store_true", help="leave RAFT out, with random weights, 12 iterations")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(arguments)
@@ -46,10 +49,11 @@ def main(arguments: Sequence[str]) -> None:
     say(f"{args.size}, +-{args.max_displacement} px, {args.threads} threads, medians of {args.repeats}")
     say(f"{'':34}{'wall s':>8}{'core-s':>8}  rate, and the bound that limits it")
     rows = []
-    for part in (_steps, partial(_pipelines_and_peers, raft=not args.no_raft)):
+    for part in (_steps, partial(device_steps, name=args.device), partial(_pipelines_and_peers, raft=not args.no_raft)):
         for row in part(frames, args.max_displacement, args.repeats):
             rows.append(row)
             say(f"{row['name']:34}{row['wall']:8.2f}{row['core']:8.2f}  {row.get('rate', '')}")
+        gc.collect()  # volumes of one part
         rows[-1]["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
         say(f"Peak memory so far: {rows[-1]['peak_gib']:.2f} GiB")
     if args.json:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nic_lightning.errors import DataError
+from nic_lightning.flow.gpu.precision import whole_float32
 from nic_lightning.flow.weights import load_weights
 
 RADIUS = 4  # half of the 9x9 patch that one feature sees
@@ -76,7 +77,8 @@ def extract(network: FeatureNetwork, image: np.ndarray, ratio: int) -> Frame:
     small = shrink(image, ratio)
     padded = network_input(small)
     device = next(network.parameters()).device
-    features = network(torch.from_numpy(padded).permute(2, 0, 1)[None].to(device))[0]
+    with whole_float32(device):
+        features = network(torch.from_numpy(padded).permute(2, 0, 1)[None].to(device))[0]
     return Frame(image, features.permute(1, 2, 0).contiguous().cpu().numpy(), small, small @ _LUMA)
 
 

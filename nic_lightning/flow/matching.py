@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from nic_lightning.flow.cost_volume import match, mirror_border
+from nic_lightning.flow.cost_volume import mirror_border
 from nic_lightning.flow.features import Frame
-from nic_lightning.flow.filtering import filter_costs
-from nic_lightning.flow.memory import OVERLAP, Plan, free_memory, plan
+from nic_lightning.flow.kernels import Kernels
+from nic_lightning.flow.memory import OVERLAP, Plan, plan
 from nic_lightning.flow.results import Result, Window
-from nic_lightning.flow.semi_global_matching import semi_global_matching, winner_takes_all
 from nic_lightning.flow.settings import FlowConfig
-from nic_lightning.flow.triple import TWO_FRAMES, Lambdas, add_forward, backward_costs, combine, triple_cost_volume
+from nic_lightning.flow.triple import TWO_FRAMES, Lambdas, add_forward, backward_costs, triple_cost_volume
 
 CHECKED_BACKWARD = ("check", "by_cost", "three_frames")  # strategies with a backward flow
 
@@ -19,10 +20,11 @@ CHECKED_BACKWARD = ("check", "by_cost", "three_frames")  # strategies with a bac
 class Matching:
     """Labels of one window after another, in memory that stays: its first use costs the operating system seconds."""
 
-    def __init__(self, config: FlowConfig, keep_volumes: bool) -> None:
+    def __init__(self, config: FlowConfig, kernels: Kernels, keep_volumes: bool) -> None:
         self.config = config
         self.keep_volumes = keep_volumes
-        self._buffers: dict[str, np.ndarray] = {}
+        self._kernels = kernels
+        self._buffers: dict[str, Any] = {}
         self._plan: Plan | None = None
         self._carried = False  # whether "reverse" holds this window's backward costs
 
@@ -43,12 +45,14 @@ class Matching:
         volume = self._buffers["volume"]
         reverse = self._buffers["reverse"] if reverse_needed else None
         with result.timed("cost volume"):
+            match, (now, then) = self._kernels.match, self._features(current, following)
             if previous is None or self.config.two_frames:
-                match(current.features, following.features, radius, volume, reverse, outside=outside)
+                match(now, then, radius, volume, reverse, outside=outside)
             else:
                 if not (carried and self._carried):
-                    backward_costs(previous.features, current.features, radius, volume, outside)
-                add_forward(volume, current.features, following.features, self.config.lambdas, reverse, outside)
+                    past = self._kernels.load(previous.features)
+                    backward_costs(past, now, radius, volume, outside, match)
+                add_forward(volume, now, then, self.config.lambdas, reverse, outside, match)
         self._carried = carry
         return self._optimise(volume, current, result)
 
@@ -59,9 +63,9 @@ class Matching:
             return self._in_strips(window.current, window.following, previous, lambdas, result, filtered=True)
         volume = self._buffers["volume"]
         with result.timed("cost volume"):
-            past = None if previous is None else previous.features
-            features = past, window.current.features, window.following.features
-            triple_cost_volume(*features, volume.shape[2] // 2, lambdas, volume, self.config.outside_cost)
+            past, now, then = self._features(previous, window.current, window.following)
+            radius, outside = volume.shape[2] // 2, self.config.outside_cost
+            triple_cost_volume(past, now, then, radius, lambdas, volume, outside, self._kernels.match)
         return self._optimise(volume, window.current, result)
 
     def backward_labels(self, window: Window, result: Result) -> np.ndarray:
@@ -73,10 +77,14 @@ class Matching:
         reverse = self._buffers["reverse"]
         if after is not None:
             with result.timed("cost volume"):
-                features = following.features, after.features
-                add_forward(reverse, *features, self.config.lambdas, outside=self.config.outside_cost)
+                now, then = self._features(following, after)
+                outside = self.config.outside_cost
+                add_forward(reverse, now, then, self.config.lambdas, outside=outside, match=self._kernels.match)
         mirror_border(reverse)
         return self._winners(reverse, following.luma, result, reversed_labels=True)
+
+    def _features(self, *frames: Frame | None) -> list[Any]:
+        return [None if frame is None else self._kernels.load(frame.features) for frame in frames]
 
     @property
     def _whole(self) -> bool:
@@ -94,36 +102,35 @@ class Matching:
             return
         self._buffers.clear()
         self._carried = False
-        free = self.config.max_memory if self.config.max_memory is not None else free_memory()
+        room = self._kernels.room(height, width, radius)
+        free = self.config.max_memory if self.config.max_memory is not None else room
         volumes = 1 + reverse_needed + 2 * (self.config.smoothness is not None) + self.keep_volumes
-        self._plan = plan(height, width, radius, volumes, free)
+        self._plan = plan(height, width, radius, volumes, free, self._kernels.free)
         shape = self._plan.volume_shape
-        self._buffers["volume"] = np.empty(shape, np.uint8)
+        self._buffers["volume"] = self._kernels.empty(shape, 8)
         if reverse_needed or not self._plan.whole:
-            self._buffers["reverse"] = np.empty(shape, np.uint8)
+            self._buffers["reverse"] = self._kernels.empty(shape, 8)
         if self.config.smoothness is not None:
-            self._buffers["sums"] = np.empty(shape, np.uint16)
+            self._buffers["sums"] = self._kernels.empty(shape, 16)
 
-    def _optimise(self, volume: np.ndarray, frame: Frame, result: Result) -> np.ndarray:
+    def _optimise(self, volume: Any, frame: Frame, result: Result) -> np.ndarray:
         """Border, filter and labels of a raw volume, which changes."""
         mirror_border(volume)
         if self.keep_volumes:
-            result.stages["volume"] = volume.copy()
+            result.stages["volume"] = self._kernels.copy(volume)
         if self.config.cost_filter is not None:
             with result.timed("filter"):
-                filter_costs(volume, frame.image, self.config.cost_filter)
+                self._kernels.filter_costs(volume, frame.image, self.config.cost_filter)
             if self.keep_volumes:
-                result.stages["filtered"] = volume.copy()
+                result.stages["filtered"] = self._kernels.copy(volume)
         return self._winners(volume, frame.luma, result)
 
-    def _winners(
-        self, volume: np.ndarray, luma: np.ndarray, result: Result, reversed_labels: bool = False
-    ) -> np.ndarray:
+    def _winners(self, volume: Any, luma: np.ndarray, result: Result, reversed_labels: bool = False) -> np.ndarray:
         with result.timed("semi-global matching"):
             if self.config.smoothness is None:
-                return winner_takes_all(volume, reversed_labels)
+                return self._kernels.winner_takes_all(volume, reversed_labels)
             sums = self._buffers["sums"][: len(volume)]
-            return semi_global_matching(volume, luma, self.config.smoothness, sums, reversed_labels)
+            return self._kernels.semi_global_matching(volume, luma, self.config.smoothness, sums, reversed_labels)
 
     def _in_strips(
         self, frame: Frame, forward: Frame, back: Frame | None, lambdas: Lambdas, result: Result, filtered: bool
@@ -132,18 +139,19 @@ class Matching:
         assert self._plan is not None
         height, radius, outside = self._plan.height, self._plan.radius, self.config.outside_cost
         labels = np.empty((*frame.luma.shape, 2), np.int16)
+        match, (now, ahead, behind) = self._kernels.match, self._features(frame, forward, back)
         for top in range(0, height, self._plan.rows):
             low, high = max(0, top - OVERLAP), min(height, top + self._plan.rows + OVERLAP)
             volume, other = (self._buffers[name][: high - low] for name in ("volume", "reverse"))
             with result.timed("cost volume"):
-                match(frame.features[low:high], forward.features, radius, volume, top=low, outside=outside)
+                match(now[low:high], ahead, radius, volume, top=low, outside=outside)
                 if back is not None and tuple(lambdas) != TWO_FRAMES:
-                    match(frame.features[low:high], back.features, radius, other, top=low, outside=outside)
-                    combine(volume, other, lambdas)
+                    match(now[low:high], behind, radius, other, top=low, outside=outside)
+                    self._kernels.combine(volume, other, lambdas)
                 mirror_border(volume, above=low == 0, below=high == height)
             if filtered and self.config.cost_filter is not None:
                 with result.timed("filter"):
-                    filter_costs(volume, frame.image[low:high], self.config.cost_filter)
+                    self._kernels.filter_costs(volume, frame.image[low:high], self.config.cost_filter)
             found = self._winners(volume, frame.luma[low:high], result)
             labels[top : top + self._plan.rows] = found[top - low : top - low + self._plan.rows]
         return labels

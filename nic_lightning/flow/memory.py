@@ -38,7 +38,7 @@ class Plan:
         return min(self.height, self.rows + 2 * OVERLAP), self.width, n, n
 
 
-def plan(height: int, width: int, radius: int, volumes: int, free: int | None) -> Plan:
+def plan(height: int, width: int, radius: int, volumes: int, free: int | None, called: str = "free") -> Plan:
     """The largest strips that fit.
 
     Args:
@@ -47,6 +47,7 @@ def plan(height: int, width: int, radius: int, volumes: int, free: int | None) -
         radius: largest label.
         volumes: bytes for each pixel and label of a whole frame; a strip takes 4, for two volumes and the sums.
         free: bytes there are, or None where the system does not tell.
+        called: how the sentences call them.
 
     Raises:
         UserError: not even a strip of FEWEST_ROWS rows fits.
@@ -59,7 +60,7 @@ def plan(height: int, width: int, radius: int, volumes: int, free: int | None) -
     rows = (free - features) // (4 * row) - 2 * OVERLAP
     said = (
         f"Matching {width}x{height} pixels at the working scale over {2 * radius + 1}x{2 * radius + 1} displacements "
-        f"is {height * row / 1e9:.1f} G cells and takes {needed / 1e9:.1f} GB, where {free / 1e9:.1f} GB are free"
+        f"is {height * row / 1e9:.1f} G cells and takes {needed / 1e9:.1f} GB, where {free / 1e9:.1f} GB are {called}"
     )
     if rows < FEWEST_ROWS:
         least = 4 * row * (FEWEST_ROWS + 2 * OVERLAP) + features

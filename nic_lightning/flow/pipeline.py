@@ -16,6 +16,7 @@ from nic_lightning.flow import consistency
 from nic_lightning.flow.cost_volume import costs_at
 from nic_lightning.flow.features import FeatureNetwork, Frame, extract
 from nic_lightning.flow.interpolation import interpolate
+from nic_lightning.flow.kernels import Kernels, kernels_for
 from nic_lightning.flow.matching import Matching
 from nic_lightning.flow.range import find_radius
 from nic_lightning.flow.refinement import refine
@@ -31,14 +32,23 @@ class Pipeline:
         config: what to do.
         network: the features; read from `config.weights_file()` if not given.
         keep_volumes: copy the volumes, each a gigabyte for Sintel, into `Result.stages`.
+        kernels: of `config.device` if not given; the network is moved to where they work.
     """
 
     def __init__(
-        self, config: FlowConfig, network: FeatureNetwork | None = None, *, keep_volumes: bool = False
+        self,
+        config: FlowConfig,
+        network: FeatureNetwork | None = None,
+        *,
+        keep_volumes: bool = False,
+        kernels: Kernels | None = None,
     ) -> None:
         self.config = config
+        self._kernels = kernels or kernels_for(config.device)
         self.network = network or FeatureNetwork.from_file(config.weights_file())
-        self._matching = Matching(config, keep_volumes)
+        if self._kernels.device is not None:
+            self.network.to(self._kernels.device)
+        self._matching = Matching(config, self._kernels, keep_volumes)
 
     def run(
         self,
@@ -95,7 +105,7 @@ class Pipeline:
         """Flow of one window. `carry` keeps its pair's costs for the next one, `carried` has those of the last."""
         config = self.config
         with result.timed("range"):
-            radius = find_radius(window, config, self.network)
+            radius = find_radius(window, config, self.network, self._kernels)
         result.stages["labels"] = self._matching.labels(window, radius, carry, carried, result)
         if config.strategy != "none":
             result.stages["kept"] = self._keep(window, result)

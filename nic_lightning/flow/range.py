@@ -8,6 +8,7 @@ import numpy as np
 
 from nic_lightning.flow.consistency import keep_large_regions
 from nic_lightning.flow.features import SMALLEST, FeatureNetwork, extract
+from nic_lightning.flow.kernels import Kernels
 from nic_lightning.flow.matching import Matching
 from nic_lightning.flow.results import Result, Window
 from nic_lightning.flow.settings import FlowConfig
@@ -18,7 +19,7 @@ REGION = 4  # pixels of the coarse scale that have to move alike
 SPARE = 2  # labels of the coarse scale: one for rounding, one for what is smaller than a region
 
 
-def find_radius(window: Window, config: FlowConfig, network: FeatureNetwork) -> int:
+def find_radius(window: Window, config: FlowConfig, network: FeatureNetwork, kernels: Kernels) -> int:
     """Largest label along each axis, in pixels of the working scale.
 
     With max_displacement "auto" frames of a third of the working scale are matched first, over the whole range, and the
@@ -37,6 +38,6 @@ def find_radius(window: Window, config: FlowConfig, network: FeatureNetwork) -> 
         extract(network, window.following.original, ratio),
     )
     settings = replace(config, cost_filter=None, strategy="none")
-    labels = Matching(settings, keep_volumes=False).labels(coarse, FURTHEST // ratio, False, False, Result())
+    labels = Matching(settings, kernels, keep_volumes=False).labels(coarse, FURTHEST // ratio, False, False, Result())
     moving = np.abs(labels).max(-1)[keep_large_regions(labels, REGION)]
     return min(furthest, COARSER * (int(moving.max(initial=0)) + SPARE))

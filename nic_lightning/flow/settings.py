@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,7 +45,8 @@ class FlowConfig:
         interpolation: makes sparse matches dense; with "none", flow that is not kept stays unknown (NaN).
         bilinear: labels come to full size bilinearly, not as blocks. Where a strategy drops some, always as blocks.
         refinement: arguments of the variational refinement, or None to leave it out.
-        max_memory: bytes the volumes may take, or None for what the machine has left.
+        max_memory: bytes the volumes may take, or None for what the machine, or the GPU, has left.
+        device: where features are made and matched: "cpu", "cuda", "cuda:1", or "auto": a GPU where there is one.
     """
 
     weights: str = "sintel"
@@ -61,6 +63,7 @@ class FlowConfig:
     bilinear: bool = True
     refinement: Mapping[str, Any] | None = None
     max_memory: int | None = None
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         for name, value, choices in (
@@ -77,6 +80,8 @@ class FlowConfig:
             )
         if not 0 <= self.outside_cost <= 254:
             raise UserError(f"outside_cost is a cost from 0 to 254, not {self.outside_cost}.")
+        if not re.fullmatch(r"cpu|auto|cuda(:\d{1,3})?", self.device):
+            raise UserError(f"A device is cpu, cuda, cuda:1 or auto, not {self.device!r}.")
         if self.lambdas == "learned":
             object.__setattr__(self, "lambdas", load_lambdas(self.weights_file()))
         if isinstance(self.lambdas, str):

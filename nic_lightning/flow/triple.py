@@ -9,6 +9,8 @@ a sequence, the other cost stands alone: a repeated frame would match itself wit
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from nic_lightning.errors import UserError
 from nic_lightning.flow.cost_volume import OUTSIDE, match
 
 Lambdas = tuple[float, float, float]
+Match = Callable[..., Any]
 TWO_FRAMES: Lambdas = (1.0, 0.0, 0.0)
 MINIMUM: Lambdas = (0.0, 0.0, 1.0)  # the thesis' best, section 5.6.1
 
@@ -30,20 +33,21 @@ def weighting_table(lambdas: Lambdas) -> np.ndarray:
 
 
 def backward_costs(
-    previous: np.ndarray, current: np.ndarray, radius: int, out: np.ndarray, outside: int = OUTSIDE
-) -> np.ndarray:
-    """C_bk(p, -v) of the pixels of `current`, at [p, v]."""
+    previous: Any, current: Any, radius: int, out: Any, outside: int = OUTSIDE, match: Match = match
+) -> Any:
+    """C_bk(p, -v) of the pixels of `current`, at [p, v]; `match` is that of numba, or of other kernels."""
     return match(previous, current, radius, reverse=out, outside=outside)
 
 
 def add_forward(
-    backward: np.ndarray,
-    current: np.ndarray,
-    following: np.ndarray,
+    backward: Any,
+    current: Any,
+    following: Any,
     lambdas: Lambdas,
-    reverse: np.ndarray | None = None,
+    reverse: Any = None,
     outside: int = OUTSIDE,
-) -> np.ndarray:
+    match: Match = match,
+) -> Any:
     """Turn `backward`, of `backward_costs`, into the triple cost in place; `reverse` as in `match`."""
     radius = backward.shape[2] // 2
     return match(current, following, radius, backward, reverse, weighting_table(lambdas).T, outside=outside)
@@ -58,14 +62,15 @@ def combine(forward: np.ndarray, backward: np.ndarray, lambdas: Lambdas) -> np.n
 
 
 def triple_cost_volume(
-    previous: np.ndarray | None,
-    current: np.ndarray,
-    following: np.ndarray | None,
+    previous: Any,
+    current: Any,
+    following: Any,
     radius: int,
     lambdas: Lambdas = MINIMUM,
-    out: np.ndarray | None = None,
+    out: Any = None,
     outside: int = OUTSIDE,
-) -> np.ndarray:
+    match: Match = match,
+) -> Any:
     """Volume of the current frame, (h, w, n, n) uint8, from (h, w, 64) features, of which one may be missing.
 
     The border is not mirrored yet. Weights (1, 0, 0) give the two-frame volume, to the bit.
@@ -73,10 +78,10 @@ def triple_cost_volume(
     n = 2 * radius + 1
     out = np.empty((*current.shape[:2], n, n), np.uint8) if out is None else out
     if previous is not None and following is not None and tuple(lambdas) != TWO_FRAMES:
-        backward_costs(previous, current, radius, out, outside)
-        return add_forward(out, current, following, lambdas, outside=outside)
+        backward_costs(previous, current, radius, out, outside, match)
+        return add_forward(out, current, following, lambdas, outside=outside, match=match)
     if following is not None:
         return match(current, following, radius, out, outside=outside)
     if previous is None:
         raise ValueError("One frame alone has no motion: give the previous or the following one, or both.")
-    return backward_costs(previous, current, radius, out, outside)
+    return backward_costs(previous, current, radius, out, outside, match)

@@ -17,7 +17,8 @@ def test_each_step_and_each_program_has_its_row(capsys):
 
     threads = torch.get_num_threads(), numba.get_num_threads(), cv2.getNumThreads()
     try:
-        main(["--size", "96x60", "--max-displacement", "12", "--repeats", "1", "--threads", "1", "--no-raft", "--json"])
+        tiny = "--size 96x60 --max-displacement 12 --repeats 1 --threads 1"
+        main([*tiny.split(), "--no-raft", "--device", "cpu", "--json"])
     finally:
         torch.set_num_threads(threads[0])
         numba.set_num_threads(threads[1])
@@ -26,6 +27,7 @@ def test_each_step_and_each_program_has_its_row(capsys):
     rows = {row["name"]: row for row in found["rows"]}
     assert {"cost volume", "semi-global matching", "simplified, a frame of a sequence", "deepflow"} <= rows.keys()
     assert all(row["wall"] > 0 for row in rows.values())
+    assert "ms, aim at Sintel's size and range 50 ms" in rows["cpu: semi-global, both frames"]["rate"]
     assert "GFLOP/core-s" in rows["cost volume"]["rate"]
     assert found["rows"][-1]["peak_gib"] > 0
 
