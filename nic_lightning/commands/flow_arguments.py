@@ -23,6 +23,8 @@ def add_flow(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default="timcflow", metavar="NAME", help=text)
     text = "feature weights: DCFlow's .npz or .caffemodel, or sintel, kitti; of raft_large, raft_small theirs"
     parser.add_argument("--weights", metavar="FILE", help=text)
+    text = "where the pipeline computes: cpu (default), cuda, cuda:1, or auto: a GPU where there is one"
+    parser.add_argument("--device", metavar="DEVICE", help=text)
     text = "a setting of the pipeline, such as ratio=1 or max_displacement=60; may be repeated"
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help=text)
     text = "flo (default), kitti (16-bit PNG), pfm, or png: nothing but pictures"
@@ -45,4 +47,5 @@ def _flow(args: argparse.Namespace) -> int:
 
     shown = tuple(word for word in args.show.split(",") if word != "none")
     wishes = Wishes(args.format, shown, args.truth, args.largest, args.overwrite)
-    return flow(args.frames, args.out, args.config, args.settings, args.weights, wishes)
+    settings = args.settings if args.device is None else [*args.settings, f"device={args.device}"]
+    return flow(args.frames, args.out, args.config, settings, args.weights, wishes)
