@@ -132,6 +132,8 @@ def test_our_own_pipeline(frames, tmp_path, capsys, nic_data, monkeypatch):
         (["--truth", "/nowhere"], "no true flow at /nowhere"),
         (["--largest", "-1"], "above 0"),
         (["--format", "png", "--show", "none"], "nothing but pictures"),
+        (["--device", "gpu"], "A device is cpu, cuda, cuda:1 or auto"),
+        (["--device", "cuda:99"], "There is no GPU for device=cuda:99"),
     ],
 )
 def test_wrong_arguments_end_in_a_sentence(frames, tmp_path, capsys, nic_data, monkeypatch, arguments, sentence):
