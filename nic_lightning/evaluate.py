@@ -49,7 +49,7 @@ def evaluate(config: DictConfig) -> None:
                 folder,
                 run=folder.resolve().name,
                 experiment=name,
-                datasets=list(wanted.datasets),
+                datasets=_datasets(config, codec),
                 root=config.root,
                 baselines=classic_codecs(list(wanted.baselines)),
                 points=None if wanted.points is None else list(wanted.points),
@@ -92,6 +92,15 @@ def _translations(config: DictConfig, codec: ImageCodec, folder: Path, name: str
 
     wishes = TranslationWishes(**config.translation, root=config.root, lpips=config.evaluation.lpips)
     return translate_into_run(codec, folder, name, wishes, device=config.device, progress=_say_task)
+
+
+def _datasets(config: DictConfig, codec: ImageCodec) -> list[str]:
+    """What to write files of: nothing, where the codec makes none and its translations are measured instead."""
+    if getattr(codec, "makes_files", True) or config.translation.validation is None:
+        return list(config.evaluation.datasets)
+    if config.evaluation.datasets:
+        print(f"{codec.name} makes no files; only its translations are measured.", file=sys.stderr)
+    return []
 
 
 def _say_task(system: str, guide: str, source: str, target: str) -> None:

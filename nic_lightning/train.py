@@ -94,6 +94,8 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     if config.codec is not None:
         codec = instantiate(config.codec, _convert_="all")
         points_of(codec, config.evaluation.points)  # a wrong label is found before training
+        if config.evaluation.datasets:
+            codec.require_files()  # for the same reason
     task = make_task() if codec is None else make_task(codec=codec, codec_config=plain["codec"])
     data = instantiate(config.data, _convert_="all")
     data.prepare_data()

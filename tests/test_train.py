@@ -35,3 +35,11 @@ def test_a_wrong_label_is_found_before_training(tmp_path):
     with pytest.raises(UserError, match="w48"):
         fit_and_measure(config, {"seed": 0, "codec": {}}, tmp_path, record=None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_data_sets_for_a_codec_without_files_are_found_before_training(tmp_path):
+    tiny = ["codec.base=4", "codec.widest=8", "codec.halvings=2", "codec.latents=6", "codec.hyper=4", "codec.size=16"]
+    wanted = ["experiment=translate_and_autoencode", *tiny, "evaluation.datasets=[embedded]"]
+    with pytest.raises(UserError, match="makes no files"):
+        fit_and_measure(compose("train", wanted), {"seed": 0, "codec": {}}, tmp_path, record=None)
+    assert list(tmp_path.iterdir()) == []

@@ -95,8 +95,10 @@ def evaluate_into_run(
     kept per data set; `limit` takes the first images only; `side` makes squares of so
     many pixels of all, and NAME_SIDEpx is then what their set is called. With `ranks` every process measures its share
     of the images, all get all rows, in the order of a single process, and rank 0 writes them. Raises what
-    `evaluate_codec` and `evaluation_set` raise.
+    `evaluate_codec` and `evaluation_set` raise, and UserError for data sets and a codec that makes no files.
     """
+    if datasets and isinstance(codec, LearnedCodec):
+        codec.require_files()
     sets = _open(datasets, root, side)  # a missing one is found before hours of work
     lpips = load_lpips(lpips_path)
     extractors = [load_extractor(wanted) for wanted in fid]

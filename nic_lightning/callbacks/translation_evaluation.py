@@ -129,7 +129,7 @@ def system_of(codec: I2ICodec, name: str) -> TranslationSystem:
     """
     if codec.side != "both":
         raise UserError(f"{name} is the {codec.side}'s half of a codec; its translations are measured with both.")
-    return Uncompressed(codec, name) if codec.decoder_input == "continuous" else TranslationCodec(codec, name)
+    return TranslationCodec(codec, name) if codec.makes_files else Uncompressed(codec, name)
 
 
 @torch.no_grad()

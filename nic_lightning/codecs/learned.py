@@ -71,6 +71,20 @@ class LearnedCodec(nn.Module):
         """Inverse of `encode_latents` for latents of `size` (h, w); "y" is what the synthesis transform takes."""
         raise NotImplementedError
 
+    @property
+    def makes_files(self) -> bool:
+        """Whether there is a bottleneck; without one nothing is rounded, and a file would be of another codec."""
+        return True
+
+    def require_files(self) -> None:
+        """Raise UserError where the codec makes none."""
+        if not self.makes_files:
+            raise UserError(
+                f"This {self.name} has no bottleneck (codec.decoder_input=continuous) and makes no files: measure its "
+                "translations by nic-evaluate with translation.train and .validation, evaluation.datasets=[], or draw "
+                "them by nic grid."
+            )
+
     def reconstructs(self, point: OperatingPoint) -> bool:
         """Whether decoding gives back the image; a translation gives another one, which nothing is compared with."""
         return True

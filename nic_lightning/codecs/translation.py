@@ -41,7 +41,7 @@ class I2ICodec(LearnedCodec):
     G begins with an instance normalisation, which blows a channel that noise alone fills up to unit variance, while
     rounding leaves it 0. `decoder_input` "noise" trains G on noisy latents, as the thesis; "ste" on rounded ones, with
     the gradient passed straight through (as Mentzer et al. 2020), so that G sees the same in training and in use;
-    "continuous" on y itself, also in evaluation, which is StarGAN v2 without a bottleneck: files round it all the same.
+    "continuous" on y itself, also in evaluation, which is StarGAN v2 without a bottleneck, and makes no files.
 
     Args:
         domains: names of the domains, in the order of their labels.
@@ -133,6 +133,11 @@ class I2ICodec(LearnedCodec):
         x_hat = self.synthesis(y_hat, point, style)[..., : x.shape[-2], : x.shape[-1]]
         return CodecOutput(x_hat, likelihoods, y, y_hat)
 
+    @property
+    def makes_files(self) -> bool:
+        """Not with `decoder_input` "continuous"."""
+        return self.decoder_input != "continuous"
+
     def reconstructs(self, point: OperatingPoint) -> bool:
         """Autoencoding does."""
         return point.mode == "autoencode"
@@ -170,7 +175,8 @@ class I2ICodec(LearnedCodec):
         return y_hat, {"y": y_likelihood, "z": z_likelihood}
 
     def encode_latents(self, y: Tensor, point: OperatingPoint) -> tuple[list[bytes], dict[str, Tensor]]:
-        """Two strings, z then y."""
+        """Two strings, z then y; raises UserError for a codec without a bottleneck."""
+        self.require_files()
         z_string, z_hat = self.entropy_z[point.index].encode(self.h_a(y.abs()))  # pyright: ignore[reportCallIssue]
         y_string, y_hat = self.entropy_y.encode(y, in_float64(self.h_s, z_hat))
         return [z_string, y_string], {"y": y_hat, "z": z_hat}

@@ -28,6 +28,7 @@ def compress(images: list[Path], out: Path, run: Path, *, overwrite: bool = Fals
     `wishes` are those of `choice.chooser`: a point, a target, a budget.
     """
     codec = load_codec(run)
+    codec.require_files()
     choose = chooser(codec, **wishes)
 
     def one(source: Path, target: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +24,8 @@ SIZE, CELL = 32, 96
 
 
 @pytest.fixture
-def domains(tmp_path: Path, monkeypatch) -> Path:
+def domains(tmp_path: Path, monkeypatch, no_network) -> Path:
     """Images of two domains below the data root, and weights for LPIPS; no network."""
-    monkeypatch.setattr(socket, "socket", _no_network)
     monkeypatch.setenv("PATH", "")
     numbers = np.random.default_rng(0)
     for part, count in (("train", 6), ("val", 3)):
@@ -44,10 +42,6 @@ def domains(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setenv("NIC_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     return tmp_path / "data"
-
-
-def _no_network(*_, **__):
-    raise AssertionError("a socket was opened")
 
 
 FOLDERS = ("translation.train=pets/train", "translation.validation=pets/val")
@@ -123,6 +117,31 @@ def test_what_cannot_be_measured_is_one_sentence(run, unified, domains, tmp_path
     with pytest.raises(UserError, match="Codec modulated does not translate"):
         translate_into_run(load_codec(run), tmp_path / "out", "a", TranslationWishes(**both))
     assert not (tmp_path / "out" / "translation.json").exists()
+
+
+def test_a_codec_without_a_bottleneck_is_measured_and_makes_no_files(
+    unified, domains, images, tmp_path, nic_evaluate, capsys
+):
+    """StarGAN v2, and the thesis' ablation T + A: nothing is rounded, so a file would be of another codec."""
+    run = tmp_path / "runs" / "plain"
+    shutil.copytree(unified, run)
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    checkpoint["codec"]["config"]["decoder_input"] = "continuous"
+    torch.save(checkpoint, run / "checkpoints" / "last.ckpt")
+    assert nic_evaluate(f"run={run}", *FOLDERS, "translation.extractors=[alexnet]", "translation.outputs=2") == 0
+    assert "ui2icodec makes no files; only its translations are measured." in capsys.readouterr().err
+    own = [row for row in read_translation(run) if row["system"] == "tiny-experiment"]
+    assert [(row["guide"], row["bpp"]) for row in own] == [("latent", None), ("reference", None)] * 2
+    assert all(row["lpips_diversity"] != 0 and 0 <= row["accuracy_alexnet"] <= 1 for row in own)
+    assert main(["grid", str(run), "--images", "pets/val", "-o", str(tmp_path / "grid")]) == 0
+    capsys.readouterr()
+    compress = ["compress", *map(str, images), "-o", str(tmp_path / "o"), "--run", str(run), "--mode", "translate"]
+    for ask in (lambda: main(compress), lambda: nic_evaluate(f"run={run}", f"run_dir={tmp_path / 'out'}")):
+        assert ask() == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert "has no bottleneck (codec.decoder_input=continuous) and makes no files: measure its translations" in line
+    assert not (tmp_path / "o").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_pictures_of_several_rates(unified, run, domains, tmp_path, capsys):
