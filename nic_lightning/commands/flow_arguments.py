@@ -21,7 +21,10 @@ def add_flow(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder to write into")
     text = "timcflow (default), simplified, dcflow, or another file of conf/flow, such as dis_medium"
     parser.add_argument("--config", default="timcflow", metavar="NAME", help=text)
-    text = "feature weights: DCFlow's .npz or .caffemodel, or sintel, kitti; of raft_large, raft_small theirs"
+    text = (
+        "feature weights: DCFlow's .npz or .caffemodel, or sintel, kitti, or a run of task=flow_features; of "
+        "raft_large, raft_small theirs"
+    )
     parser.add_argument("--weights", metavar="FILE", help=text)
     text = "where the pipeline computes: cpu (default), cuda, cuda:1, or auto: a GPU where there is one"
     parser.add_argument("--device", metavar="DEVICE", help=text)

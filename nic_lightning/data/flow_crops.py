@@ -91,6 +91,11 @@ class FlowSource:
         return self._photos + self.repeats * len(self.frames)
 
     @property
+    def has_previous(self) -> bool:
+        """Whether any frame has one before."""
+        return self._photos > 0 or any(item.has_previous for item in self.frames)
+
+    @property
     def cached(self) -> tuple[int, int]:
         """Photographs held in memory, and their bytes: frames are kept only when they were used."""
         return (0, 0) if self.photographs is None else self.photographs.cached

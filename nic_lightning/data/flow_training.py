@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from nic_lightning.data.datamodule import ImageDataModule
+from nic_lightning.data.datamodule import ImageDataModule, default_workers
 from nic_lightning.data.datasets import ImageFolder
 from nic_lightning.data.flow_crops import FlowCrops, FlowScenes, FlowSource
 from nic_lightning.data.flow_sets import SETS, FlowItem, flow_set
@@ -105,7 +105,9 @@ class FlowDataModule(ImageDataModule):
         if not items and not self.train:
             raise DataError("There is nothing to train on: give data.photographs, or data.sets with true flow.")
         photographs = ImageFolder(self.train, self.root, cache_mb=self.cache_mb) if self.train else None
-        source = FlowSource(photographs, items, self.set_repeats, self.ratio, self.cache_mb)
+        processes = default_workers() if self.workers is None else self.workers
+        share = self.cache_mb // max(1, processes)  # each keeps the frames that it has used
+        source = FlowSource(photographs, items, self.set_repeats, self.ratio, share)
         if self.validation is not None:
             self.validation_scenes = self._scenes_to_validate({item.scene for item in items})
         self._say_what_was_opened(source)

@@ -96,9 +96,17 @@ class FlowFeaturesTask(Task):
         return first, second, third
 
     def on_fit_start(self) -> None:
-        """Refuse data that tells no motion, and features that nobody has trained."""
-        if not isinstance(getattr(self.trainer, "datamodule", None), FlowDataModule):
+        """Refuse data that tells no motion, or not enough of it, and features that nobody has trained."""
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, FlowDataModule):
             raise UserError("The flow's features are trained on frames of known motion: give data=flow.")
+        if self.weighting is not None and data.crop <= 2 * self.lambda_radius:
+            raise UserError(
+                f"data.crop is {data.crop}; to learn lambdas it has to be more than twice task.lambda_radius, "
+                f"{self.lambda_radius}."
+            )
+        if self.weighting is not None and not getattr(data.train_images, "has_previous", False):
+            raise UserError("Lambdas are learned from three frames, and no frame of data.sets has one before.")
         if not (self.train_features or self.started or self.trainer.ckpt_path):
             raise UserError("task.train_features=false needs trained features: give init_from=FILE or a run.")
 

@@ -16,6 +16,8 @@ from nic_lightning.callbacks.checkpoint import AtomicCheckpointIO, Checkpoints
 from nic_lightning.callbacks.progress import summary
 from nic_lightning.callbacks.random_state import RandomState
 from nic_lightning.config import check_targets, compose
+from nic_lightning.data.flow_crops import FlowSource
+from nic_lightning.data.flow_sets import FlowItem
 from nic_lightning.data.flow_training import FlowDataModule
 from nic_lightning.errors import DataError, UserError
 from nic_lightning.flow.features import FeatureNetwork
@@ -141,10 +143,18 @@ def test_what_a_user_gets_wrong(tmp_path, photographs):
             FlowFeaturesTask(**wrong)
     with pytest.raises(DataError, match="no feature weights at"):
         FlowFeaturesTask().start_from(str(tmp_path / "nowhere.npz"))
-    task = FlowFeaturesTask()
-    task._trainer = SimpleNamespace(datamodule=None, ckpt_path=None)
-    with pytest.raises(UserError, match="frames of known motion: give data=flow"):
-        task.on_fit_start()
+    task = FlowFeaturesTask(lambdas=True)
+    small = FlowDataModule([str(photographs)], crop=12)
+    pairs = FlowDataModule(sets=["middlebury"])
+    pairs.train_images = FlowSource(None, [FlowItem("a", "a", None, Path("b"), Path("c"), None, Path("d"))])
+    for data, sentence in (
+        (None, "frames of known motion: give data=flow"),
+        (small, r"data\.crop is 12; .* twice task\.lambda_radius, 6"),
+        (pairs, "no frame of data.sets has one before"),
+    ):
+        task._trainer = SimpleNamespace(datamodule=data, ckpt_path=None)
+        with pytest.raises(UserError, match=sentence):
+            task.on_fit_start()
 
 
 @pytest.mark.parametrize("name", ["flow_features", "flow_features_small"])
