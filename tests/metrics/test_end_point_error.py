@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 import torch
-from torch import distributed
 
 from nic_lightning.metrics.end_point_error import EndPointError
 from nic_lightning.metrics.flow_errors import averages, flow_errors
+from tests.metrics.ranks import on_two_ranks
 
 
 def _items(count: int = 6) -> list[tuple]:
@@ -67,28 +65,14 @@ def test_sums_are_exact_over_many_pixels():
     assert metric.compute()["epe_all/pooled"].item() == pytest.approx(0.1, rel=1e-6)
 
 
-def rank(number: int, store: str, pipe) -> None:
-    """One of two processes, with every other picture."""
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    distributed.init_process_group("gloo", init_method=f"file://{store}", rank=number, world_size=2)
-    pipe.send({name: value.item() for name, value in _metric(_items()[number::2]).compute().items()})
-    distributed.destroy_process_group()
-
-
 @pytest.mark.slow
 def test_two_ranks_agree_with_one_process(tmp_path):
-    context = torch.multiprocessing.get_context("fork")  # without seconds of imports
-    pipes = [context.Pipe() for _ in range(2)]
-    processes = [context.Process(target=rank, args=(i, str(tmp_path / "store"), pipes[i][1])) for i in range(2)]
-    try:
-        for process in processes:
-            process.start()
-        assert all(ours.poll(60) for ours, _ in pipes)
-        found = [ours.recv() for ours, _ in pipes]
-    finally:
-        for process in processes:
-            process.join(20)
-            process.kill()
+    """Each has every other picture."""
+
+    def measure(rank: int) -> dict[str, float]:
+        return {name: value.item() for name, value in _metric(_items()[rank::2]).compute().items()}
+
+    found = on_two_ranks(measure, tmp_path)
     alone = {name: value.item() for name, value in _metric(_items()).compute().items()}
     assert found[0] == pytest.approx(found[1], nan_ok=True)
     assert found[0] == pytest.approx(alone, rel=1e-6, nan_ok=True)

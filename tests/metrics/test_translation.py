@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import distributed, nn
-from torchmetrics.image.kid import KernelInceptionDistance
 
 from nic_lightning.baselines.pillow import Jpeg
 from nic_lightning.baselines.translation import (
     CompressThenTranslate,
-    Received,
-    Sent,
     TranslateThenCompress,
     TranslationCodec,
     Uncompressed,
@@ -25,85 +20,22 @@ from nic_lightning.baselines.translation import (
 from nic_lightning.codecs.translation import TRANSLATE, UI2ICodec
 from nic_lightning.data.domains import DomainFolders
 from nic_lightning.errors import UserError
-from nic_lightning.metrics.domains import DomainClassifier, Moments
 from nic_lightning.metrics.fid import Fid
 from nic_lightning.metrics.kid import Kid
 from nic_lightning.metrics.lpips import LpipsAlex, heads
 from nic_lightning.metrics.translation import REAL, TranslationEvaluator, to_8_bits
-
-COLOURS = {"blue": (30, 30, 200), "green": (30, 200, 30), "red": (200, 30, 30)}
-COUNTS = {"blue": 7, "green": 3, "red": 5}
-SIZE = 32
-
-
-class Colour(nn.Module):
-    """Mean and spread of each channel."""
-
-    num_features = 6
-    extractor_name = "colour"
-
-    def forward(self, pixels):
-        values = pixels.double() / 255
-        return torch.cat([values.mean((2, 3)), values.std((2, 3))], 1)
+from tests.metrics.painter import COLOURS, COUNTS, SIZE, Colour, Networks, Painter, write_faces
+from tests.metrics.ranks import on_two_ranks
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> dict[str, DomainFolders]:
-    made = {}
-    for part, factor in (("train", 3), ("val", 1)):
-        root, numbers = tmp_path_factory.mktemp("faces") / part, np.random.default_rng(factor)
-        for name, colour in COLOURS.items():
-            (root / name).mkdir(parents=True)
-            for i in range(factor * COUNTS[name]):
-                noise = numbers.normal(0, 12, (40, 36, 3)) + numbers.normal(0, 8, 3)
-                Image.fromarray((noise + colour).clip(0, 255).astype(np.uint8)).save(root / name / f"{i:02}.png")
-        made[part] = DomainFolders(root, least=1)
-    return made
+    return write_faces(tmp_path_factory.mktemp("faces"))
 
 
 def evaluator(folders, **arguments) -> TranslationEvaluator:
     arguments = {"extractors": [Colour()], "outputs": 4} | arguments
     return TranslationEvaluator(folders["train"], folders["val"], SIZE, **arguments)
-
-
-class Networks:
-    """Styles that tell their domain and what they were made of."""
-
-    domains, size, latent_dim = tuple(COLOURS), SIZE, 2
-
-    def to(self, device):
-        return self
-
-    def eval(self):
-        return self
-
-    def mapping(self, w, labels):
-        return torch.cat([labels[:, None].float(), w], 1)
-
-    def reference_styles(self, name, references):
-        label = torch.full((len(references), 1), float(self.domains.index(name)))
-        return torch.cat([label, references.mean((2, 3))[:, :2]], 1)
-
-
-class Painter:
-    """Paints in the target's colour, shifted by the style; `right` of ten images, the others in blue."""
-
-    def __init__(self, right: int = 10) -> None:
-        self.name, self.networks, self.right, self.seen = "painter", Networks(), right, []
-
-    def send(self, x):
-        assert x.shape == (1, 3, SIZE, SIZE)
-        return Sent(x.numpy().tobytes()[:17], 136)
-
-    def receive(self, sent, styles):
-        images = []
-        for style in styles:
-            self.seen.append(style)
-            colour = list(COLOURS.values())[int(style[0]) if (len(self.seen) - 1) % 10 < self.right else 0]
-            shift = torch.tensor([style[1], style[2], 0.0]) * 0.02
-            grid = torch.linspace(-0.1, 0.1, SIZE).expand(3, SIZE, SIZE)
-            images.append(torch.tensor(colour)[:, None, None] / 255 + shift[:, None, None] + grid)
-        return Received(torch.stack(images))
 
 
 def test_every_image_of_each_domain_into_each_other_one(folders):
@@ -149,49 +81,6 @@ def test_distances_are_those_of_all_outputs(folders):
     kid.update(Colour()(to_8_bits(made)), real=False)
     kid.update(torch.cat([Colour()(pixels) for pixels in own._batches(folders["train"], 0, None)]), real=True)
     assert row["kid_colour"] == pytest.approx(kid.compute(), rel=1e-6)
-
-
-@pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance` will save:UserWarning")
-def test_the_kernel_distance_is_torchmetrics_for_all_features():
-    generator = torch.Generator().manual_seed(0)
-    real, fake = torch.randn(40, 6, generator=generator), 0.3 + torch.randn(40, 6, generator=generator)
-    identity = nn.Identity()
-    identity.num_features = 6
-    theirs = KernelInceptionDistance(feature=identity, subsets=1, subset_size=40)
-    theirs.update(real, real=True)
-    theirs.update(fake, real=False)
-    ours = Kid()
-    for part in real.split(7):
-        ours.update(part, real=True)
-    ours.update(fake.flip(0), real=False)
-    assert ours.compute() == pytest.approx(float(theirs.compute()[0]), rel=1e-4)
-    assert ours.compute() > 0.05
-    ours.reset_fake()
-    assert np.isnan(ours.compute())
-
-
-def test_the_classifier_is_fishers():
-    """Two domains of equal covariance: the border lies half-way, whatever the correlations."""
-    generator = torch.Generator().manual_seed(0)
-    mixing = torch.tensor([[2.0, 0.0], [1.9, 0.4]], dtype=torch.float64)
-    domains = [torch.randn(500, 2, generator=generator, dtype=torch.float64) @ mixing.T for _ in range(2)]
-    domains[1] = domains[1] + torch.tensor([0.0, 1.5])
-    moments = []
-    for features in domains:
-        moments.append(Moments(2))
-        for part in features.split(33):
-            moments[-1].update(part)
-    classifier = DomainClassifier(moments)
-    half_way = torch.stack([d.mean(0) for d in domains]).mean(0)
-    score = half_way @ classifier.weight + classifier.bias
-    assert score[0] == pytest.approx(float(score[1]), abs=1e-9)
-    right = [float((classifier(d) == k).double().mean()) for k, d in enumerate(domains)]
-    assert min(right) > 0.85  # by distance to the means alone it is 0.65
-    flat = Moments(2)
-    flat.update(torch.zeros(3, 2))
-    lifted = Moments(2)
-    lifted.update(torch.ones(3, 2))
-    assert DomainClassifier([flat, lifted])(torch.tensor([[0.1, 0.1], [0.9, 0.9]])).shape == (2,)
 
 
 @pytest.fixture(scope="module")
@@ -318,35 +207,16 @@ def test_rounding_to_8_bits_has_no_bias():
     assert to_8_bits(torch.tensor([-3.0, 0.4999 / 255, 0.5001 / 255, 1.7])).tolist() == [0, 0, 1, 255]
 
 
-def rank(number: int, store: str, folders, pipe) -> None:
-    """One of two processes; the green domain gives them two images and one."""
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    distributed.init_process_group("gloo", init_method=f"file://{store}", rank=number, world_size=2)
-    torch.manual_seed(0)
-    rows = evaluator(folders, lpips=LpipsAlex().eval(), rank=number, ranks=2).evaluate(Painter())
-    pipe.send(rows)
-    distributed.destroy_process_group()
-
-
 @pytest.mark.slow
 def test_ranks_of_unequal_counts_agree_with_one_process(folders, tmp_path: Path):
-    torch.manual_seed(0)
-    alone = evaluator(folders, lpips=LpipsAlex().eval()).evaluate(Painter())
-    context = torch.multiprocessing.get_context("fork")  # without seconds of imports
-    pipes = [context.Pipe() for _ in range(2)]
-    processes = [
-        context.Process(target=rank, args=(i, str(tmp_path / "store"), folders, pipes[i][1])) for i in range(2)
-    ]
-    try:
-        for process in processes:
-            process.start()
-        assert all(ours.poll(240) for ours, _ in pipes)
-        found = [ours.recv() for ours, _ in pipes]
-    finally:
-        for process in processes:
-            process.join(20)
-            process.kill()
-    for rows in found:
+    """The green domain gives them two images and one."""
+
+    def measure(rank: int, ranks: int = 2) -> list[dict]:
+        torch.manual_seed(0)
+        return evaluator(folders, lpips=LpipsAlex().eval(), rank=rank, ranks=ranks).evaluate(Painter())
+
+    alone = measure(0, 1)
+    for rows in on_two_ranks(measure, tmp_path):
         for one, other in zip(alone, rows, strict=True):
             for key, value in one.items():
                 wanted = pytest.approx(value, rel=1e-6, abs=1e-9) if isinstance(value, float) else value
