@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import Metric
+
+from nic_lightning.metrics.mean import MeanOverImages
 
 # Wang, Simoncelli and Bovik 2003, "Multi-scale structural similarity for image quality assessment", sec. 3.2.
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -54,35 +55,20 @@ def to_db(value: Tensor) -> Tensor:
     return -10 * torch.log10(1 - value)
 
 
-class _MeanOverImages(Metric):
-    """Mean of a per-image value; images whose value is NaN (too small for it) are left out."""
+class _Fidelity(MeanOverImages):
+    """Mean of what `values` gives for images (N, 3, H, W) and their reconstructions."""
 
-    full_state_update = False
     higher_is_better = True
-    total: Tensor
-    count: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def values(self, x: Tensor, x_hat: Tensor) -> Tensor:
         raise NotImplementedError
 
     def update(self, x: Tensor, x_hat: Tensor) -> None:
         """Add a batch: images (N, 3, H, W) in [0, 1] and their reconstructions."""
-        values = self.values(x.float(), x_hat.float())
-        valid = ~values.isnan()
-        self.total += values[valid].double().sum()
-        self.count += valid.sum()
-
-    def compute(self) -> Tensor:
-        """Mean over the images seen; NaN when there is none."""
-        return (self.total / self.count).float()
+        self.add(self.values(x.float(), x_hat.float()))
 
 
-class Psnr(_MeanOverImages):
+class Psnr(_Fidelity):
     """Mean over images of the PSNR in dB of 8-bit-rounded images.
 
     Not the PSNR of the mean squared error of a whole data set, which lies up to several dB lower.
@@ -93,7 +79,7 @@ class Psnr(_MeanOverImages):
         return psnr(x, x_hat)
 
 
-class MsSsim(_MeanOverImages):
+class MsSsim(_Fidelity):
     """Mean over images of MS-SSIM in [0, 1] of 8-bit-rounded images."""
 
     def values(self, x: Tensor, x_hat: Tensor) -> Tensor:
@@ -101,7 +87,7 @@ class MsSsim(_MeanOverImages):
         return ms_ssim(round_to_8_bits(x), round_to_8_bits(x_hat))
 
 
-class MsSsimDb(_MeanOverImages):
+class MsSsimDb(_Fidelity):
     """Mean over images of each image's MS-SSIM in dB (not the dB of the mean)."""
 
     def values(self, x: Tensor, x_hat: Tensor) -> Tensor:

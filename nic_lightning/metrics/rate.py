@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+
+from nic_lightning.metrics.mean import MeanOverImages
 
 
 def bits(likelihoods: Mapping[str, Tensor]) -> Tensor:
@@ -21,25 +22,11 @@ def bpp(likelihoods: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
     return bits(likelihoods) / (size[0] * size[1])
 
 
-class Bpp(Metric):
+class Bpp(MeanOverImages):
     """Mean over images of the estimated bits per pixel."""
 
-    full_state_update = False
     higher_is_better = False
-    total: Tensor
-    count: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, likelihoods: Mapping[str, Tensor], size: tuple[int, int]) -> None:
         """Add a batch: likelihoods by latent, and the images' size (H, W)."""
-        values = bpp(likelihoods, size)
-        self.total += values.double().sum()
-        self.count += values.numel()
-
-    def compute(self) -> Tensor:
-        """Mean over the images seen; NaN when there is none."""
-        return (self.total / self.count).float()
+        self.add(bpp(likelihoods, size))
