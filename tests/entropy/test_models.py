@@ -1,33 +1,15 @@
 from __future__ import annotations
 
-import copy
-import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
 from compressai.entropy_models import EntropyBottleneck as ReferenceBottleneck
-from compressai.entropy_models import GaussianConditional as ReferenceGaussian
 
 from nic_lightning.entropy.models import BetweenBottlenecks, EntropyBottleneck, GaussianConditional, to_int32
-from nic_lightning.errors import BitstreamError, RunError, UserError
-
-CHANNELS = 5
-
-
-def bottleneck(seed: int = 0, spread: float = 1.0, **arguments) -> EntropyBottleneck:
-    """A bottleneck with random weights and fresh tables; a small `spread` makes its density narrow."""
-    torch.manual_seed(seed)
-    model = EntropyBottleneck(CHANNELS, **arguments)
-    with torch.no_grad():
-        for parameter in model.factors:
-            parameter.normal_(0, 0.5)
-        for parameter in model.matrices:
-            parameter.add_(0.3 * torch.randn_like(parameter))
-        model.matrices[0].sub_(math.log(spread))
-    model.update()
-    return model.eval()
+from nic_lightning.errors import BitstreamError, UserError
+from tests.entropy.samples import CHANNELS, bottleneck, latents
 
 
 def reference_of(model: EntropyBottleneck) -> ReferenceBottleneck:
@@ -37,10 +19,6 @@ def reference_of(model: EntropyBottleneck) -> ReferenceBottleneck:
         setattr(reference, name, torch.empty_like(state[name]))
     reference.load_state_dict(state)
     return reference.eval()
-
-
-def latents(*shape: int, seed: int = 0, scale: float = 6.0) -> torch.Tensor:
-    return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def test_forty_six_parameters_a_channel():
@@ -118,108 +96,6 @@ def test_tables_decode_with_compressai_and_the_other_way_round():
     ours.load_state_dict(reference.state_dict())
     string, y_hat = ours.encode(y)
     assert torch.equal(ours.decode(string, (6, 4)), y_hat)
-
-
-@pytest.mark.parametrize("kind", [EntropyBottleneck, GaussianConditional])
-@pytest.mark.parametrize(("source_updated", "target_updated"), list(itertools.product([False, True], repeat=2)))
-def test_loads_inside_a_parent_whether_updated_or_not(kind, source_updated, target_updated):
-    def parent(seed: int, updated: bool):
-        torch.manual_seed(seed)
-        model = kind(CHANNELS) if kind is EntropyBottleneck else kind()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.mul_(1 + 0.2 * seed)  # tables of other sizes
-        if updated:
-            model.update()
-        return torch.nn.Sequential(model)
-
-    source, target = parent(0, source_updated), parent(1, target_updated)
-    target.load_state_dict(copy.deepcopy(source.state_dict()))
-    assert target.state_dict().keys() == source.state_dict().keys()
-    for name, value in source.state_dict().items():
-        assert torch.equal(target.state_dict()[name], value), name
-        assert target.state_dict()[name].dtype == value.dtype
-    if source_updated:
-        assert np.array_equal(target[0].tables.cdf, source[0].tables.cdf)
-    else:
-        with pytest.raises(RunError, match="update_tables"):
-            _ = target[0].tables
-
-
-def test_tables_follow_every_change_of_the_buffers():
-    """Buffers that are made anew may lie at the address, and have the shape and version, of old ones."""
-    model = bottleneck()
-    for round_ in range(30):
-        with torch.no_grad():
-            model.biases[0].add_(0.1 * torch.randn_like(model.biases[0]))
-        if round_ % 3 == 2:
-            model.load_state_dict(copy.deepcopy(model.state_dict()))
-        else:
-            model.update()
-            model.update()
-        assert np.array_equal(model.tables.cdf, model._quantized_cdf.numpy())
-        assert model.tables is model.tables  # kept until a change
-    model._quantized_cdf.zero_()  # in place
-    with pytest.raises(RunError, match="damaged"):
-        _ = model.tables
-
-
-def test_tables_with_too_few_rows_are_refused():
-    """The compiled coder would read behind their end."""
-    for model in (bottleneck(), GaussianConditional()):
-        model.update()
-        for name in ("_offset", "_quantized_cdf", "_cdf_length"):
-            setattr(model, name, getattr(model, name)[:2])
-        with pytest.raises(RunError, match="2 CDF tables instead of"):
-            _ = model.tables
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_update_of_a_diverged_density_ends_with_a_sentence(value):
-    model = bottleneck()
-    with torch.no_grad():
-        model.matrices[1][2] = value
-    with pytest.raises(UserError, match="not finite"):
-        model.update()
-
-
-def test_update_under_inference_mode_leaves_ordinary_tensors():
-    model, gaussian = bottleneck(), GaussianConditional()
-    with torch.inference_mode():
-        model.update()
-        gaussian.update()
-    for module in (model, gaussian):
-        assert not any(t.is_inference() for t in [*module.buffers(), *module.parameters()])
-        assert module.tables.cdf.size
-    model.loss().backward()
-    assert model.quantiles.grad is not None
-
-
-def test_models_made_under_inference_mode_work():
-    with torch.inference_mode():
-        model = bottleneck()
-        string, y_hat = model.encode(latents(1, CHANNELS, 3, 3))
-        assert torch.equal(model.decode(string, (3, 3)), y_hat)
-
-
-def test_a_copy_has_tables_of_its_own():
-    model = bottleneck()
-    before = model.tables.cdf.copy()
-    twin = copy.deepcopy(model)
-    with torch.no_grad():
-        twin.biases[0].add_(5)
-    twin.update()
-    assert np.array_equal(model.tables.cdf, before)
-    assert not np.array_equal(twin.tables.offsets + twin.quantiles[:, 0, 1].round().int().detach().numpy(), 0)
-
-
-def test_update_moves_the_quantiles_to_their_mass():
-    model = bottleneck(spread=0.01)
-    assert float(model.loss().detach()) < 0.5
-    with torch.no_grad():
-        model.quantiles.add_(3)
-    model.update(update_quantiles=False)
-    assert float(model.loss().detach()) > 1
 
 
 @pytest.mark.parametrize("step", [0.5, 1.0, 2.0])
@@ -304,46 +180,3 @@ def test_between_at_an_end_costs_about_what_the_trained_one_does():
     y = latents(1, CHANNELS, 32, 32, scale=2.0)
     trained = float(-torch.log2(low(y)[1]).sum().detach())
     assert float(-torch.log2(BetweenBottlenecks(low, high, 0.0)(y)[1]).sum()) == pytest.approx(trained, rel=0.01)
-
-
-def test_gaussian_equals_compressai():
-    model, reference = GaussianConditional(), ReferenceGaussian(GaussianConditional().scale_table.tolist())
-    model.update()
-    reference.update()
-    for name in ("_offset", "_quantized_cdf", "_cdf_length"):
-        assert torch.equal(getattr(model, name), getattr(reference, name))
-    y, scales = latents(2, 3, 5, 5), latents(2, 3, 5, 5, seed=1).exp()
-    for mine, theirs in zip(model(y, scales, training=False), reference(y, scales, training=False), strict=True):
-        torch.testing.assert_close(mine, theirs)
-    assert np.array_equal(model.rows(scales), reference.build_indexes(scales).flatten().numpy())
-
-
-def test_gaussian_is_float32_under_autocast():
-    model = GaussianConditional()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        y_hat, likelihood = model(latents(1, 2, 2, 2).bfloat16(), torch.ones(1, 2, 2, 2).bfloat16())
-    assert y_hat.dtype == likelihood.dtype == torch.float32
-
-
-def test_gaussian_scales_at_every_boundary_round_trip():
-    model = GaussianConditional()
-    model.update()
-    table = model.scale_table.double()
-    scales = torch.cat([table, table * (1 + 1e-12), torch.tensor([0.0, -5.0, 1e-300, 1e300, math.inf, math.nan])])
-    scales = scales.view(1, -1, 1, 1)
-    y = latents(*scales.shape, scale=20.0)
-    y[0, :2] = 500.0
-    string, y_hat = model.encode(y, scales)
-    assert torch.equal(model.decode(string, scales), y_hat)
-    assert torch.equal(y_hat, torch.round(y))
-    assert model.rows(scales).max() < GaussianConditional.LEVELS
-
-
-def test_gaussian_with_means_equals_compressai():
-    model, reference = GaussianConditional(), ReferenceGaussian(GaussianConditional().scale_table.tolist())
-    y, means = latents(2, 3, 5, 5), latents(2, 3, 5, 5, seed=2)
-    scales = latents(2, 3, 5, 5, seed=1).exp()
-    expected_hat, expected = reference(y, scales, means, training=False)
-    torch.testing.assert_close(model.quantise(y, means) + means, expected_hat)
-    torch.testing.assert_close(model.likelihood(expected_hat, scales, means), expected)
-    assert (model.quantise(torch.tensor([1e20, -1e20])) == torch.tensor([2.0**30, -(2.0**30)])).all()

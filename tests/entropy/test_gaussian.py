@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from compressai.entropy_models import GaussianConditional as ReferenceGaussian
+
+from nic_lightning.entropy.models import GaussianConditional
+from tests.entropy.samples import latents
+
+
+def test_gaussian_equals_compressai():
+    model, reference = GaussianConditional(), ReferenceGaussian(GaussianConditional().scale_table.tolist())
+    model.update()
+    reference.update()
+    for name in ("_offset", "_quantized_cdf", "_cdf_length"):
+        assert torch.equal(getattr(model, name), getattr(reference, name))
+    y, scales = latents(2, 3, 5, 5), latents(2, 3, 5, 5, seed=1).exp()
+    for mine, theirs in zip(model(y, scales, training=False), reference(y, scales, training=False), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    assert np.array_equal(model.rows(scales), reference.build_indexes(scales).flatten().numpy())
+
+
+def test_gaussian_is_float32_under_autocast():
+    model = GaussianConditional()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y_hat, likelihood = model(latents(1, 2, 2, 2).bfloat16(), torch.ones(1, 2, 2, 2).bfloat16())
+    assert y_hat.dtype == likelihood.dtype == torch.float32
+
+
+def test_gaussian_scales_at_every_boundary_round_trip():
+    model = GaussianConditional()
+    model.update()
+    table = model.scale_table.double()
+    scales = torch.cat([table, table * (1 + 1e-12), torch.tensor([0.0, -5.0, 1e-300, 1e300, math.inf, math.nan])])
+    scales = scales.view(1, -1, 1, 1)
+    y = latents(*scales.shape, scale=20.0)
+    y[0, :2] = 500.0
+    string, y_hat = model.encode(y, scales)
+    assert torch.equal(model.decode(string, scales), y_hat)
+    assert torch.equal(y_hat, torch.round(y))
+    assert model.rows(scales).max() < GaussianConditional.LEVELS
+
+
+def test_gaussian_with_means_equals_compressai():
+    model, reference = GaussianConditional(), ReferenceGaussian(GaussianConditional().scale_table.tolist())
+    y, means = latents(2, 3, 5, 5), latents(2, 3, 5, 5, seed=2)
+    scales = latents(2, 3, 5, 5, seed=1).exp()
+    expected_hat, expected = reference(y, scales, means, training=False)
+    torch.testing.assert_close(model.quantise(y, means) + means, expected_hat)
+    torch.testing.assert_close(model.likelihood(expected_hat, scales, means), expected)
+    assert (model.quantise(torch.tensor([1e20, -1e20])) == torch.tensor([2.0**30, -(2.0**30)])).all()
