@@ -82,3 +82,25 @@ def fit(folder: Path, task: TranslationTask, steps: int, **options: Any) -> pl.T
     module = DomainDataModule(str(folder), **data)
     trainer.fit(task, datamodule=module, weights_only=True, **arguments)
     return trainer
+
+
+class Watch(pl.Callback):
+    """Weights and measurements after each iteration."""
+
+    def __init__(self) -> None:
+        self.weights, self.latest = {}, {}
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        network = pl_module.network.named_parameters()
+        self.weights[trainer.global_step] = {n: p.detach().clone() for n, p in network}
+        self.latest[trainer.global_step] = {n: float(v) for n, v in pl_module.latest.items()}
+
+
+def parameters(task) -> dict[str, torch.Tensor]:
+    """A copy of what is trained."""
+    return {n: p.detach().clone() for n, p in task.named_parameters() if not n.startswith("codec.")}
+
+
+def moved(before, after) -> set[str]:
+    """Names of tensors that differ."""
+    return {name for name, value in before.items() if not torch.equal(value, after[name])}
