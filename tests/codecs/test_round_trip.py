@@ -7,6 +7,7 @@ import torch
 
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
+from tests.codecs.samples import spiked
 
 CODECS = {
     "cae": {},
@@ -26,25 +27,12 @@ def points_of(codec: LearnedCodec) -> list[OperatingPoint]:
     return [*codec.candidate_points, *between]
 
 
-def with_outliers(codec: LearnedCodec) -> LearnedCodec:
-    """Add +-500 to two latents of each image: far outside the tables."""
-    analysis = codec.analysis
-
-    def spiked(x, point):
-        y = analysis(x, point).clone()
-        y[:, 0, 0, 0] += 500
-        y[:, -1, -1, -1] -= 500
-        return y
-
-    codec.analysis = spiked  # type: ignore[method-assign]
-    return codec
-
-
 @pytest.mark.parametrize("name", CODECS)
 @pytest.mark.parametrize("outliers", [False, True])
 def test_decoded_latents_are_those_of_the_forward_pass(make_codec, picture, name, outliers):
     codec = make_codec(name, **CODECS[name])
-    codec = with_outliers(codec) if outliers else codec
+    if outliers:
+        codec.analysis = spiked(codec.analysis)
     varied = 0
     for size in SIZES:
         x = picture(*size, n=2, seed=size[0])
