@@ -137,7 +137,7 @@ def test_the_caller_may_allow_more_or_fewer_pixels():
 def test_random_and_resealed_bytes_end_in_an_error_or_a_container():
     rng = random.Random(0)
     original = pack(CONTENT)
-    start, accepted = time.perf_counter(), 0
+    start, accepted = time.process_time(), 0
     for _ in range(5000):
         body = bytearray(original[:-4] if rng.random() < 0.7 else b"NIC1\x01" + rng.randbytes(rng.randrange(80)))
         for _ in range(rng.randrange(4)):
@@ -151,4 +151,4 @@ def test_random_and_resealed_bytes_end_in_an_error_or_a_container():
         assert 0 < content.height * content.width <= MAX_PIXELS
         assert sum(map(len, content.strings)) < len(data)
     assert accepted > 100
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10

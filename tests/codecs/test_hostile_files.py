@@ -33,6 +33,7 @@ CODECS = {
 }
 FILES = 2400
 SECONDS = 2.0
+"""Of processor time, to which other programs on the machine add nothing."""
 MEMORY = 500 * 2**20
 SIDES = [
     0,
@@ -161,9 +162,9 @@ def test_hostile_files(make_codec, picture, name, record_property):
     before, longest, decoded = peak_memory(), 0.0, 0
     for _ in range(FILES):
         data = next(files)
-        start = time.perf_counter()
+        start = time.process_time()
         decoded += decode(codec, data)
-        longest = max(longest, time.perf_counter() - start)
+        longest = max(longest, time.process_time() - start)
     grown = peak_memory() - before
     print(f"{name}: {FILES} files, {decoded} decoded, longest {longest:.3f} s, memory +{grown / 2**20:.0f} MiB")
     assert decoded > FILES / 100  # some forgeries are sound: the coder was reached
@@ -209,9 +210,9 @@ def test_the_largest_declared_size_costs_little_until_it_is_earned(make_codec, n
             strings = (b"\x7f" + rng.randbytes(4095),) * count
             data = bitstream.pack(Container(fingerprint, codec.point_to_bytes(point), height, width, strings))
             reset_peak()
-            before, start = peak_memory(), time.perf_counter()
+            before, start = peak_memory(), time.process_time()
             assert not decode(codec, data)
-            seconds, grown = time.perf_counter() - start, peak_memory() - before
+            seconds, grown = time.process_time() - start, peak_memory() - before
             print(f"{name} {height}x{width}: {seconds:.3f} s, memory +{grown / 2**20:.0f} MiB")
             assert seconds < SECONDS
             assert grown < MEMORY
@@ -227,6 +228,6 @@ def test_nearly_certain_symbols_still_end(make_codec):
     string, _ = codec.entropy_y.encode(codec.entropy_y.medians.expand(1, 8, 64, 64))
     assert len(string) < 64
     encoded = Encoded(((string,),), (4096, 8192))
-    start = time.perf_counter()
+    start = time.process_time()
     assert not decode(codec, codec.pack(encoded, point))
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
