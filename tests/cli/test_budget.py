@@ -62,16 +62,11 @@ def test_a_budget_picks_the_widest_point_within_it(slim_run: Path, images, tmp_p
         ([], "or a target with --bpp or --psnr, or a budget with --max-macs or --max-latency-ms."),
     ],
 )
-def test_budgets_that_make_no_sense(slim_run: Path, images, tmp_path, capsys, arguments, sentence: str) -> None:
-    assert nic("compress", *images, "-o", tmp_path / "o", "--run", slim_run, *arguments) == 2
-    err = capsys.readouterr().err
-    assert sentence in err
-    assert len(err.splitlines()) == 1
+def test_budgets_that_make_no_sense(slim_run: Path, images, tmp_path, refused, arguments, sentence: str) -> None:
+    assert sentence in refused("compress", *images, "-o", tmp_path / "o", "--run", slim_run, *arguments)
     assert not (tmp_path / "o").exists()
 
 
-def test_a_codec_without_widths_has_no_budget(run: Path, images, tmp_path, capsys) -> None:
-    assert nic("compress", *images, "-o", tmp_path / "o", "--run", run, "--max-macs", "1M") == 2
-    err = capsys.readouterr().err
-    assert err.startswith("Every operating point of codec modulated costs the same, ")
-    assert len(err.splitlines()) == 1
+def test_a_codec_without_widths_has_no_budget(run: Path, images, tmp_path, refused) -> None:
+    sentence = refused("compress", *images, "-o", tmp_path / "o", "--run", run, "--max-macs", "1M")
+    assert sentence.startswith("Every operating point of codec modulated costs the same, ")
