@@ -60,21 +60,24 @@ def evaluate_flow_into_run(
     rows = read_results(path) if path.is_file() else []
     done = {(row["codec"], row["dataset"], row["item"]) for row in rows}
     unsaved = 0
-    for found in sets:
-        for number, item in enumerate(found.items[:limit]):
-            if (name, found.name, item.name) in done:
-                continue
-            place = folder / FLOW_PICTURES / safe_name(found.name) / safe_name(item.name)
-            head = {"run": run, "codec": name, "experiment": name, "dataset": found.name, "item": item.name}
-            new = _measure(matcher, item, place if number < save_images else None)
-            rows += [head | row for row in new]
-            unsaved += 1
-            if unsaved == EVERY:
-                write_results(path, rows)
-                unsaved = 0
-            if on_item is not None:
-                on_item(found.name, item.name, new[-1]["time"])
-    write_results(path, rows)
+    try:
+        for found in sets:
+            for number, item in enumerate(found.items[:limit]):
+                if (name, found.name, item.name) in done:
+                    continue
+                place = folder / FLOW_PICTURES / safe_name(found.name) / safe_name(item.name)
+                head = {"run": run, "codec": name, "experiment": name, "dataset": found.name, "item": item.name}
+                new = _measure(matcher, item, place if number < save_images else None)
+                rows += [head | row for row in new]
+                unsaved += 1
+                if unsaved == EVERY:
+                    write_results(path, rows)
+                    unsaved = 0
+                if on_item is not None:
+                    on_item(found.name, item.name, new[-1]["time"])
+    finally:  # also when a damaged file or Ctrl-C ends it: a pair can take minutes
+        if unsaved:
+            write_results(path, rows)
     wanted = {found.name for found in sets}
     return [row for row in rows if row["codec"] == name and row["dataset"] in wanted]
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from nic_lightning.callbacks.flow_evaluation import EVERY, evaluate_flow_into_run, refuse_other_settings
 from nic_lightning.data.flow_sets import flow_set
-from nic_lightning.errors import RunError
+from nic_lightning.errors import DataError, RunError
 from nic_lightning.flow.io import encode
 from nic_lightning.metrics.names import FLOW_PICTURES
 from nic_lightning.report.flow import flow_rows, flow_section, flow_table
@@ -112,6 +112,15 @@ def test_a_stopped_evaluation_goes_on(root, tmp_path):
     assert told(rows[:6]) == told(first)
     assert len(rows) == 15
     assert 1 <= EVERY <= 100
+
+
+def test_what_was_measured_before_the_end_is_kept(root, tmp_path):
+    folder = tmp_path / "runs" / "oracle"
+    (root / "sintel" / "training" / "flow" / "alley_1" / "frame_0003.flo").write_bytes(b"PIEH")
+    with pytest.raises(DataError, match="is cut"):
+        evaluated(root, folder)
+    kept = read_results(folder / "results.parquet")
+    assert {row["item"] for row in kept} == {"alley_1_0001", "alley_1_0002"}
 
 
 def test_other_settings_are_refused(root, tmp_path):
