@@ -15,6 +15,8 @@ from llvmlite import ir
 from numba import njit, prange, types
 from numba.extending import intrinsic
 
+from nic_lightning.flow.threads import share_threads
+
 OUTSIDE = 64  # floor(255 * 0.251) of the original
 BORDER = 4  # pixels whose 9x9 patch is cut by the frame
 CHANNELS = 64
@@ -47,6 +49,7 @@ def match(
 
     Returns: `out`, or `reverse` where only that was given.
     """
+    share_threads()
     n = 2 * radius + 1
     nothing = np.empty((0, 0, 0, 0), np.uint8)
     if out is None:

@@ -13,6 +13,7 @@ import numpy as np
 from numba import get_num_threads, njit, prange
 
 from nic_lightning.errors import UserError
+from nic_lightning.flow.threads import share_threads
 
 TILE = 512
 GROUP = 8  # neighbours at a time
@@ -36,6 +37,7 @@ class BilateralFilter:
 
 def filter_costs(volume: np.ndarray, image: np.ndarray, settings: BilateralFilter) -> np.ndarray:
     """Filter `volume` (h, w, n, n) uint8 in place, guided by `image` (h, w, 3) float32 in [0, 1]; return `volume`."""
+    share_threads()
     height, width, n, _ = volume.shape
     weights = bilateral_weights(image, settings)
     _filter(volume.reshape(height, width, n * n), weights, get_num_threads())

@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit, prange
 
 from nic_lightning.errors import UserError
+from nic_lightning.flow.threads import share_threads
 
 LARGEST_PENALTY = (65535 // 4) - 254  # four paths of costs below 255 have to fit into 16 bits
 _FAR = 32767  # of labels beyond the range: more than any L, and room for a penalty
@@ -73,6 +74,7 @@ def semi_global_matching(
 
     Returns: (h, w, 2) int16 displacements x, y in pixels of the volume.
     """
+    share_threads()
     height, width, n, _ = volume.shape
     sums = np.empty(volume.shape, np.uint16) if sums is None else sums
     winners = np.empty((height, width), np.int64)
@@ -89,6 +91,7 @@ def semi_global_matching(
 
 def winner_takes_all(volume: np.ndarray, reversed_labels: bool = False) -> np.ndarray:
     """Displacements (h, w, 2) int16 of least cost, without smoothness; ties and order as in `semi_global_matching`."""
+    share_threads()
     winners = np.empty(volume.shape[:2], np.int64)
     _least(volume, winners, reversed_labels)
     return _displacements(winners, volume.shape[2], reversed_labels)
