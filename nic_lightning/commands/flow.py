@@ -85,7 +85,7 @@ def flow(
     fresh = _claim(out, settings_of_all, wishes)
     kept = 0
     for window, estimate in _estimates(frames, made_by, fresh):
-        truth = _truth_of(wishes.truth, window.current.name)
+        truth = _truth_of(wishes.truth, window)
         targets = wishes.targets(out, window.current.name, truth is not None)
         if not wishes.overwrite and all(path.is_file() for path in targets.values()):
             kept += 1
@@ -99,6 +99,7 @@ def flow(
         print(_line(found, window, targets, true, seconds), flush=True)
     if kept:
         print(f"{kept} frames were done before and are kept.")
+    write_atomically(out / SETTINGS, _text(settings_of_all))
     return 0
 
 
@@ -180,11 +181,15 @@ def side_by_side(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return np.concatenate(row[:-1], axis=1)
 
 
-def _truth_of(place: Path | None, name: str) -> Path | None:
-    """The file of a frame's true flow; None where there is none."""
-    if place is None or not place.is_dir():
+def _truth_of(place: Path | None, window: Window) -> Path | None:
+    """The file of a frame's true flow; None where there is none. UserError for one file and several flows."""
+    if place is None:
+        return None
+    if not place.is_dir():
+        if window.previous is not None or window.after is not None:
+            raise UserError(f"{place} is true flow of two frames, and there are more: give a folder of such files.")
         return place
-    there = (place / f"{name}{suffix}" for suffix in FORMATS.values())
+    there = (place / f"{window.current.name}{suffix}" for suffix in FORMATS.values())
     return next((path for path in there if path.is_file()), None)
 
 
@@ -202,12 +207,14 @@ def _claim(out: Path, settings: dict[str, Any], wishes: Wishes) -> bool:
     Raises UserError when something else made those that are there.
     """
     path = out / SETTINGS
-    fresh = wishes.overwrite or not path.exists()
+    fresh = wishes.overwrite or not path.exists() or not any(file != path for file in out.iterdir())
     strange = next((file for pattern in wishes.patterns() for file in out.glob(pattern)), None)
-    if fresh and strange is not None and not wishes.overwrite:
+    if strange is not None and wishes.overwrite:
+        path.unlink(missing_ok=True)  # until all are replaced: stopped half-way, the folder is of nobody's settings
+        return True
+    if fresh and strange is not None:
         raise UserError(f"{strange} is there, and none of these results; give another folder, or --overwrite.")
-    text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
-    if path.is_file() and not wishes.overwrite:
+    if not fresh:
         try:
             before = json.loads(path.read_text())
         except (ValueError, OSError, RecursionError) as error:
@@ -218,5 +225,9 @@ def _claim(out: Path, settings: dict[str, Any], wishes: Wishes) -> bool:
             raise UserError(
                 f"{out} holds flow of other settings ({', '.join(changed[:5])}); give another folder, or --overwrite."
             )
-    write_atomically(path, text)
+    write_atomically(path, _text(settings))
     return fresh
+
+
+def _text(settings: dict[str, Any]) -> str:
+    return json.dumps(settings, indent=2, sort_keys=True) + "\n"

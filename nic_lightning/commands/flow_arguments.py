@@ -37,7 +37,7 @@ def add_flow(parser: argparse.ArgumentParser) -> None:
         "flow, errors against --truth, stages, all of the pipeline's side by side; or none"
     )
     parser.add_argument("--show", default="colours", metavar="WHAT", help=text)
-    text = "true flow: a folder of .flo, .png or .pfm files named like the frames, or one file; errors are printed"
+    text = "true flow: a folder of .flo, .png or .pfm files named like the frames, or, of two frames, one file"
     parser.add_argument("--truth", type=Path, metavar="PATH", help=text)
     text = "motion in pixels with full colour, the same in all pictures (default: each picture's largest)"
     parser.add_argument("--largest", type=float, metavar="PIXELS", help=text)
