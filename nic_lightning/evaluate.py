@@ -36,7 +36,9 @@ def evaluate(config: DictConfig) -> None:
     from nic_lightning.callbacks.evaluation import classic_codecs, evaluate_into_run, points_of
     from nic_lightning.callbacks.progress import EvaluationProgress
     from nic_lightning.codecs.exporting import is_export
+    from nic_lightning.layers.device import checked_device
 
+    checked_device(config.device)
     codec, folder, name = _trained(config) if config.run is not None else _classic(config)
     of_run = config.run is not None and not is_export(_run_folder(config.run))
     wanted = config.evaluation

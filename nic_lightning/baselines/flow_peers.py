@@ -74,14 +74,16 @@ class RaftFlow:
     def __init__(
         self, method: str = "raft_large", weights: str | None = None, iterations: int = 12, device: str = "cpu"
     ) -> None:
+        from nic_lightning.layers.device import checked_device
+
         if method not in RAFT_NAMES:
             raise UserError(f"torchvision's RAFT is one of {', '.join(RAFT_NAMES)}, not {method!r}.")
         link = f"https://download.pytorch.org/models/{RAFT_NAMES[method]}"
         if weights is None or not Path(weights).is_file():
             there = "none were named" if weights is None else f"there is no file {weights}"
             raise DataError(f"{method} needs weights, and {there}: get {link} and give its place by weights=FILE.")
-        self.name, self.device, self.iterations = method, device, iterations
-        self._model = _load(method, Path(weights)).to(device)
+        self.name, self.device, self.iterations = method, checked_device(device), iterations
+        self._model = _load(method, Path(weights)).to(self.device)
 
     def run(self, previous: Any, current: NDArray[Any], next: NDArray[Any], after: Any = None) -> Estimate:
         """Flow from `current` to `next`, RGB (H, W, 3); the other frames are not looked at."""

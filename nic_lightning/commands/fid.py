@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nic_lightning.data.datasets import evaluation_set
 from nic_lightning.errors import DataError
+from nic_lightning.layers.device import checked_device
 from nic_lightning.metrics.extractors import load_extractor
 from nic_lightning.metrics.fid import Fid, PatchFid
 
@@ -19,12 +20,14 @@ def fid(
 
     Raises:
         DataError: a set or the weights are missing, or a set has fewer than two images or patches.
+        UserError: there is no such device.
     """
+    place = checked_device(device)
     sets = {True: evaluation_set(originals), False: evaluation_set(decoded)}
-    metric = (PatchFid if patches else Fid)(load_extractor(extractor, weights)).to(device)
+    metric = (PatchFid if patches else Fid)(load_extractor(extractor, weights)).to(place)
     for real, images in sets.items():
         for _, image in images:
-            metric.update(image[None].to(device), real=real)
+            metric.update(image[None].to(place), real=real)
     found = metric.result()
     if min(found.real, found.fake) < 2:
         raise DataError(

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from nic_lightning.errors import UserError
 from nic_lightning.flow.cost_volume import match
 from nic_lightning.flow.filtering import filter_costs
 from nic_lightning.flow.memory import free_memory
@@ -88,11 +87,8 @@ def kernels_for(device: str) -> Kernels:
     import torch
 
     from nic_lightning.flow.gpu.kernels import TorchKernels
+    from nic_lightning.layers.device import checked_device
 
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":
-        return TorchKernels(torch.device("cuda")) if count else NumbaKernels()
-    if (torch.device(device).index or 0) >= count:
-        found = f"only {count}" if count else "none"
-        raise UserError(f"There is no GPU for device={device}: PyTorch finds {found}, and device=cpu does without.")
-    return TorchKernels(torch.device(device))
+        return TorchKernels(torch.device("cuda")) if torch.cuda.is_available() else NumbaKernels()
+    return TorchKernels(checked_device(device))

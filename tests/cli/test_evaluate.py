@@ -129,6 +129,8 @@ def test_a_failed_evaluation_says_so_in_its_record(tmp_path: Path, nic_evaluate,
         (["codec=cae"], "Codec cae needs trained weights"),
         (["run=nowhere"], "nowhere does not exist"),
         (["codec=jpeg", "evaluation.points=[q500]"], "jpeg has no operating point 'q500'; it has q5, q10"),
+        (["codec=jpeg", "device=cuda:99"], "There is no GPU for device=cuda:99"),
+        (["codec=jpeg", "device=gpu"], "There is no device 'gpu'; give cpu, cuda, or cuda:1"),
         (["codec=jpeg", "evaluation.limit=x"], "evaluation.limit must be of type integer"),
     ],
 )

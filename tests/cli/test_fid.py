@@ -42,7 +42,7 @@ def test_distances_of_folders(tmp_path: Path, weights: str, capsys) -> None:
     assert json.loads(capsys.readouterr().out)["value"] == pytest.approx(0.0, abs=1e-6)
 
 
-def test_what_has_no_distance_is_one_sentence(tmp_path: Path, weights: str, capsys, monkeypatch) -> None:
+def test_what_has_no_distance_is_one_sentence(tmp_path: Path, weights: str, refused, monkeypatch) -> None:
     for name in ("NIC_DATA", "TORCH_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     monkeypatch.delenv("NIC_INCEPTION", raising=False)
@@ -51,11 +51,9 @@ def test_what_has_no_distance_is_one_sentence(tmp_path: Path, weights: str, caps
     cases = [
         (["fid", large, large], "place them in"),
         (["fid", large, str(tmp_path / "none"), *own], "none"),
+        (["fid", large, large, *own, "--device", "cuda:99"], "There is no GPU for device=cuda:99"),
         (["fid", large, small, *own], "20 x 20 is too small for AlexNet's features"),
         (["fid", large, small, *own, "--patches"], "needs two patches on each side"),
     ]
     for arguments, sentence in cases:
-        assert main(arguments) == 2
-        err = capsys.readouterr().err
-        assert sentence in err
-        assert len(err.splitlines()) == 1
+        assert sentence in refused(*arguments)
