@@ -115,10 +115,11 @@ def build_parser() -> argparse.ArgumentParser:
     text = (
         "codec: training and coding against CompressAI's parts. slimmable: several widths in one model against models "
         "apart. training: what nic-train adds to a step. report: making and opening the page of 200 runs. "
-        "dashboard: listing and following 1,000 runs. flow: every step of the flow matcher, its pipelines and others'."
+        "dashboard: listing and following 1,000 runs. flow: every step of the flow matcher, its pipelines and others'. "
+        "translation: sender and receiver of a translation codec beside plain StarGAN v2; memory of its training."
     )
     command = commands.add_parser("bench", help="time this code on this machine", description=text)
-    kinds = ["codec", "slimmable", "training", "report", "dashboard", "flow"]
+    kinds = ["codec", "slimmable", "training", "report", "dashboard", "flow", "translation"]
     command.add_argument("what", choices=kinds, metavar="WHAT", help="see above")
     command.add_argument(
         "arguments", nargs=argparse.REMAINDER, metavar="...", help="its options: nic bench codec --help"
@@ -238,6 +239,8 @@ def _bench(args: argparse.Namespace) -> None:
         from nic_lightning.commands import bench_dashboard as bench
     elif args.what == "flow":
         from nic_lightning.commands import bench_flow as bench
+    elif args.what == "translation":
+        from nic_lightning.commands import bench_translation as bench
     else:
         from nic_lightning.commands import bench_training as bench
 
