@@ -111,7 +111,8 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
 
 def reason(error: Exception) -> str:
     """What an error says, in one line; torch puts a headline above what it found."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    text = "it is damaged" if isinstance(error, KeyError) else str(error)  # a bare key says nothing
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
     return lines[1 if lines[0].endswith(":") and len(lines) > 1 else 0][:300]
 
 

@@ -86,7 +86,8 @@ def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, dict[str, Tensor]]:
     if not path.is_file():
-        raise RunError(f"{path} does not exist; give a released checkpoint of StarGAN v2.")
+        found = "is a folder" if path.is_dir() else "does not exist"
+        raise RunError(f"{path} {found}; give a released checkpoint of StarGAN v2, or leave --domains out.")
     if path.stat().st_size > _MAX_FILE:
         raise RunError(f"{path} is too large for a checkpoint of StarGAN v2.")
     try:

@@ -151,7 +151,10 @@ class I2ICodec(LearnedCodec):
             return y_hat.new_zeros(len(y_hat), self.style_dim)
         if style is None:
             known = ", ".join(self.domains)
-            raise UserError(f"{self.name} translates into a style: tell the domain ({known}), a reference or a seed.")
+            raise UserError(
+                f"{self.name} translates into a style, which the receiver chooses: tell the domain ({known}), "
+                "--domain of nic decompress, style= in Python."
+            )
         return style.to(y_hat)
 
     @property

@@ -44,7 +44,7 @@ def require_free(target: Path, overwrite: bool) -> None:
 def read_file(path: Path) -> bytes:
     """Bytes of a .nic file; raises BitstreamError when there is none, or it is longer than `MAX_FILE_BYTES`."""
     if not path.is_file():
-        raise BitstreamError("no such file")
+        raise BitstreamError("a folder; name the files in it" if path.is_dir() else "no such file")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise BitstreamError(f"the file is longer than {MAX_FILE_BYTES:,} bytes and was not read")
     return path.read_bytes()

@@ -253,6 +253,8 @@ def _locate_folders(text: str, root: Path) -> Located:
     if not folders:
         if re.fullmatch(r"[\w-]+", text):
             entry(text)
+        if Path(spec).is_file():
+            raise DataError(f"{text} is a file: give a folder of images or a data set's name.")
         raise DataError(
             f"The folder {root / spec} is missing: give a folder of images or a data set's name, or name "
             f"another data root with {ROOT_IS_SET_BY}."

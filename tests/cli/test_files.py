@@ -100,11 +100,13 @@ def test_what_is_no_nic_file_is_refused(run: Path, images: list[Path], tmp_path:
     with huge.open("wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)
     capsys.readouterr()
-    assert nic("decompress", cut, huge, tmp_path / "no.nic", "-o", tmp_path / "b", "--run", run) == 2
+    wrong = (cut, huge, tmp_path / "no.nic", tmp_path)
+    assert nic("decompress", *wrong, "-o", tmp_path / "b", "--run", run) == 2
     err = capsys.readouterr().err.splitlines()
     assert "CRC-32" in err[0]
     assert "was not read" in err[1]
     assert "no such file" in err[2]
+    assert "a folder; name the files in it" in err[3]
     assert not list((tmp_path / "b").glob("*")) if (tmp_path / "b").exists() else True
 
 

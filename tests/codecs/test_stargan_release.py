@@ -61,6 +61,7 @@ def test_what_is_no_released_checkpoint_is_one_sentence(tmp_path):
         (broad, DOMAINS, "more memory than its weights take"),
         (b"", DOMAINS, "is no checkpoint"),
         (b"no checkpoint at all", DOMAINS, "is no checkpoint"),
+        (b"hi\n", DOMAINS, "is no checkpoint: it is damaged"),  # to the unpickler: fetch a memory that is not there
         ({"state_dict": {}}, DOMAINS, "does not hold generator"),
         (skips, DOMAINS, "high-pass"),
         (lacking, DOMAINS, "does not hold the networks"),
@@ -76,3 +77,5 @@ def test_what_is_no_released_checkpoint_is_one_sentence(tmp_path):
             read_release(file, domains)
     with pytest.raises(UserError, match="does not exist"):
         read_release(tmp_path / "none.ckpt", DOMAINS)
+    with pytest.raises(UserError, match="is a folder"):
+        read_release(tmp_path, DOMAINS)

@@ -129,6 +129,9 @@ def test_a_missing_folder_names_folder_source_and_the_ways_out(tmp_path):
         assert part in str(refusal.value)
     with pytest.raises(DataError, match="photos/train is missing"):
         catalog.locate("photos/train", tmp_path)
+    (tmp_path / "a.png").write_text("")
+    with pytest.raises(DataError, match=r"a\.png is a file: give a folder"):
+        catalog.locate(str(tmp_path / "a.png"), tmp_path)
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
