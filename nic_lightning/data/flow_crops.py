@@ -26,7 +26,7 @@ _MARGIN = 3
 class FlowCrop(NamedTuple):
     """One training sample of `s` pixels a side at the working scale; collated, each field gets a batch dimension.
 
-    The three crops follow the motion of the middle pixel, so that what moves like it is at the same place in all.
+    The three crops follow the motion of one pixel, so that what moves like it is at the same place in all.
     """
 
     previous: Tensor
@@ -203,7 +203,7 @@ def prepare(scene: Scene, ratio: int) -> Prepared:
 
 
 def cut(scene: Prepared, side: int, generator: torch.Generator) -> FlowCrop:
-    """A random crop around a pixel whose match is visible, where there is one.
+    """A random crop around a pixel whose match is visible, or as near to it as leaves room for those before and after.
 
     Raises:
         DataError: the frames are smaller than the crop.
@@ -220,7 +220,8 @@ def cut(scene: Prepared, side: int, generator: torch.Generator) -> FlowCrop:
     candidates = np.flatnonzero(known & ~scene.hidden)
     place = int(torch.randint(max(len(candidates), 1), (), generator=generator))
     y, x = divmod(int(candidates[place]) if len(candidates) else 0, width)
-    start = np.clip(np.array([x, y]) - side // 2, 0, limits)
+    room = np.minimum(np.abs(motion[y, x]), limits // 2)  # for the crops before and after, where the frame has it
+    start = np.clip(np.array([x, y]) - side // 2, room, limits - room)
     ahead = np.clip(start + motion[y, x], 0, limits)
     before = 2 * start - ahead
     here = (slice(start[1], start[1] + side), slice(start[0], start[0] + side))
