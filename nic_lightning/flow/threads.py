@@ -16,5 +16,5 @@ def share_threads() -> None:
     number of threads torch's convolutions round differently: what a process decodes would depend on what it did before.
     """
     threads = torch.get_num_threads()
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # pyright: ignore[reportAttributeAccessIssue]
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # pyright: ignore
     torch.set_num_threads(threads)
