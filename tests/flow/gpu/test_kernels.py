@@ -17,6 +17,7 @@ from nic_lightning.flow.filtering import BilateralFilter
 from nic_lightning.flow.gpu import cost_volume as gpu_cost_volume
 from nic_lightning.flow.gpu import filtering as gpu_filtering
 from nic_lightning.flow.gpu.kernels import TorchKernels
+from nic_lightning.flow.gpu.precision import whole_float32
 from nic_lightning.flow.kernels import NumbaKernels, kernels_for
 from nic_lightning.flow.matching import Matching
 from nic_lightning.flow.memory import plan
@@ -93,6 +94,19 @@ def test_labels_are_those_of_numba(kernels, smoothness, last):
         np.testing.assert_array_equal(kernels.semi_global_matching(there, luma, smoothness, sums, last), wanted)
         cheapest = semi_global_matching.winner_takes_all(volume, last)
         np.testing.assert_array_equal(kernels.winner_takes_all(there, last), cheapest)
+
+
+def test_products_are_of_whole_float32_on_a_gpu():
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        torch.set_float32_matmul_precision("medium")
+        with whole_float32(torch.device("cuda")):
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert not torch.backends.cudnn.allow_tf32
+        assert torch.get_float32_matmul_precision() == "medium"
+        assert torch.backends.cudnn.allow_tf32 == before[1]
+    finally:
+        torch.set_float32_matmul_precision(before[0])
 
 
 def test_filtered_costs_are_those_of_numba(kernels, monkeypatch):
