@@ -70,20 +70,27 @@ def evaluate(config: DictConfig) -> None:
         raise
     if record is not None:
         record.finish("finished")
+    _tell(folder, rows, translations, with_distances=bool(wanted.fid))
 
+
+def _tell(folder: Path, rows: list[dict[str, Any]], translations: list[dict[str, Any]], with_distances: bool) -> None:
+    """Print what was measured as tables, and where it lies."""
     from nic_lightning.report.distances import distance_table
     from nic_lightning.report.text import rd_table
+    from nic_lightning.report.translations import translation_table
     from nic_lightning.runs.distances import read_distances
+    from nic_lightning.runs.translation import TRANSLATION
 
+    files = []
     if rows or not translations:
         print(rd_table(rows))
-    if wanted.fid:
+        files.append("results.parquet")
+    if with_distances:
         print(f"\n{distance_table(read_distances(folder))}")
     if translations:
-        from nic_lightning.report.translations import translation_table
-
         print(translation_table(translations))
-    print(f"\nResults: {folder / 'results.parquet'}")
+        files.append(TRANSLATION)
+    print(f"\nResults: {' and '.join(str(folder / name) for name in files)}")
 
 
 def _translations(config: DictConfig, codec: ImageCodec, folder: Path, name: str) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,8 @@ def translate_into_run(
     """Rows of `codec`, of each codec of `through` before and after it, and of real images; into `folder`.
 
     Before and after, its networks translate content that is neither rounded nor coded.
-    They are written to translation.json at the end, pictures of the codec to figures/translation. `progress` is that of
-    `TranslationEvaluator`.
+    They are written to translation.json, those of each system when it is done, and pictures of the codec to
+    figures/translation. `progress` is that of `TranslationEvaluator`.
 
     Raises:
         UserError: the codec does not translate, or a wish makes no sense.
@@ -101,11 +102,12 @@ def translate_into_run(
     )
     codec.to(device).eval()
     systems = [own, *_through(own, wishes.through, evaluator)]
-    rows = [row for system in systems for row in evaluator.evaluate(system)] + evaluator.real()
     about = {"train": wishes.train, "validation": wishes.validation, "size": codec.size, "seed": wishes.seed}
-    rows = [row | about for row in rows]
+    rows: list[dict[str, Any]] = []
+    for measured in (*(partial(evaluator.evaluate, system) for system in systems), evaluator.real):
+        rows += [row | about for row in measured()]
+        write_translation(folder, rows)
     _save(grids(own, evaluator, wishes.sources), folder)
-    write_translation(folder, rows)
     return rows
 
 

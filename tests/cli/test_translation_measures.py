@@ -73,6 +73,7 @@ def test_a_run_is_measured_and_shown(unified, domains, tmp_path, nic_evaluate, c
     assert (own["images"], own["outputs"], own["real"]) == (3, 6, 6)
     assert any(line.split()[:2] == ["tiny-experiment", "latent"] for line in out.splitlines())
     assert "Note: fid_alexnet: 6 images are too few for 256 features" in out
+    assert out.splitlines()[-1] == f"Results: {run / 'translation.json'}"
 
     grids = {}
     for path in (run / "figures" / "translation").iterdir():
@@ -93,6 +94,20 @@ def test_a_run_is_measured_and_shown(unified, domains, tmp_path, nic_evaluate, c
     again = read_translation(run)
     assert len(again) == len(rows)
     assert {row["seed"] for row in again if row["system"] == systems[0]} == {3}
+
+
+def test_systems_that_are_done_are_kept_when_another_is_not(unified, domains, tmp_path):
+    class Stopped(Exception):
+        pass
+
+    def stop(system: str, *task: str) -> None:
+        if system.startswith("cbt"):
+            raise Stopped
+
+    wishes = TranslationWishes("pets/train", "pets/val", through=["jpeg@q50"], outputs=2, limit=1)
+    with pytest.raises(Stopped):
+        translate_into_run(load_codec(unified), tmp_path / "out", "a", wishes, progress=stop)
+    assert [row["system"] for row in read_translation(tmp_path / "out")] == ["a"] * 4
 
 
 def test_what_cannot_be_measured_is_one_sentence(run, unified, domains, tmp_path, nic_evaluate, capsys):
