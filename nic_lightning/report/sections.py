@@ -21,9 +21,10 @@ _SHOWN_PACKAGES = ("torch", "compressai", "pillow")
 def summary(sources: Sequence[Source], made: Sequence[Curve]) -> str:
     """Counts at a glance, and a line for each run."""
     images = {(row["dataset"], row["item"]) for source in sources for row in source.rows}
+    known = {dataset for dataset, _ in images} | set(datasets(made))  # flow has no curves, published ones have no rows
     learned = sum(len(curve.points) for curve in made if not curve.classic and not curve.published)
-    facts = [("runs", len(sources)), ("data sets", len(datasets(made))), ("images", len(images))]
-    facts += [("learned operating points", learned)]
+    facts = [("runs", len(sources)), ("data sets", len(known)), ("images", len(images))]
+    facts += [("learned operating points", learned)] if made else []
     cards = "".join(f'<div class="card"><b>{n}</b><span>{name}</span></div>' for name, n in facts)
     lines = []
     for source in sources:

@@ -149,6 +149,8 @@ def test_the_page_and_the_table(root, tmp_path):
     assert page.count('<img src="data:image/png;base64') == 2 + 6  # frame and truth, three stages with their errors
     assert f'<td>flow</td><td class="n">5</td><td class="n">2</td><td class="n">{pooled:.3f}</td>' in page
     assert "semi global matching" in page
+    assert "<b>1</b><span>data sets</span>" in page
+    assert "learned operating points" not in page
 
 
 def test_hostile_tables_and_pictures_do_no_harm(root, tmp_path):
