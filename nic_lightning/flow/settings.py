@@ -16,6 +16,8 @@ from nic_lightning.flow.semi_global_matching import Potts, TruncatedL1
 from nic_lightning.flow.triple import MINIMUM, TWO_FRAMES, Lambdas, weighting_table
 from nic_lightning.flow.weights import load_lambdas
 
+DCFLOW_NAMES = ("dcflow_{}_weights.npz", "dcflow_{}.caffemodel", "{}.caffemodel")
+"""Files of DCFlow's weights below $NIC_DATA/weights; the last is what its authors call it."""
 STRATEGIES = ("none", "check", "large_regions", "two_weightings", "by_cost", "three_frames")
 INTERPOLATIONS = ("none", "ric", "edge_aware", "interponet")
 
@@ -103,10 +105,12 @@ class FlowConfig:
         return tuple(self.lambdas) == TWO_FRAMES
 
     def weights_file(self) -> Path:
-        """Where the feature weights should be."""
-        if self.weights in ("sintel", "kitti"):
-            return Path(os.environ.get("NIC_DATA", "data")) / "weights" / f"dcflow_{self.weights}_weights.npz"
-        return Path(self.weights)
+        """Where the feature weights are, or should be."""
+        if self.weights not in ("sintel", "kitti"):
+            return Path(self.weights)
+        folder = Path(os.environ.get("NIC_DATA", "data")) / "weights"
+        places = [folder / name.format(self.weights) for name in DCFLOW_NAMES]
+        return next((place for place in places if place.is_file()), places[-1])
 
 
 PRESETS = {

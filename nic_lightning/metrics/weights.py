@@ -88,9 +88,9 @@ ALEXNET = Weights(
     "torchvision publishes",
 )
 OTHERS = tuple(
-    Weights(f"dcflow_{kind}", (f"dcflow_{kind}_weights.npz", f"dcflow_{kind}.caffemodel"), sha256, None,
-            f"nic flow with DCFlow's features, {kind}", "DCFlow publishes as .caffemodel", f"--weights {kind} or FILE")
-    for kind, sha256 in (("sintel", "f39deda3 d6ee1120"), ("kitti", "dddf4478 5bdc7735"))
+    Weights(f"dcflow_{kind}", (f"{kind}.caffemodel", f"dcflow_{kind}.caffemodel", f"dcflow_{kind}_weights.npz"),
+            sha256, None, f"nic flow with DCFlow's features, {kind}", "DCFlow publishes", f"--weights {kind} or FILE")
+    for kind, sha256 in (("sintel", "d6ee1120 f39deda3"), ("kitti", "5bdc7735 dddf4478"))
 ) + tuple(
     Weights(f"raft_{kind}", (name,), name[-12:-4], None, f"nic flow with RAFT, {kind}", "torchvision publishes",
             "--weights FILE")

@@ -56,8 +56,15 @@ def test_published_files_are_known_by_the_start_of_their_sha256():
 
 def test_files_of_optical_flow_are_those_that_it_looks_for(empty):
     dcflow = {one.key: one.names for one in weights.OTHERS}
+    folder = empty / "weights"
+    folder.mkdir()
     for kind in ("sintel", "kitti"):
-        assert FlowConfig(weights=kind).weights_file().name == dcflow[f"dcflow_{kind}"][0]
+        names = dcflow[f"dcflow_{kind}"]
+        assert FlowConfig(weights=kind).weights_file() == folder / names[0]  # the one to ask for
+        for name in names:
+            (folder / name).write_bytes(b"weights")
+            assert FlowConfig(weights=kind).weights_file() == folder / name
+            (folder / name).unlink()
     for kind, name in RAFT_NAMES.items():
         assert dcflow[kind] == (name,)
         assert name.endswith(f"-{next(o.sha256 for o in weights.OTHERS if o.key == kind)}.pth")
