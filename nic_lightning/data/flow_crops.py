@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -107,14 +107,14 @@ class FlowSource:
         full += [probe(item.current) for item in self.frames]
         return [(height // self.ratio, width // self.ratio) for height, width in full]
 
-    def scene(self, index: int, side: int, generator: torch.Generator, **motion: float) -> Prepared:
+    def scene(self, index: int, side: int, generator: torch.Generator, **motion: Any) -> Prepared:
         """Frames `index`, or photograph `index` in `side` x `side` pixels of the working scale, set in motion."""
         if index >= self._photos:
             return self._frames((index - self._photos) % len(self.frames))
         assert self.photographs is not None
         other = int(torch.randint(self._photos, (), generator=generator))
-        pixels = self.photographs.pixels(index), self.photographs.pixels(other)
-        return prepare(moving_photograph(*pixels, side * self.ratio, generator, **motion), self.ratio)
+        photo, front = self.photographs.pixels(index), self.photographs.pixels(other)
+        return prepare(moving_photograph(photo, front, side * self.ratio, generator, **motion), self.ratio)
 
     def _frames(self, number: int) -> Prepared:
         if number not in self._kept:
@@ -136,7 +136,7 @@ class FlowCrops(Dataset[FlowCrop]):
         motion: arguments of `moving_photograph`.
     """
 
-    def __init__(self, source: FlowSource, crop: int, seed: int, **motion: float) -> None:
+    def __init__(self, source: FlowSource, crop: int, seed: int, **motion: Any) -> None:
         self.source, self.crop, self.seed, self.motion = source, crop, seed, motion
 
     def __getitem__(self, index: tuple[int, int]) -> FlowCrop:
@@ -157,9 +157,7 @@ class FlowScenes(Dataset[Scene]):
         motion: arguments of `moving_photograph`.
     """
 
-    def __init__(
-        self, photographs: ImageFolder | None, frames: list[FlowItem], side: int = 288, **motion: float
-    ) -> None:
+    def __init__(self, photographs: ImageFolder | None, frames: list[FlowItem], side: int = 288, **motion: Any) -> None:
         self.photographs, self.frames, self.side, self.motion = photographs, frames, side, motion
         self.cached = (0, 0) if photographs is None else photographs.cached
 
@@ -170,8 +168,9 @@ class FlowScenes(Dataset[Scene]):
         if self.photographs is None:
             return scene_of(self.frames[index])
         generator = torch.Generator().manual_seed(index)
-        pixels = (self.photographs.pixels((index + step) % len(self)) for step in (0, 1))
-        return moving_photograph(*pixels, self.side, generator, **self.motion, name=self.photographs.names[index])
+        photo, front = self.photographs.pixels(index), self.photographs.pixels((index + 1) % len(self))
+        name = self.photographs.names[index]
+        return moving_photograph(photo, front, self.side, generator, **self.motion, name=name)
 
 
 def scene_of(item: FlowItem) -> Scene:
@@ -195,7 +194,7 @@ def prepare(scene: Scene, ratio: int) -> Prepared:
     seen = [None if frame is None else network_input(shrink(frame, ratio)) for frame in frames]
     height, width = (length // ratio for length in scene.flow.shape[:2])
     middle = slice((ratio - 1) // 2, None, ratio)
-    flow, hidden = (values[middle, middle][:height, :width] for values in (scene.flow, scene.hidden))
+    flow, hidden = scene.flow[middle, middle][:height, :width], scene.hidden[middle, middle][:height, :width]
     previous, current, following = seen
     assert current is not None
     assert following is not None

@@ -11,7 +11,6 @@ from nic_lightning.data.datamodule import ImageDataModule, default_workers
 from nic_lightning.data.datasets import ImageFolder
 from nic_lightning.data.flow_crops import FlowCrops, FlowScenes, FlowSource
 from nic_lightning.data.flow_sets import SETS, FlowItem, flow_set
-from nic_lightning.data.motion import Scene
 from nic_lightning.errors import DataError
 
 
@@ -143,6 +142,6 @@ class FlowDataModule(ImageDataModule):
         return super()._order_depends_on() | {"ratio": self.ratio}
 
 
-def _as_it_is(scene: Scene) -> Scene:
+def _as_it_is(scene: Any) -> Any:
     """Lightning would make tensors of its arrays."""
     return scene

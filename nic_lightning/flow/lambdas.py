@@ -49,5 +49,5 @@ class LearnedLambdas(nn.Module):
         truth = truth[..., *inner]
         counted = valid[:, *inner] & (truth.abs().amax(1) <= radius)
         index = (truth[:, 1] + radius) * (2 * radius + 1) + truth[:, 0] + radius
-        pairs = (costs.movedim(1, -1)[counted] for costs in (forward, backward))
-        return matching_loss(triple_cost(*pairs, self.lambdas), index[counted], self.log_temperature.exp())
+        costs = triple_cost(forward.movedim(1, -1)[counted], backward.movedim(1, -1)[counted], self.lambdas)
+        return matching_loss(costs, index[counted], self.log_temperature.exp())
