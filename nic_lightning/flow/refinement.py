@@ -6,12 +6,28 @@ One scale, from the given flow on, as at the end of EpicFlow (Revaud et al. 2015
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nic_lightning.errors import UserError
 from nic_lightning.flow.interpolation import Flow, Image, to_bytes
+
+_STEPS, _WEIGHTS = ("outer", "inner"), ("alpha", "gamma", "delta", "omega")
+
+
+def check_refinement(settings: Mapping[str, Any]) -> None:
+    """Raise UserError for what `refine` cannot take: frames are matched for minutes before it is called."""
+    for name, value in settings.items():
+        if name not in _STEPS + _WEIGHTS:
+            raise UserError(f"The refinement has no setting {name!r}; it has {', '.join(_STEPS + _WEIGHTS)}.")
+        if name in _STEPS and not (type(value) is int and value > 0):
+            raise UserError(f"refinement.{name} is a whole number from 1 on, not {value!r}.")
+        if name in _WEIGHTS and not (type(value) in (int, float) and math.isfinite(value) and value >= 0):
+            raise UserError(f"refinement.{name} is a number of 0 or more, not {value!r}.")
 
 
 def refine(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from nic_lightning.errors import UserError
 from nic_lightning.flow.cost_volume import OUTSIDE
 from nic_lightning.flow.filtering import BilateralFilter
+from nic_lightning.flow.refinement import check_refinement
 from nic_lightning.flow.semi_global_matching import Potts, TruncatedL1
 from nic_lightning.flow.triple import MINIMUM, TWO_FRAMES, Lambdas, weighting_table
 from nic_lightning.flow.weights import load_lambdas
@@ -88,6 +89,7 @@ class FlowConfig:
             raise UserError(
                 f"max_displacement is at least the ratio and below 100 ratios, or 'auto', not {self.max_displacement}."
             )
+        check_refinement(self.refinement or {})
         if not 0 <= self.outside_cost <= 254:
             raise UserError(f"outside_cost is a cost from 0 to 254, not {self.outside_cost}.")
         if not re.fullmatch(r"cpu|auto|cuda(:\d{1,3})?", self.device):

@@ -132,6 +132,8 @@ def test_our_own_pipeline(frames, tmp_path, capsys, nic_data, monkeypatch):
         (["--set", "max_displacment=5"], "did you mean 'max_displacement'"),
         (["--set", "ratio"], "KEY=VALUE"),
         (["--set", "ratio=a"], "flow.ratio must be int"),
+        (["--set", "refinement.outer=x"], "refinement.outer is a whole number from 1 on, not 'x'"),
+        (["--set", "refinement.inner=0"], "refinement.inner is a whole number from 1 on, not 0"),
         (["--set", "lambdas=[0,0,0]"], "not all 0"),
         (["--show", "color"], "colours, warped, errors, stages"),
         (["--show", "errors"], "give --truth"),

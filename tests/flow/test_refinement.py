@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nic_lightning.flow.refinement import refine
+from nic_lightning.errors import UserError
+from nic_lightning.flow.refinement import check_refinement, refine
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +46,18 @@ def test_unknown_pixels_stay_unknown(pair):
     assert unknown.sum() == 20 * 30
     assert unknown[40:60, 50:80].all()
     assert np.nanmean(np.abs(fine[..., 0] - 1.5)) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"foo": 1}, "no setting 'foo'; it has outer"),
+        ({"outer": True}, "refinement.outer is a whole number"),
+        ({"inner": 0}, "refinement.inner is a whole number"),
+        ({"gamma": None}, "refinement.gamma is a number of 0 or more"),
+        ({"omega": float("nan")}, "refinement.omega is a number of 0 or more"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_before_frames_are_matched(settings, sentence):
+    with pytest.raises(UserError, match=sentence):
+        check_refinement(settings)
