@@ -109,8 +109,6 @@ def summary(latest: dict[str, Any]) -> str:
             parts.append(f"{letter} {float(latest[name]):.2f}")
     if "train/wins" in latest:
         parts.append(f"loss {float(latest['train/loss']):.3f}  matches found {100 * float(latest['train/wins']):.1f} %")
-    if "train/epe" in latest:
-        parts.append(f"loss {float(latest['train/loss']):.3f}  end-point error {float(latest['train/epe']):.3f}")
     return "  ".join(parts)
 
 

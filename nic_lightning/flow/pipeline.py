@@ -16,7 +16,6 @@ from nic_lightning.flow import consistency
 from nic_lightning.flow.cost_volume import costs_at
 from nic_lightning.flow.features import FeatureNetwork, Frame, extract
 from nic_lightning.flow.interpolation import interpolate
-from nic_lightning.flow.interponet import InterpoNet, interpolate_by, load_interponet
 from nic_lightning.flow.kernels import Kernels, kernels_for
 from nic_lightning.flow.matching import Matching
 from nic_lightning.flow.range import find_radius
@@ -47,13 +46,8 @@ class Pipeline:
         self.config = config
         self._kernels = kernels or kernels_for(config.device)
         self.network = network or FeatureNetwork.from_file(config.weights_file())
-        self._interponet: InterpoNet | None = None
-        if config.interpolation == "interponet":
-            self._interponet = load_interponet(str(config.interpolation_weights))
         if self._kernels.device is not None:
             self.network.to(self._kernels.device)
-            if self._interponet is not None:
-                self._interponet.to(self._kernels.device)
         self._matching = Matching(config, self._kernels, keep_volumes)
 
     def run(
@@ -147,10 +141,8 @@ class Pipeline:
         kept = stages.get("kept")
         if config.interpolation != "none":
             kept = np.ones(labels.shape[:2], bool) if kept is None else kept
-            matches = stages["matches"] = consistency.matches(labels, kept, config.ratio)
-            if self._interponet is not None:
-                return interpolate_by(self._interponet, image, matches)
-            return interpolate(image, window.following.original, matches, method=config.interpolation)
+            stages["matches"] = consistency.matches(labels, kept, config.ratio)
+            return interpolate(image, window.following.original, stages["matches"], method=config.interpolation)
         if kept is None:
             return scale_up(labels, config.ratio, image.shape[:2], config.bilinear)
         stages["matches"] = consistency.matches(labels, kept, config.ratio)

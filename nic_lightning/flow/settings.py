@@ -20,7 +20,7 @@ from nic_lightning.flow.weights import load_lambdas
 DCFLOW_NAMES = ("dcflow_{}_weights.npz", "dcflow_{}.caffemodel", "{}.caffemodel")
 """Files of DCFlow's weights below $NIC_DATA/weights; the last is what its authors call it."""
 STRATEGIES = ("none", "check", "large_regions", "two_weightings", "by_cost", "three_frames")
-INTERPOLATIONS = ("none", "ric", "edge_aware", "interponet")
+INTERPOLATIONS = ("none", "ric", "edge_aware")
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,6 @@ class FlowConfig:
         other_lambdas: of "two_weightings".
         unique: rule of the check for shared targets.
         interpolation: makes sparse matches dense; with "none", flow that is not kept stays unknown (NaN).
-        interpolation_weights: of "interponet": a run of `nic-train experiment=interponet`, its checkpoint or its
-            `interponet.safetensors`.
         bilinear: labels come to full size bilinearly, not as blocks. Where a strategy drops some, always as blocks.
         refinement: arguments of the variational refinement, or None to leave it out.
         max_memory: bytes the volumes may take, or None for what the machine, or the GPU, has left.
@@ -65,7 +63,6 @@ class FlowConfig:
     other_lambdas: Lambdas = (0.5, 0.5, 0.0)
     unique: str = "official"
     interpolation: str = "none"
-    interpolation_weights: str | None = None
     bilinear: bool = True
     refinement: Mapping[str, Any] | None = None
     max_memory: int | None = None
@@ -78,11 +75,6 @@ class FlowConfig:
         ):
             if value not in choices:
                 raise UserError(f"There is no {name} '{value}'; there are {', '.join(choices)}.")
-        if self.interpolation == "interponet" and self.interpolation_weights is None:
-            raise UserError(
-                "interpolation=interponet needs weights: give interpolation_weights=DIR, a run of nic-train "
-                "experiment=interponet."
-            )
         if self.ratio < 1:
             raise UserError(f"The working scale is 1/ratio with a ratio of 1 or more, not {self.ratio}.")
         if self.max_displacement != "auto" and not self.ratio <= self.max_displacement < 100 * self.ratio:
