@@ -21,6 +21,7 @@ from compressai.optimizers import net_aux_optimizer
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from nic_lightning.analysis.sizes import parse_size
 from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.losses.rate_distortion import COMPRESSAI_FACTOR, rate_distortion
@@ -160,13 +161,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=9, help="measured rounds (default: 9)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     args = parser.parse_args(arguments)
+    height, width = parse_size(args.size)
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     print(f"width {args.width}, {args.threads} threads, torch {torch.__version__}, medians of {args.rounds} rounds")
     crops = torch.rand(args.batch, 3, args.crop, args.crop)
     times = alternate(args.rounds, crops, peer_step(args.width), our_step(args.width), convolutions(args.width))
     _print(f"training step, {args.batch} crops of {args.crop}", "convolutions alone", times)
-    height, width = (int(side) for side in args.size.split("x"))
     times = alternate(args.rounds, torch.rand(1, 3, height, width), *coders(args.width))
     _print(f"compress + decompress, {args.size}", "our transforms alone", times)
     return 0

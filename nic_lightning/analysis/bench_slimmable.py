@@ -7,7 +7,6 @@ of the same round.
 from __future__ import annotations
 
 import argparse
-import re
 import statistics
 from collections.abc import Sequence
 
@@ -17,6 +16,7 @@ from torch import nn
 from nic_lightning.analysis.bench import LMBDA, alternate, training_step
 from nic_lightning.analysis.efficiency import measure
 from nic_lightning.analysis.latency import STAGES, photograph, spread, stage_times
+from nic_lightning.analysis.sizes import parse_size
 from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.slimmable import SlimmableAutoencoder
 
@@ -30,21 +30,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--gdn", default="slim+", help="switch, slim or slim+ (default: slim+)")
     parser.add_argument("--batch", type=int, default=8, help="training batch (default: 8)")
     parser.add_argument("--crop", type=int, default=240, help="side of the training crops (default: 240)")
-    parser.add_argument("--size", type=_numbers, default="512x768", help="image to code, HxW (default: 512x768)")
+    parser.add_argument("--size", default="512x768", help="image to code, HxW (default: 512x768)")
     parser.add_argument("--rounds", type=int, default=9, help="measured rounds (default: 9)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     args = parser.parse_args(arguments)
+    height, width = parse_size(args.size)
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     print(f"{args.gdn}, {args.threads} threads, torch {torch.__version__}, medians of {args.rounds} rounds, quartiles")
     print(training(args.widths, args.gdn, torch.rand(args.batch, 3, args.crop, args.crop), args.rounds))
-    height, width = args.size
     print(coding(args.widths, args.gdn, (height, width), args.rounds))
     return 0
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(part) for part in re.split("[,x]", text)]
+    return [int(part) for part in text.split(",")]
 
 
 def training(widths: list[int], gdn: str, crops: torch.Tensor, rounds: int) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from nic_lightning.analysis.sizes import parse_size
 from nic_lightning.commands.bench_flow_device import device_steps
 from nic_lightning.flow.settings import preset
 
@@ -42,8 +43,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--no-raft", action="store_true", help="leave RAFT out, with random weights, 12 iterations")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(arguments)
+    width, height = parse_size(args.size, "width x height")
     _set_threads(args.threads)
-    width, height = (int(side) for side in args.size.split("x"))
     frames = moving_frames(height, width)
     say = (lambda text: None) if args.json else print
     say(f"{args.size}, +-{args.max_displacement} px, {args.threads} threads, medians of {args.repeats}")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nic_lightning.analysis.sizes import parse_size
 from nic_lightning.config import ConfigError, check_targets, compose
 from nic_lightning.errors import UserError
 
@@ -67,11 +67,3 @@ def _trained(run: Path) -> LearnedCodec:
     from nic_lightning.codecs.loading import load_codec
 
     return load_codec(run)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Height and width of "512x768"."""
-    match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
-    if not match or "0" in match.groups():
-        raise UserError(f"'{text}' is not an image size; write height x width, such as 512x768.")
-    return int(match[1]), int(match[2])
