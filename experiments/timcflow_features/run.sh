@@ -10,6 +10,6 @@ photographs=('data.photographs=[photos/train/bsds500]' data.validation=photos/va
 
 nic-train experiment=flow_features_small "${photographs[@]}" "$@"
 nic-train experiment=flow_features_small name=official_lambdas task.train_features=false \
-    init_from="$NIC_DATA/weights/dcflow_sintel_weights.npz" trainer.max_steps=60 'task.lower_at=[]' \
+    init_from="$NIC_DATA/weights/dcflow_sintel_weights.npz" trainer.max_steps=42 'task.lower_at=[]' \
     task.lambda_learning_rate=0.1 data.samples_per_epoch=240 "${photographs[@]}"
 python "$here/measure.py" runs/flow_features_small runs/official_lambdas "$here"
