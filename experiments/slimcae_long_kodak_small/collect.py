@@ -16,6 +16,7 @@ EXPERIMENT = Experiment(
     folders={
         "independent": "slimcae_independent_long_kodak_small",
         "scheduled, SlimGDN+": "slimcae_long_kodak_small",
+        "given, SwitchGDN": "slimcae_given_switch_long_kodak_small",
     },
 )
 

@@ -13,4 +13,7 @@ python "$here/../slimcae_kodak_small/found_lambdas.py" runs/slimcae_long_kodak_s
     nic-train experiment=slimcae_independent_long_kodak_small "codec.width=$width" "codec.lmbda=$lambda" \
         "run_dir=runs/slimcae_independent_long_kodak_small/width_$width" </dev/null
 done
+lambdas="$(python "$here/../slimcae_kodak_small/found_lambdas.py" runs/slimcae_long_kodak_small | cut -d" " -f2 | paste -sd,)"
+nic-train experiment=slimcae_naive_kodak_small name=slimcae_given_switch_long_kodak_small codec.gdn=switch \
+    "codec.lambdas=[$lambdas]" 'task.halve_at=[5000,5600,6000,16000,18500]' trainer.max_steps=20000
 python "$here/collect.py" runs
