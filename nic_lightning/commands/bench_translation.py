@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     parser.add_argument("--memory", action="store_true", help="memory of training: measured on a GPU, else counted")
     args = parser.parse_args(arguments)
-    if min(args.rounds, args.threads, args.size or 1) < 1 or args.bpp <= 0:
+    if min(args.rounds, args.threads, 1 if args.size is None else args.size) < 1 or args.bpp <= 0:
         raise UserError("--rounds, --threads and --size are at least 1, and --bpp above 0.")
     if args.run is not None and (args.overrides or args.memory):
         raise UserError("--run names a trained codec to time: leave overrides and --memory out.")
