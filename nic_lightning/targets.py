@@ -43,12 +43,16 @@ def check_targets(config: DictConfig, *, missing_ok: bool = False) -> list[str]:
     values (`???`) stay open.
     """
     problems: list[str] = []
+    no_codec = "codec" in config and _value(config, "codec") is None
     for path, node in _nodes(config, ""):
         problems += _check_references(path, node, missing_ok)
         target = _value(node, "_target_") if "_target_" in node else IMPLICIT.get(path)
         if isinstance(target, str):
             try:
-                problems += _check_arguments(path, node, target, read_signature(target))
+                signature = read_signature(target)
+                problems += _check_arguments(path, node, target, signature)
+                if path == "task" and no_codec and signature and "codec" in signature.parameters:
+                    problems.append(f"task: {target} trains a codec: choose one, as in codec=modulated.")
             except TargetError as error:
                 problems.append(f"{path}: {error}.")
     return problems

@@ -76,6 +76,14 @@ def test_problems(text: str, sentence: str | None) -> None:
         assert sentence in problems[0]
 
 
+def test_a_task_that_trains_a_codec_asks_for_one() -> None:
+    task = "task: {_target_: nic_lightning.tasks.rate_distortion.RateDistortionTask}"
+    (problem,) = check(f"{task}\ncodec: null")
+    assert problem.endswith("RateDistortionTask trains a codec: choose one, as in codec=modulated.")
+    assert check(task) == []
+    assert check("task: {_target_: nic_lightning.tasks.flow_features.FlowFeaturesTask}\ncodec: null") == []
+
+
 @pytest.mark.usefixtures("conf")
 def test_missing_values_may_stay_open() -> None:
     assert check("codec: {_target_: stand_in.Codec, width: '???', lambdas: []}", missing_ok=True) == []
