@@ -11,7 +11,7 @@ from nic_lightning.metrics.bd import bd_rate
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 FOLDER, LONG = EXPERIMENTS / "slimcae_kodak_small", EXPERIMENTS / "slimcae_long_kodak_small"
-METHODS = EXPERIMENTS / "variable_rate_kodak_small"
+METHODS, ENTROPY = EXPERIMENTS / "variable_rate_kodak_small", EXPERIMENTS / "slimcae_entropy_kodak_small"
 
 
 def points_of(folder: Path) -> dict[str, list[dict[str, float]]]:
@@ -27,7 +27,7 @@ def points() -> dict[str, list[dict[str, float]]]:
     return points_of(FOLDER)
 
 
-@pytest.mark.parametrize("folder", [FOLDER, LONG], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", [FOLDER, LONG, ENTROPY], ids=lambda folder: folder.name)
 def test_every_width_adds_rate_and_quality(folder):
     for name, curve in points_of(folder).items():
         if name not in ("jpeg", "webp"):
@@ -45,7 +45,7 @@ def test_the_schedule_beats_naive_training_and_stretches_the_range(points):
     assert f"needs {bd_rate(scheduled, naive).value:.0f} % more rate" in readme
 
 
-@pytest.mark.parametrize("folder", [FOLDER, LONG, METHODS], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", [FOLDER, LONG, METHODS, ENTROPY], ids=lambda folder: folder.name)
 def test_the_readme_has_the_bd_rates_of_the_points(folder):
     points, readme = points_of(folder), (folder / "README.md").read_text()
     with (folder / "bd_rate.csv").open() as file:
