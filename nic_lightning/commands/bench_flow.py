@@ -13,7 +13,6 @@ import os
 import resource
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from nic_lightning.analysis.sizes import parse_size
+from nic_lightning.analysis.timing import Timing, once, timed
 from nic_lightning.commands.bench_flow_device import device_steps
 from nic_lightning.flow.settings import preset
 
 OPENCV = ("dis_medium", "farneback", "deepflow")
-Timing = dict[str, Any]
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -85,25 +84,13 @@ def _set_threads(threads: int) -> None:
     cv2.setNumThreads(threads)
 
 
-def _timed(call: Callable[[], object], repeats: int) -> Timing:
-    """Medians after one call to warm up: compiled code, memory touched."""
-    call()
-    walls, cores = [], []
-    for _ in range(repeats):
-        wall, core = time.perf_counter(), time.process_time()
-        call()
-        walls.append(time.perf_counter() - wall)
-        cores.append(time.process_time() - core)
-    return {"wall": statistics.median(walls), "core": statistics.median(cores)}
-
-
 def _bounds(repeats: int) -> tuple[float, float]:
     """GFLOP and GB of reading, for each second of one core."""
     import torch
 
     matrix, array = torch.ones(1536, 1536), torch.ones(1 << 28, dtype=torch.uint8).view(torch.int64)
-    product = _timed(lambda: matrix @ matrix, repeats)["core"]
-    read = _timed(lambda: array.max(), repeats)["core"]
+    product = timed(lambda: matrix @ matrix, repeats)["core"]
+    read = timed(lambda: array.max(), repeats)["core"]
     return 2 * 1536**3 / product / 1e9, (1 << 28) / read / 1e9
 
 
@@ -130,7 +117,7 @@ def _steps(frames: list[np.ndarray], max_displacement: int, repeats: int) -> Ite
     flow = np.zeros((*frames[0].shape[:2], 2), np.float32)
 
     def row(name: str, call: Callable[[], object], amount: float = 0, unit: str = "", bound: float = 0) -> Timing:
-        timing = _timed(call, repeats)
+        timing = timed(call, repeats)
         rate = amount / timing["core"]
         share = f" of {bound:.1f}" if bound else ""
         return {"name": name, **timing, "rate": f"{rate:.2f}{share} {unit}" if unit else ""}
@@ -171,7 +158,7 @@ def _pipelines_and_peers(frames: list[np.ndarray], max_displacement: int, repeat
     times: dict[str, list[Timing]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
-            times[name].append(_timed(call, 1) if not times[name] else _once(call))
+            times[name].append(timed(call, 1) if not times[name] else once(call))
     runs.clear()
     calls.clear()
     gc.collect()  # their volumes: those of a sequence need the place
@@ -182,18 +169,12 @@ def _pipelines_and_peers(frames: list[np.ndarray], max_displacement: int, repeat
     ]
 
 
-def _once(call: Callable[[], object]) -> Timing:
-    wall, core = time.perf_counter(), time.process_time()
-    call()
-    return {"wall": time.perf_counter() - wall, "core": time.process_time() - core}
-
-
 def _sequence(pipeline: Any, frames: list[np.ndarray], repeats: int) -> list[Timing]:
     """Each frame of a sequence but the first two, which touch the memory."""
     results = pipeline.sequence(frames[t % len(frames)] for t in range(repeats + 3))
     next(results)
     next(results)
-    return [_once(lambda: next(results)) for _ in range(repeats)]
+    return [once(lambda: next(results)) for _ in range(repeats)]
 
 
 def _raft(frames: list[np.ndarray]) -> Callable[[], object]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+
+from nic_lightning.analysis.timing import timed
 
 TARGETS = {"cost volume": 0.02, "semi-global, both frames": 0.05}
 """Seconds at Sintel's size, 1024x436 at a third, +-242 pixels."""
@@ -26,22 +26,11 @@ def device_steps(
         return
     kernels = kernels_for(name or "cuda") if name != "cpu" else TorchKernels(torch.device("cpu"))
     for step, call in _steps(kernels, frames, max_displacement // 3):
-        call()  # compiles, and touches memory
-        walls, cores = [], []
-        for _ in range(repeats):
-            wall, core = time.perf_counter(), time.process_time()
-            call()
-            walls.append(time.perf_counter() - wall)
-            cores.append(time.process_time() - core)
-        aim = f"{1000 * statistics.median(walls):.1f} ms"
+        timing = timed(call, repeats)
+        rate = f"{1000 * timing['wall']:.1f} ms"
         if step in TARGETS:
-            aim += f", aim at Sintel's size and range {1000 * TARGETS[step]:.0f} ms"
-        yield {
-            "name": f"{kernels.device}: {step}",
-            "wall": statistics.median(walls),
-            "core": statistics.median(cores),
-            "rate": aim,
-        }
+            rate += f", aim at Sintel's size and range {1000 * TARGETS[step]:.0f} ms"
+        yield {"name": f"{kernels.device}: {step}", **timing, "rate": rate}
 
 
 def _steps(kernels: Any, frames: list[np.ndarray], radius: int) -> Iterator[tuple[str, Callable[[], object]]]:
