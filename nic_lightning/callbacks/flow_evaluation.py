@@ -23,8 +23,8 @@ from nic_lightning.runs.results import read_results, write_results
 
 Row = dict[str, Any]
 RESULTS = "results.parquet"
-EVERY = 10
-"""Items after which the table is written: a thousand pairs take hours, and the same command goes on where it was."""
+EVERY = 10.0
+"""Seconds after which the table is written: a thousand pairs take hours, and the same command goes on where it was."""
 
 
 def evaluate_flow_into_run(
@@ -49,7 +49,7 @@ def evaluate_flow_into_run(
         sets: data sets with true flow.
         run: the run's name, for the rows.
         name: how the matcher is called in the rows.
-        save_images: items of each data set whose pictures are kept.
+        save_images: items of each data set whose pictures are kept, spread over it.
         limit: first items only.
         on_item: called with data set, item and seconds after each.
 
@@ -59,20 +59,22 @@ def evaluate_flow_into_run(
     path = folder / RESULTS
     rows = read_results(path) if path.is_file() else []
     done = {(row["codec"], row["dataset"], row["item"]) for row in rows}
-    unsaved = 0
+    saved, unsaved = time.perf_counter(), False
     try:
         for found in sets:
-            for number, item in enumerate(found.items[:limit]):
+            items = found.items[:limit]
+            shown = {len(items) * number // save_images for number in range(save_images)}
+            for number, item in enumerate(items):
                 if (name, found.name, item.name) in done:
                     continue
                 place = folder / FLOW_PICTURES / safe_name(found.name) / safe_name(item.name)
                 head = {"run": run, "codec": name, "experiment": name, "dataset": found.name, "item": item.name}
-                new = _measure(matcher, item, place if number < save_images else None)
+                new = _measure(matcher, item, place if number in shown else None)
                 rows += [head | row for row in new]
-                unsaved += 1
-                if unsaved == EVERY:
+                unsaved = time.perf_counter() - saved < EVERY
+                if not unsaved:
                     write_results(path, rows)
-                    unsaved = 0
+                    saved = time.perf_counter()
                 if on_item is not None:
                     on_item(found.name, item.name, new[-1]["time"])
     finally:  # also when a damaged file or Ctrl-C ends it: a pair can take minutes
@@ -96,16 +98,16 @@ def _measure(matcher: Matcher, item: FlowItem, pictures: Path | None) -> list[Ro
     truth = item.truth()
     if truth.flow.shape[:2] != current.shape[:2]:
         raise DataError(f"The frame {item.current} and its true flow differ in size.")
-    start = time.perf_counter()
+    wall, processor = time.perf_counter(), time.process_time()
     found = matcher.run(previous, current, following, after)
-    seconds = time.perf_counter() - start
+    seconds = {"time": time.perf_counter() - wall, "core": time.process_time() - processor}
     flows = stage_flows(found.flow, found.stages)
     height, width = current.shape[:2]
     same = {"scene": item.scene, "frames": 3 if item.has_previous else 2, "pixels": height * width}
     rows = []
     for index, (stage, flow) in enumerate(flows.items()):
         errors = flow_errors(flow, truth.flow, truth.occluded).row()
-        times = {"time": seconds, **_stage_times(found)} if stage == FINAL else {}
+        times = seconds | _stage_times(found) if stage == FINAL else {}
         rows.append(same | {"label": stage, "index": index} | errors | times)
     if pictures is not None:
         _save(pictures, current, truth.flow, truth.occluded, flows)
@@ -113,9 +115,14 @@ def _measure(matcher: Matcher, item: FlowItem, pictures: Path | None) -> list[Ro
 
 
 def _stage_times(found: Any) -> dict[str, float]:
-    """Wall seconds of each stage, in columns such as "time_cost_volume"; a peer tells none."""
+    """Wall and processor seconds of each stage, as "time_cost_volume" and "core_cost_volume"; a peer tells none."""
     seconds = getattr(found, "seconds", {})
-    return {f"time_{stage.replace(' ', '_').replace('-', '_')}": wall for stage, (wall, _) in seconds.items()}
+    names = {stage: stage.replace(" ", "_").replace("-", "_") for stage in seconds}
+    return {
+        f"{kind}_{names[stage]}": value
+        for stage, both in seconds.items()
+        for kind, value in zip(("time", "core"), both, strict=True)
+    }
 
 
 def _save(

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nic_lightning.callbacks.flow_evaluation import EVERY, evaluate_flow_into_run, refuse_other_settings
+from nic_lightning.callbacks import flow_evaluation
+from nic_lightning.callbacks.flow_evaluation import evaluate_flow_into_run, refuse_other_settings
 from nic_lightning.data.flow_sets import flow_set
 from nic_lightning.errors import DataError, RunError
 from nic_lightning.flow.io import encode
@@ -90,7 +91,8 @@ def test_rows_of_every_item_and_stage(root, tmp_path):
     assert [row["frames"] for row in final] == [2, 3, 3, 2, 3]
     assert [row["epe_occ"] for row in final] == [pytest.approx(4), pytest.approx(1), pytest.approx(1), None, None]
     assert final[0]["fl"] == pytest.approx(100)
-    assert final[0]["time_semi_global_matching"] == 1.5
+    assert (final[0]["time_semi_global_matching"], final[0]["core_semi_global_matching"]) == (1.5, 1.4)
+    assert final[0]["core"] >= 0
     labels = next(row for row in rows if row["label"] == "labels")
     assert labels["epe_all"] == pytest.approx(1)  # (3, -3) for (3, -2)
     kept = next(row for row in rows if row["label"] == "kept")
@@ -111,7 +113,26 @@ def test_a_stopped_evaluation_goes_on(root, tmp_path):
     assert oracle.calls == 3
     assert told(rows[:6]) == told(first)
     assert len(rows) == 15
-    assert 1 <= EVERY <= 100
+
+
+@pytest.mark.parametrize(("seconds", "stored"), [(0.0, [1, 2, 3, 4, 5]), (1e9, [0, 0, 0, 0, 0])])
+def test_a_kill_takes_no_more_than_some_seconds_of_work(root, tmp_path, monkeypatch, seconds, stored):
+    monkeypatch.setattr(flow_evaluation, "EVERY", seconds)
+    table, found = tmp_path / "oracle" / "results.parquet", []
+
+    def count(*_) -> None:
+        found.append(len({row["item"] for row in read_results(table)}) if table.exists() else 0)
+
+    evaluated(root, table.parent, on_item=count)
+    assert found == stored
+    assert len(read_results(table)) == 15
+
+
+def test_pictures_are_of_items_all_over_the_set(root, tmp_path):
+    for count, names in ((2, ["alley_1_0001", "alley_1_0003"]), (9, sorted(i.name for i in flow_set("sintel", root)))):
+        folder = tmp_path / f"oracle{count}"
+        evaluated(root, folder, save_images=count)
+        assert sorted(path.name for path in (folder / FLOW_PICTURES / "sintel_final").iterdir()) == names
 
 
 def test_what_was_measured_before_the_end_is_kept(root, tmp_path):
