@@ -99,7 +99,7 @@ def _steps(frames: list[np.ndarray], max_displacement: int, repeats: int) -> Ite
     from nic_lightning.flow.features import FeatureNetwork, extract
     from nic_lightning.flow.filtering import BilateralFilter, filter_costs
     from nic_lightning.flow.refinement import refine
-    from nic_lightning.flow.semi_global_matching import Potts, semi_global_matching, winner_takes_all
+    from nic_lightning.flow.semi_global_matching import Potts, semi_global_matching, sums_shape, winner_takes_all
     from nic_lightning.flow.triple import MINIMUM, add_forward
 
     flops, bandwidth = _bounds(repeats)
@@ -109,7 +109,7 @@ def _steps(frames: list[np.ndarray], max_displacement: int, repeats: int) -> Ite
     height, width, radius = *first.shape[:2], max_displacement // 3
     n = 2 * radius + 1
     volume, reverse = np.empty((2, height, width, n, n), np.uint8)
-    sums = np.empty(volume.shape, np.uint16)
+    sums = np.empty(sums_shape(volume.shape), np.uint16)
     reached = [sum(max(0, size - abs(d)) for d in range(-radius, radius + 1)) for size in (height, width)]
     work = 2 * 64 * reached[0] * reached[1] / 1e9
     convolutions = 2 * 112_320 * height * width / 1e9

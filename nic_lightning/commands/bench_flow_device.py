@@ -43,7 +43,7 @@ def _steps(kernels: Any, frames: list[np.ndarray], radius: int) -> Iterator[tupl
     views = [extract(network, frame, 3) for frame in frames[:2]]
     first, second = (kernels.load(view.features) for view in views)
     shape = (*first.shape[:2], 2 * radius + 1, 2 * radius + 1)
-    volume, reverse, sums = kernels.empty(shape, 8), kernels.empty(shape, 8), kernels.empty(shape, 16)
+    volume, reverse, sums = (kernels.empty(*of) for of in ((shape, 8), (shape, 8), (kernels.sums_shape(shape), 16)))
 
     def both(smoothness: Potts | TruncatedL1) -> None:
         kernels.semi_global_matching(volume, views[0].luma, smoothness, sums)

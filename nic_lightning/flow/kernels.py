@@ -10,7 +10,7 @@ import numpy as np
 from nic_lightning.flow.cost_volume import match
 from nic_lightning.flow.filtering import filter_costs
 from nic_lightning.flow.memory import free_memory
-from nic_lightning.flow.semi_global_matching import semi_global_matching, winner_takes_all
+from nic_lightning.flow.semi_global_matching import semi_global_matching, sums_shape, winner_takes_all
 from nic_lightning.flow.triple import combine
 
 
@@ -36,6 +36,10 @@ class Kernels(Protocol):
         """Memory for a volume of 8-bit costs or 16-bit sums."""
         ...
 
+    def sums_shape(self, volume: tuple[int, ...]) -> tuple[int, ...]:
+        """Of the sums that semi-global matching of a volume of this shape works with."""
+        ...
+
     def load(self, features: np.ndarray) -> Any:
         """Features (h, w, 64) where `match` takes them."""
         ...
@@ -58,6 +62,7 @@ class NumbaKernels:
     combine = staticmethod(combine)
     filter_costs = staticmethod(filter_costs)
     semi_global_matching = staticmethod(semi_global_matching)
+    sums_shape = staticmethod(sums_shape)
     winner_takes_all = staticmethod(winner_takes_all)
 
     def empty(self, shape: tuple[int, ...], bits: int) -> np.ndarray:

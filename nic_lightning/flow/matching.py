@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -104,14 +105,16 @@ class Matching:
         self._carried = False
         room = self._kernels.room(height, width, radius)
         free = self.config.max_memory if self.config.max_memory is not None else room
-        volumes = 1 + reverse_needed + 2 * (self.config.smoothness is not None) + self.keep_volumes
-        self._plan = plan(height, width, radius, volumes, free, self._kernels.free)
+        sums = self._kernels.sums_shape((height, width, 1, 1)) if self.config.smoothness is not None else (0,)
+        sums_bytes = 2 * math.prod(sums) / (height * width)
+        volumes = 1 + reverse_needed + self.keep_volumes + sums_bytes
+        self._plan = plan(height, width, radius, volumes, 2 + sums_bytes, free, self._kernels.free)
         shape = self._plan.volume_shape
         self._buffers["volume"] = self._kernels.empty(shape, 8)
         if reverse_needed or not self._plan.whole:
             self._buffers["reverse"] = self._kernels.empty(shape, 8)
         if self.config.smoothness is not None:
-            self._buffers["sums"] = self._kernels.empty(shape, 16)
+            self._buffers["sums"] = self._kernels.empty(self._kernels.sums_shape(shape), 16)
 
     def _optimise(self, volume: Any, frame: Frame, result: Result) -> np.ndarray:
         """Border, filter and labels of a raw volume, which changes."""

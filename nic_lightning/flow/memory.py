@@ -38,14 +38,17 @@ class Plan:
         return min(self.height, self.rows + 2 * OVERLAP), self.width, n, n
 
 
-def plan(height: int, width: int, radius: int, volumes: int, free: int | None, called: str = "free") -> Plan:
+def plan(
+    height: int, width: int, radius: int, volumes: float, strip_volumes: float, free: int | None, called: str = "free"
+) -> Plan:
     """The largest strips that fit.
 
     Args:
         height: rows at the working scale.
         width: columns.
         radius: largest label.
-        volumes: bytes for each pixel and label of a whole frame; a strip takes 4, for two volumes and the sums.
+        volumes: bytes for each pixel and label of a whole frame.
+        strip_volumes: the same of a strip.
         free: bytes there are, or None where the system does not tell.
         called: how the sentences call them.
 
@@ -54,16 +57,16 @@ def plan(height: int, width: int, radius: int, volumes: int, free: int | None, c
     """
     row = width * (2 * radius + 1) ** 2
     features = 8 * height * width * 256
-    needed = volumes * height * row + features
+    needed = int(volumes * height * row) + features
     if free is None or needed <= free:
         return Plan(height, width, radius, height)
-    rows = (free - features) // (4 * row) - 2 * OVERLAP
+    rows = int((free - features) / (strip_volumes * row)) - 2 * OVERLAP
     said = (
         f"Matching {width}x{height} pixels at the working scale over {2 * radius + 1}x{2 * radius + 1} displacements "
         f"is {height * row / 1e9:.1f} G cells and takes {needed / 1e9:.1f} GB, where {free / 1e9:.1f} GB are {called}"
     )
     if rows < FEWEST_ROWS:
-        least = 4 * row * (FEWEST_ROWS + 2 * OVERLAP) + features
+        least = strip_volumes * row * (FEWEST_ROWS + 2 * OVERLAP) + features
         raise UserError(
             f"{said}, and strips of {FEWEST_ROWS} rows take {least / 1e9:.1f} GB; "
             "raise ratio, lower max_displacement, or make room."

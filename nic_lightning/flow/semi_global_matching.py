@@ -4,6 +4,13 @@
 
 The label of p minimises the sum of L over the paths from left, right, above and below. Of equal sums the first label
 wins, in the order of the volume: dy from -radius up, then dx. There is no step below one pixel.
+
+Sums of 16 bits would take twice the memory of the costs, so they are made for the right half of the frame, which finds
+its labels, and then for the left half in the same place. The price is half a path: from the left edge twice.
+
+    row     sums of the right half      sums of the left half
+    there   |.........|========>|       |========>|             . walked, not kept
+    back              |<========| L     |<========| L           L of the right half's end goes on in the left half
 """
 
 from __future__ import annotations
@@ -68,7 +75,7 @@ def semi_global_matching(
         volume: (h, w, n, n) uint8 costs of `cost_volume`.
         luma: (h, w) float32 in [0, 1], of the frame whose pixels the volume is of.
         smoothness: the pairwise term.
-        sums: working space, as large as the volume, uint16; its content is lost.
+        sums: working space of `sums_shape(volume.shape)`, uint16; its content is lost.
         reversed_labels: the labels are motions towards this frame, as `cost_volume.match(reverse=...)` has them;
             the labels are negated, and of equal ones the last wins, which is the first of the negated.
 
@@ -76,17 +83,26 @@ def semi_global_matching(
     """
     share_threads()
     height, width, n, _ = volume.shape
-    sums = np.empty(volume.shape, np.uint16) if sums is None else sums
+    sums = np.empty(sums_shape(volume.shape), np.uint16) if sums is None else sums
     winners = np.empty((height, width), np.int64)
+    ends = np.empty((height, (n + 2) ** 2), np.uint16)
     if isinstance(smoothness, Potts):
         arguments = (smoothness.near, smoothness.far, int(smoothness.far / 3), smoothness.edge, 0)
     else:
         far = smoothness.slope * smoothness.reach
         arguments = (smoothness.slope, far, far, 0.0, smoothness.reach)
     luma = np.ascontiguousarray(luma, dtype=np.float32)
-    for columns in (0, 1):
-        _scan(volume, luma, columns, *arguments, sums, winners, reversed_labels)
+    middle = width // 2
+    for left, right in ((middle, width), (0, middle)):
+        for columns in (0, 1):
+            _scan(volume, luma, columns, left, right, *arguments, sums, ends, winners, reversed_labels)
     return _displacements(winners, n, reversed_labels)
+
+
+def sums_shape(volume: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the working space for volumes of the shape (h, w, n, n): that of half their columns."""
+    height, width, *labels = volume
+    return (height, width - width // 2, *labels)
 
 
 def winner_takes_all(volume: np.ndarray, reversed_labels: bool = False) -> np.ndarray:
@@ -119,44 +135,69 @@ def _least(volume, winners, last):  # pragma: no cover: compiled
 
 @njit(parallel=True, cache=True)
 def _scan(
-    volume, luma, columns, near, far, far_at_edge, edge, reach, sums, winners, last
+    volume, luma, columns, left, right, near, far, far_at_edge, edge, reach, sums, ends, winners, last
 ):  # pragma: no cover: compiled
-    """All rows, or then all columns, there and back: each on its own, so the number of threads changes nothing."""
+    """Rows, or then columns, of a half, there and back: each on its own, so the number of threads changes nothing."""
     height, width, n, _ = volume.shape
     settings = (np.uint16(near), np.uint16(far), np.uint16(far_at_edge), np.float32(edge), np.int64(reach))
     flat, light, total, labels = volume.ravel(), luma.ravel(), sums.ravel(), winners.ravel()
-    step, length, apart, lines = 1, width, width, height
-    if columns:
-        step, length, apart, lines = width, height, 1, width
+    place = (width, left, sums.shape[1])
+    lines = right - left if columns else height
     for line in prange(lines):
         for back in range(2):  # one call, which the compiler has to expand only once
-            start = line * apart + back * (length - 1) * step
-            _path(flat, light, n, start, step - 2 * back * step, length, settings, total, columns + back, labels, last)
+            resumes, pauses, end = False, False, ends[0]
+            if columns:
+                start, step, length = left + line, width, height
+            elif back:
+                start, step, length = line * width + left, 1, right - left
+                resumes, pauses, end = right < width, left > 0, ends[line]
+            else:
+                start, step, length = line * width, 1, right
+            if back:
+                start, step = start + (length - 1) * step, -step
+            _path(
+                flat, light, n, start, step, length, settings, total, place, columns + back, labels, last,
+                end, resumes, pauses,
+            )  # fmt: skip
 
 
 @njit(cache=True)
-def _path(volume, luma, n, start, step, length, settings, sums, mode, winners, last):  # pragma: no cover: compiled
-    """One path: L to `sums` (mode 0), added to them (1), or added to them and the winners found (2, the last path)."""
+def _path(
+    volume, luma, n, start, step, length, settings, sums, place, mode, winners, last, end, resumes, pauses
+):  # pragma: no cover: compiled
+    """One path: L to `sums` (mode 0), added to them (1), or added to them and the winners found (2, the last path).
+
+    `place` tells which columns have sums. `end` has L, in its rim, of the pixel before the first if the path `resumes`,
+    and gets that of the last if it `pauses`.
+    """
+    width, left, held = place
     near, far, far_at_edge, edge, reach = settings
-    stride = n + 2
-    before, now = np.full((n + 2) * stride, np.uint16(_FAR)), np.full((n + 2) * stride, np.uint16(_FAR))
+    before, now = np.full((n + 2) * (n + 2), np.uint16(_FAR)), np.full((n + 2) * (n + 2), np.uint16(_FAR))
     least = np.uint16(0)
+    if resumes:
+        before[:] = end
+        least = before.min()
     for k in range(length):
         pixel = start + k * step
-        at = pixel * n * n
-        if k == 0:
-            least = _begin(volume, at, now, n)
+        costs = pixel * n * n
+        if k == 0 and not resumes:
+            least = _begin(volume, costs, now, n)
         else:
             smooth = abs(luma[pixel] - luma[pixel - step]) < edge
             penalty = far if reach or smooth else far_at_edge
             if reach:
                 _spread(before, n, near, reach)
-            least = _advance(volume, at, before, now, n, near, np.uint16(least + penalty), least)
-        if mode == 2:
-            winners[pixel] = _winner(now, sums, at, n, last)
-        else:
-            _add(now, sums, at, n, mode)
+            least = _advance(volume, costs, before, now, n, near, np.uint16(least + penalty), least)
+        column = pixel % width - left
+        if column >= 0:
+            at = (pixel // width * held + column) * n * n
+            if mode == 2:
+                winners[pixel] = _winner(now, sums, at, n, last)
+            else:
+                _add(now, sums, at, n, mode)
         before, now = now, before
+    if pauses:
+        end[:] = before
 
 
 @njit(cache=True)

@@ -12,16 +12,16 @@ from nic_lightning.flow.memory import FEWEST_ROWS, OVERLAP, free_memory, plan
 
 
 def test_small_frames_are_matched_whole_and_quietly(caplog):
-    found = plan(145, 341, 80, volumes=4, free=6_000_000_000)
+    found = plan(145, 341, 80, volumes=4, strip_volumes=4, free=6_000_000_000)
     assert found.whole
     assert found.volume_shape == (145, 341, 161, 161)
-    assert plan(145, 341, 80, volumes=4, free=None).whole
+    assert plan(145, 341, 80, volumes=4, strip_volumes=4, free=None).whole
     assert not caplog.text
 
 
 def test_4k_is_done_in_strips_or_refused_with_the_estimate(caplog):
     with caplog.at_level(logging.WARNING):
-        found = plan(720, 1280, 80, volumes=4, free=12_000_000_000)
+        found = plan(720, 1280, 80, volumes=4, strip_volumes=4, free=12_000_000_000)
     assert "is 23.9 G cells and takes 97.4 GB, where 12.0 GB are free" in caplog.text
     assert not found.whole
     assert FEWEST_ROWS <= found.rows < 720
@@ -29,7 +29,7 @@ def test_4k_is_done_in_strips_or_refused_with_the_estimate(caplog):
     assert rows == found.rows + 2 * OVERLAP
     assert 4 * rows * width * n * n <= 12_000_000_000
     with pytest.raises(UserError, match=r"23\.9 G cells and takes 97\.4 GB.*16 rows take .* GB; raise ratio"):
-        plan(720, 1280, 80, volumes=4, free=8_000_000_000)
+        plan(720, 1280, 80, volumes=4, strip_volumes=4, free=8_000_000_000)
 
 
 def test_free_memory_is_below_the_limit_of_the_process():

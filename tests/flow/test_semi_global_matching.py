@@ -12,6 +12,7 @@ from nic_lightning.flow.semi_global_matching import (
     Potts,
     TruncatedL1,
     semi_global_matching,
+    sums_shape,
     winner_takes_all,
 )
 
@@ -45,14 +46,16 @@ def sums_by_hand(volume: np.ndarray, luma: np.ndarray, smoothness) -> np.ndarray
     return total
 
 
+@pytest.mark.parametrize("width", [1, 2, 7])  # halves of nothing, of one column, and of unlike size
 @pytest.mark.parametrize("smoothness", [Potts(), Potts(3, 11), Potts(9, 20), TruncatedL1(7, 3), TruncatedL1(5, 9)])
-def test_labels_are_those_of_dynamic_programming_by_hand(smoothness):
+def test_labels_are_those_of_dynamic_programming_by_hand(smoothness, width):
     random = np.random.default_rng(5)
-    volume = random.integers(0, 255, (6, 7, N, N), dtype=np.uint8)
-    luma = random.choice([0.3, 0.31, 0.5], (6, 7)).astype(np.float32)
+    volume = random.integers(0, 255, (6, width, N, N), dtype=np.uint8)
+    luma = random.choice([0.3, 0.31, 0.5], (6, width)).astype(np.float32)
     total = sums_by_hand(volume, luma, smoothness)
     first, last = total.argmin(-1), N * N - 1 - total[..., ::-1].argmin(-1)
-    sums = np.empty(volume.shape, np.uint16)
+    sums = np.empty(sums_shape(volume.shape), np.uint16)
+    assert sums.size <= N * N * 6 * (width + 1) // 2
     found = semi_global_matching(volume, luma, smoothness, sums)
     np.testing.assert_array_equal(found, np.stack([first % N - 2, first // N - 2], -1))
     found = semi_global_matching(volume, luma, smoothness, reversed_labels=True)

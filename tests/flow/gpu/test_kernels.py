@@ -20,7 +20,7 @@ from nic_lightning.flow.gpu.kernels import TorchKernels
 from nic_lightning.flow.gpu.precision import whole_float32
 from nic_lightning.flow.kernels import NumbaKernels, kernels_for
 from nic_lightning.flow.matching import Matching
-from nic_lightning.flow.memory import plan
+from nic_lightning.flow.memory import Plan, plan
 from nic_lightning.flow.pipeline import Pipeline
 from nic_lightning.flow.range import find_radius
 from nic_lightning.flow.results import Result, Window
@@ -134,10 +134,9 @@ def test_matching_gives_the_same_labels_whole_and_in_strips(kernels, monkeypatch
         monkeypatch.setattr(module, "OVERLAP", 3)
     frames = frames_of_features(4)
     windows = [Window(None, *frames[:3]), Window(*frames)]
-    for max_memory, smoothness in ((10**9, Potts(7, 60)), (1_015_000, TruncatedL1(7, 3))):
-        config = FlowConfig(
-            strategy=strategy, smoothness=smoothness, cost_filter=BilateralFilter(), max_memory=max_memory
-        )
+    for rows, smoothness in ((40, Potts(7, 60)), (11, TruncatedL1(7, 3))):
+        config = FlowConfig(strategy=strategy, smoothness=smoothness, cost_filter=BilateralFilter())
+        monkeypatch.setattr(matching_module, "plan", lambda *size, rows=rows: Plan(*size[:3], rows))
         found = []
         for one in (NumbaKernels(), kernels):
             matching, labels = Matching(config, one, keep_volumes=False), []
@@ -146,7 +145,7 @@ def test_matching_gives_the_same_labels_whole_and_in_strips(kernels, monkeypatch
                 further = matching.other_labels if strategy == "two_weightings" else matching.backward_labels
                 if strategy != "check":  # backward labels change the costs that are carried on
                     labels.append(further(window, Result()))
-            assert matching._whole == (max_memory == 10**9)
+            assert matching._whole == (rows == 40)
             found.append(labels)
         for ours, wanted in zip(*found, strict=True):
             np.testing.assert_array_equal(ours, wanted)
@@ -197,10 +196,10 @@ def test_the_memory_of_a_gpu_is_planned(monkeypatch, caplog):
     room = kernels.room(720, 1280, 80)
     assert room is not None
     assert 8_000_000_000 < room < 9_000_000_000  # 0.9 of 10 GB, less what the kernels need themselves
-    assert plan(145, 341, 80, 4, kernels.room(145, 341, 80), kernels.free).whole
+    assert plan(145, 341, 80, 4, 4, kernels.room(145, 341, 80), kernels.free).whole
     with pytest.raises(UserError, match=r"97\.4 GB, where 8\.\d GB are free on cuda, and strips"):
-        plan(720, 1280, 80, 4, room, kernels.free)
-    assert not plan(720, 900, 80, 4, room, kernels.free).whole
+        plan(720, 1280, 80, 4, 4, room, kernels.free)
+    assert not plan(720, 900, 80, 4, 4, room, kernels.free).whole
     assert "GB are free on cuda: it is matched in" in caplog.text
 
     def refuse(*_, **__):
