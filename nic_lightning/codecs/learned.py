@@ -169,10 +169,15 @@ class LearnedCodec(nn.Module):
     @torch.no_grad()
     def decompress(self, encoded: Encoded, point: OperatingPoint) -> Tensor:
         """Images (N, 3, H, W) in [0, 1]; raises BitstreamError for strings that `compress` did not write."""
-        latents = self.decode_latents(encoded, point)["y"].contiguous(memory_format=self.memory_format)
-        images = [self.synthesis(y, point) for y in latents.split(1)]
+        return self.images(self.decode_latents(encoded, point)["y"], point, encoded.shape)
+
+    @torch.no_grad()
+    def images(self, latents: Tensor, point: OperatingPoint, shape: tuple[int, int]) -> Tensor:
+        """Images (N, 3, H, W) in [0, 1], cropped to `shape` (H, W), of quantised latents."""
+        laid_out = latents.contiguous(memory_format=self.memory_format)
+        images = [self.synthesis(y, point) for y in laid_out.split(1)]
         # Latents that no image has, from a hostile file, can overflow to NaN.
-        return torch.cat(images)[..., : encoded.shape[0], : encoded.shape[1]].nan_to_num(0).clamp(0, 1)
+        return torch.cat(images)[..., : shape[0], : shape[1]].nan_to_num(0).clamp(0, 1)
 
     @torch.no_grad()
     def decode_latents(self, encoded: Encoded, point: OperatingPoint) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Base of the slimmable codecs: a narrower codec is a slice of a wider one, and shares its files."""
+"""Bases of codecs of several widths: a narrower codec is a slice of a wider one, and shares its files."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from nic_lightning.codecs.width_lambdas import WidthLambdas
 from nic_lightning.errors import BitstreamError, UserError
 
 
-class SlimmableCodec(WidthLambdas):
-    """A codec of which the first channels of every layer are a codec, too, for each of `widths`.
+class NarrowableCodec(WidthLambdas):
+    """A codec whose tensors hold those of narrower codecs as prefixes, for each of `widths`.
 
     In every tensor of its state, levels and channels alike have to be prefixes, so that `narrowed` is a slice of each.
 
@@ -29,7 +29,6 @@ class SlimmableCodec(WidthLambdas):
     def __init__(self, widths: Sequence[int], lambdas: float | Sequence[float], **arguments: Any):
         super().__init__(widths, lambdas)
         self._arguments = arguments
-        self._file_fingerprints: dict[int, tuple[bytes, bytes]] = {}
 
     def narrowed(self, width: int) -> Self:
         """The codec of the widths up to `width` alone: a copy of their slices, equal at every point it has.
@@ -39,28 +38,22 @@ class SlimmableCodec(WidthLambdas):
         """
         if width not in self.widths:
             raise UserError(f"The codec has no width {width}; it has {', '.join(map(str, self.widths))}.")
-        level = self.widths.index(width)
-        with torch.random.fork_rng(devices=[]):
-            codec = self._like(level)
-        codec.load_state_dict({k: v.clone() for k, v in self._slices(level, codec).items()}, assign=True)
-        return codec.train(self.training)
+        return self._part(self.widths.index(width))
 
     def plain_arguments(self) -> dict[str, Any]:
         """Arguments that make a codec of this one's shape, with the lambdas it has now; plain values, for configs."""
-        return {"widths": list(self.widths), "lambdas": [p.lmbda for p in self._points], **self._arguments}
+        return self._arguments_up_to(len(self.widths) - 1)
 
-    def standalone(self, point: OperatingPoint) -> tuple[LearnedCodec, OperatingPoint]:
-        """`narrowed` to the point's width."""
-        alone = self.narrowed(self.widths[point.index])
-        return alone, alone.operating_points[-1]
-
-    def _like(self, level: int) -> Self:
-        lambdas = [p.lmbda or 0.0 for p in self._points[: level + 1]]
-        return type(self)(widths=self.widths[: level + 1], lambdas=lambdas, **self._arguments_up_to(level))
+    def _part(self, level: int, **arguments: Any) -> Self:
+        with torch.random.fork_rng(devices=[]):
+            codec = type(self)(**self._arguments_up_to(level) | arguments)
+        codec.load_state_dict({k: v.clone() for k, v in self._slices(level, codec).items()}, assign=True)
+        return codec.train(self.training)
 
     def _arguments_up_to(self, level: int) -> dict[str, Any]:
-        """Other arguments of a codec that ends at `level`; a method that has lists of widths cuts them here."""
-        return self._arguments
+        """Arguments of a codec that ends at `level`; a method that has further lists of widths cuts them here."""
+        lambdas = [p.lmbda for p in self._points[: level + 1]]
+        return {"widths": list(self.widths[: level + 1]), "lambdas": lambdas, **self._arguments}
 
     def _slices(self, level: int, outline: nn.Module) -> dict[str, Tensor]:
         """What the widths up to a level use of every tensor."""
@@ -70,12 +63,28 @@ class SlimmableCodec(WidthLambdas):
         shapes = {k: own[k].shape if k in whole else v.shape for k, v in outline.state_dict().items()}
         return {k: own[k].detach()[tuple(slice(n) for n in shape)] for k, shape in shapes.items()}
 
+
+class SlimmableCodec(NarrowableCodec):
+    """A codec of which the first channels of every layer are a codec, too: encoder and decoder are as narrow.
+
+    Its files carry the fingerprint of their own width's slices, and so fit every codec that holds these.
+    """
+
+    def __init__(self, widths: Sequence[int], lambdas: float | Sequence[float], **arguments: Any):
+        super().__init__(widths, lambdas, **arguments)
+        self._file_fingerprints: dict[int, tuple[bytes, bytes]] = {}
+
+    def standalone(self, point: OperatingPoint) -> tuple[LearnedCodec, OperatingPoint]:
+        """`narrowed` to the point's width."""
+        alone = self.narrowed(self.widths[point.index])
+        return alone, alone.operating_points[-1]
+
     def file_fingerprint(self, point: OperatingPoint) -> bytes:
         """That of `narrowed(width)`, so that files do not tell how wide the codec is beyond their own width."""
         whole, level = self.fingerprint(), point.index
         if self._file_fingerprints.get(level, (b"",))[0] != whole:
             with torch.device("meta"):
-                outline = self._like(level)
+                outline = type(self)(**self._arguments_up_to(level))
             self._file_fingerprints[level] = (whole, self._hash(self._slices(level, outline)))
         return self._file_fingerprints[level][1]
 

@@ -76,7 +76,7 @@ class SlimmableHyperprior(SlimmableCodec):
         store_kernels(self, kernel_param)
 
     def _arguments_up_to(self, level: int) -> dict[str, Any]:
-        return {**self._arguments, "hyper_widths": self.hyper_widths[: level + 1]}
+        return {**super()._arguments_up_to(level), "hyper_widths": list(self.hyper_widths[: level + 1])}
 
     def analysis(self, x: Tensor, point: OperatingPoint) -> Tensor:
         """Latents (N, w, H/16, W/16) of padded images at the point's width w."""

@@ -77,7 +77,10 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="RUN", help="run folder, checkpoint file or export folder")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder to make")
     parser.add_argument(
-        "--width", type=int, metavar="W", help="of a slimmable codec: only what the widths up to this one use"
+        "--width",
+        type=int,
+        metavar="W",
+        help="of a slimmable codec: only what the widths up to this one use; of a scalable one, the first layers",
     )
     parser.add_argument(
         "--onnx",
@@ -91,7 +94,8 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--half",
         choices=("sender", "receiver"),
-        help="of a translation codec: what only encodes, or only decodes; the halves understand one another's files",
+        help="of a translation codec: what only encodes, or only decodes; the halves understand one another's files; "
+        "of a scalable one: receiver, what only decodes",
     )
     parser.add_argument(
         "--domains",

@@ -10,7 +10,8 @@ from typing import Any
 from nic_lightning.codecs.exporting import DESCRIPTION, WEIGHTS, export_codec
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.loading import load_with_config
-from nic_lightning.codecs.narrowing import SlimmableCodec
+from nic_lightning.codecs.narrowing import NarrowableCodec
+from nic_lightning.codecs.scalable import ScalableAutoencoder
 from nic_lightning.codecs.stargan_release import read_release
 from nic_lightning.codecs.translation import I2ICodec
 from nic_lightning.errors import UserError
@@ -30,7 +31,8 @@ def export(
     """Write the codec of `run` to the folder `out`; with `onnx`, its transforms at `points` (default: all) too.
 
     With `width`, only what the widths of a slimmable codec up to that one use; with `half`, what the "sender" or the
-    "receiver" of a translation codec needs. With `domains`, `run` is a released checkpoint of StarGAN v2.
+    "receiver" of a translation codec needs, or the "receiver" of a scalable one. With `domains`, `run` is a released
+    checkpoint of StarGAN v2.
     """
     if points and not onnx:
         raise UserError("--point chooses what --onnx exports; give --onnx too.")
@@ -54,14 +56,19 @@ def export(
 
 def narrowed(codec: LearnedCodec, config: dict[str, Any], width: int) -> tuple[LearnedCodec, dict[str, Any]]:
     """A slimmable codec up to `width`, and the config that builds it; raises UserError for another codec or width."""
-    if not isinstance(codec, SlimmableCodec):
+    if not isinstance(codec, NarrowableCodec):
         raise UserError(f"Codec {codec.name} has no widths: --width is for slimmable codecs, such as codec=slimmable.")
     slim = codec.narrowed(width).requires_grad_(False)
     return slim, {"_target_": config["_target_"], **slim.plain_arguments()}
 
 
 def halved(codec: LearnedCodec, config: dict[str, Any], half: str) -> tuple[LearnedCodec, dict[str, Any]]:
-    """One side of a translation codec, and the config that builds it; raises UserError for another codec."""
+    """One side of a codec, and the config that builds it; raises UserError for a codec that has no sides."""
+    if isinstance(codec, ScalableAutoencoder):
+        receiver = codec.half_of(half).requires_grad_(False)
+        return receiver, {"_target_": config["_target_"], **receiver.plain_arguments()}
     if not isinstance(codec, I2ICodec):
-        raise UserError(f"Codec {codec.name} has no halves: --half is for translation codecs, such as codec=i2icodec.")
+        raise UserError(
+            f"Codec {codec.name} has no halves: --half is for translation codecs, such as codec=i2icodec, and scalable."
+        )
     return codec.half_of(half), {**config, "side": half}

@@ -11,6 +11,7 @@ from nic_lightning import bitstream
 from nic_lightning.codecs.base import ImageCodec
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.loading import load_codec
+from nic_lightning.codecs.scalable import ScalableAutoencoder
 from nic_lightning.codecs.translation import I2ICodec
 from nic_lightning.commands.choice import Choice, chooser
 from nic_lightning.commands.each import each, read_file, require_free
@@ -80,20 +81,20 @@ def decompress(
         if layers is not None:
             data = bitstream.truncate(data, layers)
         if not progressive:
-            return _write_image(codec, data, target)
-        codec.unpack(data)  # refuses it before an image is written
+            return _write_image(decode(codec, data), target)
+        encoded, point = codec.unpack(data)  # refuses it before an image is written
         counts = range(1, bitstream.count_layers(bitstream.unpack(data)) + 1)
+        assert isinstance(codec, ScalableAutoencoder)
         targets = [target.with_name(f"{source.stem}.layers{count}.png") for count in counts]
         for path in targets:
             require_free(path, overwrite)
-        parts = (bitstream.truncate(data, count) for count in counts)
-        return "\n".join(_write_image(codec, part, path) for part, path in zip(parts, targets, strict=True))
+        pictures = codec.refinements(encoded, point)
+        return "\n".join(_write_image(x_hat, path) for x_hat, path in zip(pictures, targets, strict=True))
 
     return each(files, out, ".layers1.png" if progressive else ".png", one, overwrite)
 
 
-def _write_image(codec: LearnedCodec, data: bytes, target: Path) -> str:
-    x_hat = decode(codec, data)
+def _write_image(x_hat: Tensor, target: Path) -> str:
     save_png(x_hat[0], target)
     return f"{target}: {x_hat.shape[-2]}x{x_hat.shape[-1]}"
 

@@ -67,6 +67,30 @@ def test_cut_files_decode_as_the_first_layers_of_whole_ones(scalable, full, imag
     assert len(list((tmp_path / "all").iterdir())) == 6
 
 
+def test_a_receiver_of_few_layers_decodes_the_files_of_the_whole(scalable, full, images, tmp_path, capsys) -> None:
+    sizes = []
+    for name, options in (("all", []), ("narrow", ["--width", 5]), ("thin", ["--width", 5, "--half", "receiver"])):
+        assert nic("export", scalable, "-o", tmp_path / name, *options) == 0
+        sizes.append((tmp_path / name / "codec.safetensors").stat().st_size)
+    assert sizes[0] > sizes[1] > sizes[2]
+    files = sorted(full.iterdir())
+    for source, layers in ((scalable, 2), (tmp_path / "narrow", 2), (tmp_path / "thin", 2), (tmp_path / "thin", 1)):
+        out = tmp_path / f"{source.name}{layers}"
+        options = ["--layers", layers, "--progressive"]
+        assert nic("decompress", *files, "-o", out, "--run", source, *options) == 0
+        for name in [f"{file.stem}.layers{k}.png" for file in files for k in range(1, layers + 1)]:
+            assert (out / name).read_bytes() == (tmp_path / "layers2" / name).read_bytes()
+        assert len(list(out.iterdir())) == layers * len(files)
+    capsys.readouterr()
+    assert nic("decompress", files[0], "-o", tmp_path / "no", "--run", tmp_path / "thin") == 2
+    assert "The file has 3 layers and this codec decodes 2: give --layers 2, or" in capsys.readouterr().err
+    assert nic("compress", images[0], "-o", tmp_path / "no", "--run", tmp_path / "thin", "--point", "layers1") == 2
+    assert "no encoder" in capsys.readouterr().err
+    assert nic("compress", images[0], "-o", tmp_path / "cut", "--run", tmp_path / "narrow", "--point", "layers2") == 0
+    assert nic("truncate", files[0], "-o", tmp_path / "expected", "--layers", 2) == 0
+    assert (tmp_path / "cut" / "face.nic").read_bytes() == (tmp_path / "expected" / "face.nic").read_bytes()
+
+
 def test_what_cannot_be_cut_is_named_and_the_others_go_on(run, scalable, full, images, tmp_path, capsys) -> None:
     nic("compress", images[0], "-o", tmp_path / "plain", "--run", run, "--point", "64")
     bad = full / "bad.nic"

@@ -164,6 +164,46 @@ def test_a_stand_alone_codec_for_every_number_of_layers(kernel_param, picture):
         torch.testing.assert_close(alone.decompress(theirs, inner), expected, rtol=0, atol=1e-4)
 
 
+def test_parts_hold_no_more_than_their_layers_need_and_share_files(codec, picture):
+    x, whole, point = picture(40, 33), codec.operating_points[-1], codec.operating_points[1]
+    file = codec.pack(codec.compress(x, whole), whole)
+    narrow, receiver = codec.narrowed(6), codec.narrowed(6).half_of("receiver")
+    assert (narrow.widths, narrow.groups, narrow.encoder_width, receiver.encoder_width) == ((4, 6), (4, 2), 12, 0)
+    numbers = [{n: p.numel() for n, p in part.named_parameters()} for part in (codec, narrow, receiver)]
+    kept = [{n: v for n, v in part.items() if n.startswith("g_a")} for part in numbers]
+    assert kept == [kept[0], kept[0], {}]
+    assert all(max(p.shape[:2]) <= 6 for n, p in receiver.named_parameters() if n.startswith("g_s"))
+    assert sum(v for n, v in numbers[2].items() if n.startswith("entropy_")) == 46 * 6
+    for part in (narrow, receiver, receiver.narrowed(6), codec.half_of("receiver")):
+        assert part.fingerprint() == codec.fingerprint()
+        for count in (1, 2):
+            cut = bitstream.truncate(file, count)
+            assert torch.equal(part.decompress(*part.unpack(cut)), codec.decompress(*codec.unpack(cut)))
+    assert narrow.pack(narrow.compress(x, point), point) == bitstream.truncate(file, 2)
+    assert torch.equal(narrow(x, point).x_hat, codec(x, point).x_hat)
+    with pytest.raises(BitstreamError, match="has 4 layers and this codec decodes 2: give --layers 2"):
+        receiver.unpack(file)
+    with pytest.raises(UserError, match="no encoder"):
+        receiver.compress(x, point)
+    with pytest.raises(UserError, match="no sender's half"):
+        codec.half_of("sender")
+    with pytest.raises(UserError, match="no width 5; it has 4, 6, 7, 12"):
+        codec.narrowed(5)
+
+
+def test_each_string_is_decoded_once_for_all_layers(codec, picture, monkeypatch):
+    x, point, decoded = picture(33, 48, n=2), codec.operating_points[2], []
+    encoded = codec.compress(x, point)
+    for i, model in enumerate(codec.entropy_y):
+        monkeypatch.setattr(model, "decode", lambda *a, i=i, decode=model.decode: decoded.append(i) or decode(*a))
+    pictures = list(codec.refinements(encoded, point))
+    assert decoded == [0, 1, 2] * 2  # of two images
+    for layers, x_hat in enumerate(pictures, 1):
+        first = dataclasses.replace(encoded, strings=encoded.strings[:layers])
+        assert torch.equal(x_hat, codec.decompress(first, codec.operating_points[layers - 1]))
+    assert len(pictures) == 3
+
+
 def test_a_photograph_of_every_group_is_coded_at_the_estimated_rate(codec):
     x = torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None].float() / 255
     before = 0
@@ -184,4 +224,9 @@ def test_wrong_arguments_are_named():
         ScalableAutoencoder([4, 6], gdn="none")
     with pytest.raises(UserError, match=r"codec\.lambdas"):
         ScalableAutoencoder([4, 6], [1.0])
+    with pytest.raises(UserError, match=r"codec\.encoder_width is 5"):
+        ScalableAutoencoder([4, 6], encoder_width=5)
+    for wrong in ("", "12", "x" * 16, 3):
+        with pytest.raises(UserError, match=r"codec\.whole"):
+            ScalableAutoencoder([4, 6], whole=wrong)
     assert [p.label for p in ScalableAutoencoder([4, 6]).operating_points] == ["layers1", "layers2"]

@@ -13,8 +13,11 @@ from omegaconf import OmegaConf
 
 from nic_lightning.baselines.still import MissingCodec
 from nic_lightning.codecs.base import ImageCodec
+from nic_lightning.codecs.exporting import export_codec
 from nic_lightning.codecs.learned import LearnedCodec
-from nic_lightning.codecs.loading import build_codec
+from nic_lightning.codecs.loading import build_codec, load_codec
+from nic_lightning.codecs.narrowing import NarrowableCodec
+from nic_lightning.commands.export import narrowed
 from nic_lightning.config import check_targets, compose
 from nic_lightning.errors import BitstreamError
 
@@ -148,6 +151,22 @@ def test_a_state_dict_makes_the_same_codec(learned, config, picture):
     data = learned.pack(learned.compress(picture(20, 40), point), point)
     theirs, ours = (c.decompress(*c.unpack(data), **example(c, point)) for c in (twin, learned))
     assert torch.equal(theirs, ours)
+
+
+def test_a_narrowed_export_reads_the_files_of_the_whole(learned, config, picture, tmp_path):
+    if not isinstance(learned, NarrowableCodec):
+        pytest.skip("a codec of one width")
+    x, before = picture(40, 33), 0
+    for point in learned.operating_points[:3:2]:
+        export_codec(*narrowed(learned, config, learned.widths[point.index]), tmp_path / point.label)
+        alone = load_codec(tmp_path / point.label)
+        assert list(alone.operating_points) == list(learned.operating_points[: point.index + 1])
+        data = learned.pack(learned.compress(x, point), point)
+        assert torch.equal(alone.decompress(*alone.unpack(data)), learned.decompress(*learned.unpack(data)))
+        assert alone.pack(alone.compress(x, point), point) == data
+        size = (tmp_path / point.label / "codec.safetensors").stat().st_size
+        assert size > before
+        before = size
 
 
 def test_everything_is_trained(learned, picture):
