@@ -5,6 +5,8 @@ INSTALLED := .venv/.installed
 FOR_DEVELOPMENT := .venv/.installed-for-development
 # Bytecode is written at the first import: compiling all of torch would take half the installation.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable
+# Container images often set this; then every process would compile all of torch again, 10 s each.
+unexport PYTHONDONTWRITEBYTECODE
 MIN_COVERAGE ?= 0
 PYTEST := $(BIN)/python -m pytest
 
