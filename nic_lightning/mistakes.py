@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from nic_lightning.config import CONF_DIR, FULL_ERROR, LAUNCHERS, ConfigError, EvaluateConfig, TrainConfig, options
+from nic_lightning import config
+from nic_lightning.config import FULL_ERROR, LAUNCHERS, ConfigError, EvaluateConfig, TrainConfig, options
 from nic_lightning.errors import UserError, disk_error
 from nic_lightning.targets import nearest
 
@@ -24,7 +25,7 @@ def without_effect() -> list[str]:
     problems = [
         f"There is no key '{key}'{_nearest_key(key)}; the + added one that nothing reads."
         for key in sorted(added)
-        if not (CONF_DIR / key).is_dir() and f"${{{key}" not in " ".join(given)
+        if not (config.CONF_DIR / key).is_dir() and f"${{{key}" not in " ".join(given)
     ]
     swept = [str(key) for key in hydra.sweeper.get("params") or () if key not in keys]
     if swept and hydra.mode == RunMode.RUN:  # a job of a multirun has them on its command line
@@ -67,7 +68,7 @@ def explained(error: Exception) -> Exception:
     if isinstance(error, YAMLError):
         return ConfigError(f"A config is no YAML: {' '.join(str(error).split())}.")
     if isinstance(error, ValueError) and "Config group override must be a string" in str(error):
-        groups = ", ".join(sorted(path.name for path in CONF_DIR.iterdir() if path.is_dir()))
+        groups = ", ".join(sorted(path.name for path in config.CONF_DIR.iterdir() if path.is_dir()))
         return ConfigError(
             f"A group ({groups}) takes the name of one of its files, as in logger=none; null is no name."
         )
@@ -88,7 +89,7 @@ def _sentence(error: BaseException) -> str:
         return f"{bad[3]} must be of type {bad[2].lower()}, not '{bad[1]}'."
     if bad := re.search(r"Value '(.*)' is not a valid (\w+).*\s+full_key: (\S+)", text):
         return f"{bad[3]} must be of type {bad[2]}, not '{bad[1]}'."
-    if (match := re.search(r"Could not override '(\w+)'", text)) and (CONF_DIR / match[1]).is_dir():
+    if (match := re.search(r"Could not override '(\w+)'", text)) and (config.CONF_DIR / match[1]).is_dir():
         names = ", ".join(options(match[1]))
         return f"No {match[1]} is chosen yet, so put a + before it: +{match[1]}=NAME; there are: {names}."
     if match := re.search(r"Could not override '([^']+)'", text):
@@ -104,7 +105,7 @@ def _nearest_key(key: str) -> str:
     from omegaconf import DictConfig, OmegaConf
 
     *parents, last = key.split(".")
-    folder = CONF_DIR / parents[0] if parents else CONF_DIR
+    folder = config.CONF_DIR / parents[0] if parents else config.CONF_DIR
     keys: set[str] = set(TrainConfig.__dataclass_fields__) if not parents else set()
     for path in folder.glob("*.yaml"):
         node = OmegaConf.select(OmegaConf.load(path), ".".join(parents[1:])) if parents[1:] else OmegaConf.load(path)
