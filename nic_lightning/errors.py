@@ -34,15 +34,26 @@ _MAKE_ROOM, _ELSEWHERE = "make room, and the same command goes on", "give a fold
 _WAYS_OUT = {
     errno.ENOSPC: _MAKE_ROOM,
     errno.EDQUOT: _MAKE_ROOM,
+    errno.EFBIG: "raise the limit (ulimit -f), or use another disk",
+    errno.EMFILE: "raise the limit (ulimit -n)",
+    errno.ENAMETOOLONG: "give a shorter name",
     errno.EROFS: _ELSEWHERE,
     errno.EACCES: _ELSEWHERE,
     errno.EPERM: _ELSEWHERE,
+    errno.ENOENT: _ELSEWHERE,  # as in /proc, where no folder can be made
+    errno.ENOTDIR: _ELSEWHERE,
+    errno.EISDIR: _ELSEWHERE,
+    errno.EEXIST: _ELSEWHERE,  # a file where a folder should be
 }
+_NAMED = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+"""Without the name of a file, these come from elsewhere than a disk."""
 
 
 def disk_error(error: BaseException) -> UserError | None:
-    """The sentence for a full disk or a lack of permission; None for any other error, which may be a bug."""
+    """The sentence for a disk that is full, forbidden or not there; None for any other error, which may be a bug."""
     if not isinstance(error, OSError) or error.errno not in _WAYS_OUT:
+        return None
+    if error.filename is None and error.errno in _NAMED:
         return None
     reason = os.strerror(error.errno)  # some libraries put a text of their own into the error
     return UserError(f"{error.filename or 'A file'} cannot be used: {reason}; {_WAYS_OUT[error.errno]}.")

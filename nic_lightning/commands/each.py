@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nic_lightning.bitstream import MAX_PIXELS
-from nic_lightning.errors import BitstreamError, UserError
+from nic_lightning.errors import BitstreamError, UserError, disk_error
 
 MAX_FILE_BYTES = 8 * MAX_PIXELS
 """Nothing longer than 64 bits for each pixel of the largest image is read as a .nic file."""
@@ -28,7 +28,7 @@ def each(sources: list[Path], out: Path, suffix: str, one: Callable[[Path, Path]
             written.add(target)
         except (UserError, OSError) as error:
             failed += 1
-            sentence = str(error)
+            sentence = str(disk_error(error) or error)
             print(sentence if str(source) in sentence else f"{source}: {sentence}", file=sys.stderr)
     if failed:
         print(f"{failed} of {len(sources)} files failed.", file=sys.stderr)

@@ -115,5 +115,14 @@ def test_the_output_must_be_a_folder(run: Path, images: list[Path], capsys) -> N
     assert "is not a folder" in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_made_is_named(run: Path, images: list[Path], tmp_path: Path, capsys) -> None:
+    out = tmp_path / "no-folder" / "o"
+    out.parent.touch()
+    assert nic("compress", images[0], "-o", out, "--run", run, "--point", "64") == 2
+    told, count = capsys.readouterr().err.splitlines()
+    assert f"{out / 'face.nic'} cannot be used: Not a directory; give a folder that you may write to." in told
+    assert count == "1 of 1 files failed."
+
+
 def test_a_missing_run_is_one_sentence(images: list[Path], tmp_path: Path, refused) -> None:
     assert str(tmp_path / "none") in refused("compress", images[0], "-o", tmp_path / "o", "--run", tmp_path / "none")
