@@ -11,7 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -233,10 +233,27 @@ def _checked(
                 # In a multirun the other jobs go on; Hydra raises the first error at the end.
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
                     raise sentence from error
+                _leave_nothing(Path(HydraConfig.get().runtime.output_dir), f"{HydraConfig.get().job.name}.log")
                 print(sentence, file=sys.stderr)
                 sys.exit(sentence.exit_code)
 
     return run
+
+
+def _leave_nothing(folder: Path, log: str) -> None:
+    """Remove what Hydra made for a command that is refused, if nothing else is there: its log, the folder, those around.
+
+    Of these only what lies below where we are: `nic-evaluate` has its folder there, and makes no log.
+    """
+    here = Path.cwd()
+    with suppress(OSError):  # something lies in the folder
+        if os.listdir(folder) == [log] and not (folder / log).stat().st_size:
+            (folder / log).unlink()
+        while folder != here:
+            folder.rmdir()
+            folder = folder.parent
+            if here not in folder.parents:
+                return
 
 
 @contextmanager

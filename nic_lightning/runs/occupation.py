@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from nic_lightning.errors import RunError, disk_error
+from nic_lightning.errors import RunError, UserError, disk_error
 from nic_lightning.runs.folder import claim, refuse_living
 
 LOCK = ".lock"
-"""In the run folder, and never removed: another process may be about to lock it."""
+"""In the run folder, and never removed but by who holds it: another process may be about to lock it."""
 
 
 @contextmanager
@@ -24,11 +24,16 @@ def occupied(
     """What `claim` says of `folder`, which no other process can occupy meanwhile.
 
     The kernel gives the folder back when this process ends, by `kill -9` too. Ranks that rank 0 starts must not ask.
-    Raises RunError when another process is there, and what `claim` raises.
+    Raises RunError when another process is there, and what `claim` raises; then a new folder is left empty.
     """
     lock = _lock(folder)
     try:
-        meaning = claim(folder, config, fresh)
+        try:
+            meaning = claim(folder, config, fresh)
+        except UserError:
+            if os.listdir(folder) == [LOCK]:
+                (folder / LOCK).unlink()
+            raise
         if not _is_at(lock, folder / LOCK):  # moved aside with the old run
             os.close(lock)
             lock = _lock(folder)

@@ -128,6 +128,24 @@ def test_a_user_error_of_the_task_is_one_sentence(run, capsys) -> None:
     assert capsys.readouterr().err == "No folder 'x'; set data.root.\n"
 
 
+@pytest.mark.parametrize("name", ["r", "far/away/r"])
+def test_nothing_is_left_of_a_command_that_is_refused(run, conf: Path, name: str) -> None:
+    def task(cfg) -> None:
+        assert Path("runs", name).is_dir()
+        raise DataError("No folder 'x'; set data.root.")
+
+    before = sorted(Path().rglob("*"))
+    for refused in (untouched, task):
+        with pytest.raises(SystemExit):
+            run(refused, "data.folder=" + ("???" if refused is untouched else "x"), f"name={name}")
+        assert sorted(Path().rglob("*")) == before
+    Path("runs", name).mkdir(parents=True)
+    Path("runs", name, "mine").touch()
+    with pytest.raises(SystemExit):
+        run(task, "data.folder=x", f"name={name}")
+    assert Path("runs", name, "mine").exists()
+
+
 def test_a_bug_keeps_its_traceback(run) -> None:
     def task(cfg) -> None:
         raise ZeroDivisionError("ours")
@@ -142,6 +160,8 @@ def test_a_bug_keeps_its_traceback(run) -> None:
         (errno.ENOSPC, "runs/r/x", "runs/r/x cannot be used: No space left on device; make room, and the same command"),
         (errno.ENOSPC, None, "A file cannot be used: No space left on device; make room"),
         (errno.EACCES, "runs/r", "runs/r cannot be used: Permission denied; give a folder that you may write to."),
+        (errno.ENOENT, "/proc/x", "/proc/x cannot be used: No such file or directory; give a folder that you may"),
+        (errno.EFBIG, "runs/r/x", "runs/r/x cannot be used: File too large; raise the limit (ulimit -f)"),
     ],
 )
 def test_what_the_disk_refuses_is_one_sentence(run, capsys, number: int, filename: str | None, sentence: str) -> None:
@@ -156,11 +176,12 @@ def test_what_the_disk_refuses_is_one_sentence(run, capsys, number: int, filenam
     assert len(err.splitlines()) == 1
 
 
-def test_another_error_of_the_system_is_a_bug(run) -> None:
+@pytest.mark.parametrize("number", [errno.EBADF, errno.ENOENT])  # the latter of no file
+def test_another_error_of_the_system_is_a_bug(run, number: int) -> None:
     def task(cfg) -> None:
-        raise OSError(errno.EBADF, "Bad file descriptor")
+        raise OSError(number, "from elsewhere")
 
-    with pytest.raises(OSError, match="Bad file"):
+    with pytest.raises(OSError, match="from elsewhere"):
         run(task, *OK)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nic_lightning.errors import RunError
+from nic_lightning.errors import RunError, UserError
 from nic_lightning.runs.occupation import LOCK, occupied
 from nic_lightning.runs.record import RunRecord
 
@@ -88,6 +88,12 @@ def test_fresh_occupies_the_new_folder(tmp_path: Path) -> None:
         (old,) = tmp_path.glob("run.replaced-*")
         with occupied(old, {"seed": 1}) as other:  # is free again
             assert other == "continue"
+
+
+def test_what_is_refused_leaves_an_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="at least 1"), occupied(tmp_path, {"evaluation": {"limit": 0}}):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
