@@ -19,6 +19,8 @@ IDENTITY = ("seed", "codec", "task", "data", "init_from")
 """Config keys that make a run what it is. Another length, logger or cadence continues the same run."""
 PLACES = frozenset({"data.root", "data.workers", "data.cache_mb"})
 """Below them, what says only where and how the same data is read."""
+_WORK = ("checkpoints", "metrics.jsonl", "results.parquet", "wandb_id")
+"""A run that failed before it made any of these, over a wrong value most likely, is in nobody's way."""
 
 
 def claim(
@@ -48,7 +50,7 @@ def claim(
         detail = " ".join(str(error).split())
         raise RunError(f"{folder} holds a damaged run ({detail}); give fresh=true to move it aside.") from error
     change = another_run(stored, config)
-    if change:
+    if change and not (state == "failed" and not any((folder / name).exists() for name in _WORK)):
         raise RunError(
             f"{folder} holds another run: {change}; "
             "give name=NAME for a new run, or fresh=true to move the old one aside."

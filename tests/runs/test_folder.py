@@ -97,6 +97,14 @@ def test_another_run_is_refused_and_the_difference_named(folder, change, named):
     assert sorted((p.name, p.read_bytes()) for p in folder.iterdir()) == before
 
 
+def test_a_run_that_failed_before_its_first_step_is_in_nobodys_way(folder):
+    RunRecord(folder).finish("failed", "UserError: width 9 is odd")
+    assert claim(folder, changed(codec__width=10)) == "continue"
+    RunRecord(folder).log(1, {"train/loss": 1.0})
+    with pytest.raises(RunError, match="codec.width is 8 there and 10 here"):
+        claim(folder, changed(codec__width=10))
+
+
 def test_fresh_moves_the_old_run_aside_and_never_deletes(folder):
     (folder / "checkpoints").mkdir()
     (folder / "checkpoints" / "last.ckpt").write_bytes(b"weights")
