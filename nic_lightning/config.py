@@ -241,7 +241,7 @@ def _checked(
 
 
 def _leave_nothing(folder: Path, log: str) -> None:
-    """Remove what Hydra made for a command that is refused, if nothing else is there: its log, the folder, those around.
+    """Remove what Hydra made for a command that is refused, where nothing else is: its log, the folder, those around.
 
     Of these only what lies below where we are: `nic-evaluate` has its folder there, and makes no log.
     """

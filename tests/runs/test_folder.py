@@ -101,7 +101,7 @@ def test_a_run_that_failed_before_its_first_step_is_in_nobodys_way(folder):
     RunRecord(folder).finish("failed", "UserError: width 9 is odd")
     assert claim(folder, changed(codec__width=10)) == "continue"
     RunRecord(folder).log(1, {"train/loss": 1.0})
-    with pytest.raises(RunError, match="codec.width is 8 there and 10 here"):
+    with pytest.raises(RunError, match=r"codec\.width is 8 there and 10 here"):
         claim(folder, changed(codec__width=10))
 
 
