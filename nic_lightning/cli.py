@@ -16,6 +16,17 @@ from nic_lightning.commands import arguments as codec_arguments
 from nic_lightning.commands import curve_arguments, flow_arguments, run_arguments
 from nic_lightning.errors import UserError, disk_error
 
+BENCHES = {
+    "codec": "analysis.bench",
+    "slimmable": "analysis.bench_slimmable",
+    "training": "commands.bench_training",
+    "report": "commands.bench_report",
+    "dashboard": "commands.bench_dashboard",
+    "flow": "commands.bench_flow",
+    "translation": "commands.bench_translation",
+}
+"""What `nic bench` can time, and the module whose `main` does."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when all went well, 1 for problems found, 2 for wrong input, 130 when interrupted."""
@@ -119,8 +130,7 @@ def build_parser() -> argparse.ArgumentParser:
         "translation: sender and receiver of a translation codec beside plain StarGAN v2; memory of its training."
     )
     command = commands.add_parser("bench", help="time this code on this machine", description=text)
-    kinds = ["codec", "slimmable", "training", "report", "dashboard", "flow", "translation"]
-    command.add_argument("what", choices=kinds, metavar="WHAT", help="see above")
+    command.add_argument("what", choices=list(BENCHES), metavar="WHAT", help="see above")
     command.add_argument(
         "arguments", nargs=argparse.REMAINDER, metavar="...", help="its options: nic bench codec --help"
     )
@@ -229,19 +239,10 @@ def _lambdas(args: argparse.Namespace) -> None:
 
 
 def _bench(args: argparse.Namespace) -> None:
-    if args.what == "codec":
-        from nic_lightning.analysis import bench
-    elif args.what == "slimmable":
-        from nic_lightning.analysis import bench_slimmable as bench
-    elif args.what == "report":
-        from nic_lightning.commands import bench_report as bench
-    elif args.what == "dashboard":
-        from nic_lightning.commands import bench_dashboard as bench
-    elif args.what == "flow":
-        from nic_lightning.commands import bench_flow as bench
-    elif args.what == "translation":
-        from nic_lightning.commands import bench_translation as bench
-    else:
-        from nic_lightning.commands import bench_training as bench
+    from importlib import import_module
 
-    bench.main(args.arguments)
+    from nic_lightning.analysis.bench_arguments import KINDS, parse
+
+    if args.what in KINDS:
+        parse(args.what, args.arguments, Parser)  # help and mistakes come before torch is imported
+    import_module(f"nic_lightning.{BENCHES[args.what]}").main(args.arguments)

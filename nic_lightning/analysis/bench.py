@@ -6,7 +6,6 @@ script: two Adams, clipping over all parameters, a second backward pass for the 
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from compressai.optimizers import net_aux_optimizer
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from nic_lightning.analysis.bench_arguments import parse
 from nic_lightning.analysis.sizes import parse_size
 from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.learned import LearnedCodec
@@ -153,18 +153,12 @@ def alternate(rounds: int, x: Tensor, *functions: Callable[[Tensor], None], warm
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print both comparisons as medians and ratios of the same round, and what bounds them."""
-    parser = argparse.ArgumentParser(prog="nic bench codec", description="Our code against CompressAI's, in one run.")
-    parser.add_argument("--width", type=int, default=192, help="channels (default: 192)")
-    parser.add_argument("--batch", type=int, default=8, help="training batch (default: 8)")
-    parser.add_argument("--crop", type=int, default=240, help="side of the training crops (default: 240)")
-    parser.add_argument("--size", default="512x768", help="image to code, HxW (default: 512x768)")
-    parser.add_argument("--rounds", type=int, default=9, help="measured rounds (default: 9)")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
-    args = parser.parse_args(arguments)
+    args = parse("codec", arguments)
     height, width = parse_size(args.size)
-    torch.set_num_threads(args.threads)
+    threads = args.threads or torch.get_num_threads()
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
-    print(f"width {args.width}, {args.threads} threads, torch {torch.__version__}, medians of {args.rounds} rounds")
+    print(f"width {args.width}, {threads} threads, torch {torch.__version__}, medians of {args.rounds} rounds")
     crops = torch.rand(args.batch, 3, args.crop, args.crop)
     times = alternate(args.rounds, crops, peer_step(args.width), our_step(args.width), convolutions(args.width))
     _print(f"training step, {args.batch} crops of {args.crop}", "convolutions alone", times)

@@ -6,7 +6,6 @@ of the same round.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Sequence
 
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from nic_lightning.analysis.bench import LMBDA, alternate, training_step
+from nic_lightning.analysis.bench_arguments import parse
 from nic_lightning.analysis.efficiency import measure
 from nic_lightning.analysis.latency import STAGES, photograph, spread, stage_times
 from nic_lightning.analysis.sizes import parse_size
@@ -23,28 +23,15 @@ from nic_lightning.codecs.slimmable import SlimmableAutoencoder
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print both comparisons, and what bounds them."""
-    parser = argparse.ArgumentParser(
-        prog="nic bench slimmable", description="Widths in one model against models apart."
-    )
-    parser.add_argument("--widths", type=_numbers, default="48,72,96,144,192", help="default: 48,72,96,144,192")
-    parser.add_argument("--gdn", default="slim+", help="switch, slim or slim+ (default: slim+)")
-    parser.add_argument("--batch", type=int, default=8, help="training batch (default: 8)")
-    parser.add_argument("--crop", type=int, default=240, help="side of the training crops (default: 240)")
-    parser.add_argument("--size", default="512x768", help="image to code, HxW (default: 512x768)")
-    parser.add_argument("--rounds", type=int, default=9, help="measured rounds (default: 9)")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
-    args = parser.parse_args(arguments)
+    args = parse("slimmable", arguments)
     height, width = parse_size(args.size)
-    torch.set_num_threads(args.threads)
+    threads = args.threads or torch.get_num_threads()
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
-    print(f"{args.gdn}, {args.threads} threads, torch {torch.__version__}, medians of {args.rounds} rounds, quartiles")
+    print(f"{args.gdn}, {threads} threads, torch {torch.__version__}, medians of {args.rounds} rounds, quartiles")
     print(training(args.widths, args.gdn, torch.rand(args.batch, 3, args.crop, args.crop), args.rounds))
     print(coding(args.widths, args.gdn, (height, width), args.rounds))
     return 0
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
 
 
 def training(widths: list[int], gdn: str, crops: torch.Tensor, rounds: int) -> str:

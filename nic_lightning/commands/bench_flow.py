@@ -6,10 +6,8 @@ same run: the product of large matrices, and the maximum of an array far larger 
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
-import os
 import resource
 import statistics
 import tempfile
@@ -20,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from nic_lightning.analysis.bench_arguments import parse
 from nic_lightning.analysis.sizes import parse_size
 from nic_lightning.analysis.timing import Timing, once, timed
 from nic_lightning.commands.bench_flow_device import device_steps
@@ -30,18 +29,7 @@ OPENCV = ("dis_medium", "farneback", "deepflow")
 
 def main(arguments: Sequence[str]) -> None:
     """Time the steps, then the pipelines and the peers in turn; print a table, or JSON."""
-    parser = argparse.ArgumentParser(prog="nic bench flow", description=__doc__)
-    parser.add_argument("--size", default="1024x436", metavar="WxH", help="of the frames (default: Sintel's, 1024x436)")
-    parser.add_argument("--max-displacement", type=int, default=242, metavar="PIXELS", help="(default: 242)")
-    parser.add_argument(
-        "--repeats", type=int, default=3, help="rounds after one to warm up; medians count (default: 3)"
-    )
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="(default: all cores)")
-    text = "time the steps on a device of torch's too, such as cuda (default: a GPU where there is one)"
-    parser.add_argument("--device", help=text)
-    parser.add_argument("--no-raft", action="store_true", help="leave RAFT out, with random weights, 12 iterations")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    args = parser.parse_args(arguments)
+    args = parse("flow", arguments)
     width, height = parse_size(args.size, "width x height")
     _set_threads(args.threads)
     frames = moving_frames(height, width)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import statistics
 import tempfile
@@ -19,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from nic_lightning.analysis.bench_arguments import SMALL, parse
 from nic_lightning.callbacks.standard import standard_callbacks
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.commands.bare_translation import bare_iterations
@@ -26,9 +26,6 @@ from nic_lightning.config import ConfigError, check_targets, compose
 from nic_lightning.losses.rate_distortion import rate_distortion
 from nic_lightning.runs.loggers import RecordLogger
 from nic_lightning.runs.record import RunRecord
-
-SMALL = ["codec=modulated", "codec.width=48", "codec.lambdas=[64,512]", "data=embedded", "data.crop=64"]
-"""Short steps, where an overhead weighs most."""
 
 
 def bare_steps(codec: LearnedCodec, batches: Iterator[Tensor], config: DictConfig, device: torch.device) -> Iterator:
@@ -109,13 +106,7 @@ def measure(config: DictConfig, block: int, rounds: int) -> tuple[Alternate, flo
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the ratio of a step in the framework to a bare one, round by round in turns, and the loader's pace."""
-    parser = argparse.ArgumentParser(prog="nic bench training", description="What nic-train adds to a training step.")
-    parser.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help=f"as for nic-train; default: {' '.join(SMALL)}"
-    )
-    parser.add_argument("--block", type=int, default=25, help="steps in a row (default: 25)")
-    parser.add_argument("--rounds", type=int, default=12, help="measured rounds (default: 12)")
-    args = parser.parse_args(arguments)
+    args = parse("training", arguments)
     config = compose("train", args.overrides or SMALL)
     if problems := check_targets(config):
         raise ConfigError(" ".join(problems))

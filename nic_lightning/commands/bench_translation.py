@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from nic_lightning.analysis.bench_arguments import FULL, parse
 from nic_lightning.analysis.latency import photograph
 from nic_lightning.analysis.translation_times import scaled_to, table, times
 from nic_lightning.codecs.loading import load_codec
@@ -16,28 +16,12 @@ from nic_lightning.codecs.translation import I2ICodec
 from nic_lightning.config import ConfigError, check_targets, compose
 from nic_lightning.errors import UserError
 
-FULL = ["experiment=ui2icodec"]
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a table of times, or with --memory one of memory."""
-    parser = argparse.ArgumentParser(
-        prog="nic bench translation",
-        description="Core-milliseconds of sender and receiver for one image, networks and entropy coding apart, beside "
-        "StarGAN v2 without a bottleneck; or, with --memory, what an iteration of training takes.",
-    )
-    parser.add_argument(
-        "overrides", nargs="*", metavar="KEY=VALUE", help=f"as for nic-train; default: {' '.join(FULL)}"
-    )
-    parser.add_argument("--run", type=Path, metavar="RUN", help="a trained codec instead of an untrained one")
-    parser.add_argument("--size", type=int, help="side of the image (default: that of training)")
-    parser.add_argument("--bpp", type=float, default=0.2, help="bits per pixel of an untrained codec (default: 0.2)")
-    parser.add_argument("--rounds", type=int, default=9, help="measured rounds (default: 9)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
-    parser.add_argument("--memory", action="store_true", help="memory of training: measured on a GPU, else counted")
-    args = parser.parse_args(arguments)
-    if min(args.rounds, args.threads, 1 if args.size is None else args.size) < 1 or args.bpp <= 0:
-        raise UserError("--rounds, --threads and --size are at least 1, and --bpp above 0.")
+    args = parse("translation", arguments)
+    if args.bpp <= 0:
+        raise UserError(f"--bpp is above 0, not {args.bpp:g}.")
     if args.run is not None and (args.overrides or args.memory):
         raise UserError("--run names a trained codec to time: leave overrides and --memory out.")
     torch.set_num_threads(args.threads)

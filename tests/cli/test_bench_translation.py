@@ -60,7 +60,7 @@ def test_the_table(capsys):
     assert len(out[3].split()) == 2 + len(COLUMNS)
     number = r"\d+\.\d{3}"
     assert re.fullmatch(rf"  autoencode / plain StarGAN v2: {number} \({number} to {number}\)", out[-1])
-    with pytest.raises(UserError, match="--size are at least 1"):
+    with pytest.raises(UserError, match="--size is at least 1, not 0"):
         main(["--size", "0"])
     with pytest.raises(UserError, match="--run names a trained codec"):
         main(["--run", "x", "--memory"])

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from nic_lightning import __version__, cli, config
+from nic_lightning.analysis.bench_arguments import KINDS
 from nic_lightning.commands import check
 from nic_lightning.errors import UserError
 
@@ -112,14 +113,27 @@ def test_bench_says_what_it_can_time(capsys) -> None:
 
 
 def test_bench_passes_its_arguments_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    import nic_lightning.analysis
-
     seen = []
     bench = types.SimpleNamespace(main=seen.append)
     monkeypatch.setitem(sys.modules, "nic_lightning.analysis.bench", bench)  # type: ignore[arg-type]
-    monkeypatch.setattr(nic_lightning.analysis, "bench", bench, raising=False)
-    assert cli.main(["bench", "codec", "--width", "8", "-h"]) == 0
-    assert seen == [["--width", "8", "-h"]]
+    assert cli.main(["bench", "codec", "--width", "8"]) == 0
+    assert seen == [["--width", "8"]]
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_help_and_mistakes_of_a_benchmark_come_before_torch(monkeypatch: pytest.MonkeyPatch, capsys, kind: str) -> None:
+    monkeypatch.setitem(sys.modules, f"nic_lightning.{cli.BENCHES[kind]}", None)  # type: ignore[arg-type]
+    for arguments, code in (("--help", 0), ("--wdith=3", 2)):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["bench", kind, arguments])
+        assert stop.value.code == code
+    said = capsys.readouterr()
+    assert f"usage: nic bench {kind}" in said.out
+    assert said.err.splitlines() == [
+        f"nic bench {kind}: unrecognized arguments: --wdith=3. See `nic bench {kind} --help`."
+    ]
+    assert cli.main(["bench", kind, "--repeats" if kind == "flow" else "--rounds", "0"]) == 2
+    assert "is at least 1, not 0." in capsys.readouterr().err
 
 
 def test_inspect(capsys) -> None:
