@@ -144,6 +144,15 @@ class LambdaScheduling(pl.Callback):
             for group in trainer.optimizers[0].param_groups if self.halve_after else []:
                 group["lr"] /= 2
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Warn where training was too short for the schedule."""
+        if self.schedule and not self.schedule.finished:
+            log.warning(
+                "Lambda-scheduling is not over at step %d, where training ends: %d widths have no final lambda yet. "
+                "Raise trainer.max_steps, or lower callbacks.lambda_scheduling.start or .every.",
+                *(trainer.global_step, self.schedule.fixed),
+            )
+
     @staticmethod
     def _log(
         trainer: pl.Trainer, points: Sequence[Any], rates: Sequence[float], psnrs: Sequence[float], slope: float
@@ -180,9 +189,9 @@ def measure(trainer: pl.Trainer, module: Any) -> tuple[list[float], list[float]]
     try:
         for _, x in trainer.datamodule.val_dataloader():  # pyright: ignore[reportAttributeAccessIssue]
             x = x.to(module.device)
-            for row, point in zip(sums, codec.operating_points, strict=True):
-                with trainer.precision_plugin.forward_context():
-                    output = codec(x, point)
+            with trainer.precision_plugin.forward_context():
+                outputs = list(codec.outputs(x))
+            for row, output in zip(sums, outputs, strict=True):
                 rate = bits(output.likelihoods) / (x.shape[-2] * x.shape[-1])
                 row += torch.stack([rate.double(), psnr(x, output.x_hat.float()).sum().double(), rate.new_tensor(1.0)])
     finally:

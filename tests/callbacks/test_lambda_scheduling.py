@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
@@ -169,11 +170,31 @@ def test_measuring_leaves_no_trace(fit, photographs):
     assert measure(trainer, task) == (rates, psnrs)
 
 
-def test_what_cannot_be_scheduled_is_refused(fit, photographs):
+def test_ranks_add_up_what_they_measured(fit, photographs, monkeypatch):
+    """Four images on one rank and two on the other: the mean is that of six images, not of two ranks."""
+    task, trainer, _ = run(fit, 3, LambdaScheduling(start=2, every=1), photographs)
+    whole, images = measure(trainer, task), list(trainer.datamodule.val_dataloader())
+
+    def on_rank(share: list, reduce) -> tuple[list[float], list[float]]:
+        monkeypatch.setattr(torch.distributed, "all_reduce", reduce)
+        data = SimpleNamespace(val_dataloader=lambda: share)
+        rank = SimpleNamespace(world_size=2, datamodule=data, precision_plugin=trainer.precision_plugin)
+        return measure(rank, task)
+
+    other: list[torch.Tensor] = []
+    alone = on_rank(images[4:], lambda sums: other.append(sums.clone()))
+    together = on_rank(images[:4], lambda sums: sums.add_(other[0]))
+    assert together == (pytest.approx(whole[0]), pytest.approx(whole[1]))
+    assert alone != together
+
+
+def test_what_cannot_be_scheduled_is_refused(fit, photographs, caplog):
     with pytest.raises(UserError, match="each of several widths"):
         fit(3, "modulated", trainer={"callbacks": [LambdaScheduling(1)]})
     with pytest.raises(UserError, match="begins at step 5, but training ends at 3"):
         run(fit, 3, LambdaScheduling(5), photographs)
+    run(fit, 3, LambdaScheduling(2, every=1), photographs)
+    assert "not over at step 3, where training ends: 2 widths have no final lambda yet" in caplog.text
 
 
 def test_layers_are_scheduled_as_widths_are(fit, photographs):

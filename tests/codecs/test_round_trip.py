@@ -17,6 +17,7 @@ CODECS = {
     "hyperprior": {},
     "modulated_hyperprior": {"lambdas": [64, 256, 1024]},
     "scalable": {"widths": [4, 6, 12]},
+    "slimmable": {"widths": [4, 6, 12]},
 }
 SIZES = [(1, 1), (1, 33), (16, 16), (17, 16), (33, 1), (65, 97)]
 
@@ -77,7 +78,8 @@ def test_a_photograph_sized_image_of_odd_sides(make_codec, picture):
 
 @pytest.mark.parametrize("name", CODECS)
 def test_real_bits_are_within_one_percent_of_the_estimate(make_codec, picture, name):
-    codec = make_codec(name, **({"widths": [12, 16, 24]} if name == "scalable" else CODECS[name] | {"width": 24}))
+    wide = {"widths": [12, 16, 24]} if "widths" in CODECS[name] else {"width": 24}
+    codec = make_codec(name, **CODECS[name] | wide)
     x = picture(512, 512)
     if "hyperprior" in name:
         with torch.no_grad():  # latents that fit their densities, as training would find
