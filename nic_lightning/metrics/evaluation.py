@@ -172,7 +172,10 @@ def _check(codec: ImageCodec, x: Tensor, point: OperatingPoint, trip: _Trip, nam
                 )
     if not isinstance(codec, nn.Module):
         return None
-    likelihoods = cast(Any, codec)(x, point, **_receiver(codec, point)).likelihoods
+    if isinstance(codec, LearnedCodec):  # what its forward pass gives, which would make an image, too
+        likelihoods = codec.likelihoods(codec.analysis(codec.pad(x), point), point)[1]
+    else:
+        likelihoods = cast(Any, codec)(x, point).likelihoods
     estimate = float(bits(likelihoods).sum())
     payload = 8 * sum(len(string) for strings in trip.encoded.strings for string in strings)
     if len(trip.data) > MIN_GAP_BYTES and payload > (1 + MAX_GAP) * estimate:
