@@ -76,66 +76,32 @@ def build_parser() -> argparse.ArgumentParser:
         commands.add_parser("inspect", help="parameters, multiply-accumulates, memory, latency of a codec")
     )
 
-    command = commands.add_parser("check", help="compose every config and check it against the code it names")
-    command.add_argument("--json", action="store_true", help="print JSON")
-    command.set_defaults(run=_check)
-
+    _add_check(commands.add_parser("check", help="compose every config and check it against the code it names"))
     _add_data(commands.add_parser("data", help="what data sets there are, and whether their files are sound"))
     codec_arguments.add_compress(commands.add_parser("compress", help="images to .nic files"))
-
     codec_arguments.add_decompress(commands.add_parser("decompress", help=".nic files to PNG images"))
-    codec_arguments.add_truncate(
-        commands.add_parser("truncate", help="layered .nic files to shorter ones, without a model")
-    )
+    text = "layered .nic files to shorter ones, without a model"
+    codec_arguments.add_truncate(commands.add_parser("truncate", help=text))
     codec_arguments.add_grid(commands.add_parser("grid", help="pictures of translations, of one run or of several"))
-    codec_arguments.add_export(
-        commands.add_parser("export", help="a trained codec as a folder of its own: safetensors, JSON, ONNX")
-    )
-
+    text = "a trained codec as a folder of its own: safetensors, JSON, ONNX"
+    codec_arguments.add_export(commands.add_parser("export", help=text))
     _add_runs(commands.add_parser("runs", help="what runs there are, and how to have one again"))
     _add_resume(commands.add_parser("resume", help="continue an interrupted run, or a sweep, from its folder alone"))
-
-    command = commands.add_parser("report", help="one HTML page that compares runs")
-    command.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder, or a folder of runs")
-    command.add_argument("-o", "--out", type=Path, default=Path("report.html"), metavar="FILE")
-    command.add_argument("--anchor", metavar="NAME", help="curve or codec that BD-rates are told against at first")
-    text = "published curve (vtm, cheng2020-attn, ..., all), or a CSV or JSON file of curves; may be repeated"
-    command.add_argument("--published", action="append", default=[], metavar="NAME", help=text)
-    command.add_argument("--figures", type=Path, metavar="DIR", help="write PNG figures, CSV and LaTeX tables, too")
-    command.set_defaults(run=_report)
-
+    _add_report(commands.add_parser("report", help="one HTML page that compares runs"))
     flow_arguments.add_flow(commands.add_parser("flow", help="optical flow of frames or a video"))
-
     curve_arguments.add_bd(commands.add_parser("bd", help="BD-rates of runs and published curves, with intervals"))
     curve_arguments.add_results(commands.add_parser("results", help="the curves of runs as JSON or CSV for others"))
     curve_arguments.add_fid(commands.add_parser("fid", help="Frechet distance of decoded images from originals"))
-
     text = "a page that lists runs and follows them while they train"
     run_arguments.add_dashboard(commands.add_parser("dashboard", help=text))
-
-    command = commands.add_parser("lambdas", help="a slimmable codec's lambdas from a sweep of independent models")
-    command.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="runs of codec=cae at several widths and lambdas"
-    )
-    command.add_argument("--dataset", metavar="NAME", help="data set whose results count (default: the only one)")
-    command.add_argument(
-        "--tolerance", type=float, default=0.1, metavar="DB", help="how far a width may lie below the next wider one"
-    )
-    command.set_defaults(run=_lambdas)
-
-    text = (
-        "codec: training and coding against CompressAI's parts. slimmable: several widths in one model against models "
-        "apart. training: what nic-train adds to a step. report: making and opening the page of 200 runs. "
-        "dashboard: listing and following 1,000 runs. flow: every step of the flow matcher, its pipelines and others'. "
-        "translation: sender and receiver of a translation codec beside plain StarGAN v2; memory of its training."
-    )
-    command = commands.add_parser("bench", help="time this code on this machine", description=text)
-    command.add_argument("what", choices=list(BENCHES), metavar="WHAT", help="see above")
-    command.add_argument(
-        "arguments", nargs=argparse.REMAINDER, metavar="...", help="its options: nic bench codec --help"
-    )
-    command.set_defaults(run=_bench)
+    _add_lambdas(commands.add_parser("lambdas", help="a slimmable codec's lambdas from a sweep of independent models"))
+    _add_bench(commands.add_parser("bench", help="time this code on this machine"))
     return parser
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_check)
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -183,6 +149,41 @@ def _add_resume(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="also when it was last seen running on another host")
     parser.set_defaults(run=_resume)
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder, or a folder of runs")
+    parser.add_argument("-o", "--out", type=Path, default=Path("report.html"), metavar="FILE")
+    parser.add_argument("--anchor", metavar="NAME", help="curve or codec that BD-rates are told against at first")
+    text = "published curve (vtm, cheng2020-attn, ..., all), or a CSV or JSON file of curves; may be repeated"
+    parser.add_argument("--published", action="append", default=[], metavar="NAME", help=text)
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="write PNG figures, CSV and LaTeX tables, too")
+    parser.set_defaults(run=_report)
+
+
+def _add_lambdas(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="runs of codec=cae at several widths and lambdas"
+    )
+    parser.add_argument("--dataset", metavar="NAME", help="data set whose results count (default: the only one)")
+    parser.add_argument(
+        "--tolerance", type=float, default=0.1, metavar="DB", help="how far a width may lie below the next wider one"
+    )
+    parser.set_defaults(run=_lambdas)
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "codec: training and coding against CompressAI's parts. slimmable: several widths in one model against models "
+        "apart. training: what nic-train adds to a step. report: making and opening the page of 200 runs. "
+        "dashboard: listing and following 1,000 runs. flow: every step of the flow matcher, its pipelines and others'. "
+        "translation: sender and receiver of a translation codec beside plain StarGAN v2; memory of its training."
+    )
+    parser.add_argument("what", choices=list(BENCHES), metavar="WHAT", help="see above")
+    parser.add_argument(
+        "arguments", nargs=argparse.REMAINDER, metavar="...", help="its options: nic bench codec --help"
+    )
+    parser.set_defaults(run=_bench)
 
 
 def _check(args: argparse.Namespace) -> int:
