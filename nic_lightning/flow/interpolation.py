@@ -8,6 +8,7 @@ edges are not at hand.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,11 @@ METHODS = ("ric", "edge_aware")
 FEWEST, SMALLEST = 500, 16
 """Matches, and pixels of the shorter side. Below them OpenCV's interpolators read memory that nobody wrote, and may end
 the process; each pixel takes its nearest match instead."""
+SUPPORT = (150, 100, 64, 32)
+"""Matches that a model of RIC is fitted to. OpenCV collects 150 of them over the graph of every match's nearest 32, and
+where a clump of fewer than 150 has no way out, it fills up with what lies in memory before the first match. With as many
+neighbours as matches to collect there is always a way. Too few places for so many neighbours are an error of OpenCV's;
+then fewer are tried."""
 MOST = 32_766
 """The edge-aware interpolator counts matches in 16 bits."""
 JITTER = 0.02
@@ -62,24 +68,32 @@ def interpolate(
         return _nearest(points, np.ones((height, width), np.bool_))
     if method == "ric":
         flow = _ric(image1, image2, points)
+        if flow is None:
+            return _nearest(points, np.ones((height, width), np.bool_))
     else:
         flow = _edge_aware(image1, image2, points, neighbours, np.random.default_rng(seed))
     return _within_range(flow, points)
 
 
-def _ric(image1: Image, image2: Image, points: Flow) -> Flow:
-    """On one thread: on several, OpenCV's propagates models in an order of the moment."""
+def _ric(image1: Image, image2: Image, points: Flow) -> Flow | None:
+    """On one thread: on several, OpenCV's propagates models in an order of the moment. None where it gives up."""
     import cv2
 
-    interpolator = cv2.ximgproc.createRICInterpolator()
-    interpolator.setMaxFlow(float(np.linalg.norm(image1.shape[:2])))
+    frames = to_bytes(image1), to_bytes(image2)
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        flow = interpolator.interpolate(to_bytes(image1), points[:, :2], to_bytes(image2), points[:, 2:])
+        for support in SUPPORT:
+            interpolator = cv2.ximgproc.createRICInterpolator()
+            interpolator.setMaxFlow(float(np.linalg.norm(image1.shape[:2])))
+            interpolator.setK(support)
+            interpolator.setSuperpixelNNCnt(support)
+            with suppress(cv2.error):
+                flow = interpolator.interpolate(frames[0], points[:, :2], frames[1], points[:, 2:])
+                return np.asarray(flow, np.float32)
     finally:
         cv2.setNumThreads(threads)
-    return np.asarray(flow, np.float32)
+    return None
 
 
 def _edge_aware(image1: Image, image2: Image, points: Flow, neighbours: int, random: np.random.Generator) -> Flow:

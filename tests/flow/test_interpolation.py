@@ -77,6 +77,44 @@ def test_few_and_scattered_matches_give_bounded_flow(method, size):
         assert np.abs(flow).max() <= 161
 
 
+def test_models_of_small_clumps_are_fitted_to_matches_alone():
+    """Clumps of 64 matches, fewer than a model wants, and none among the nearest of another; all move alike."""
+    from cv2 import ximgproc
+
+    image = np.full((240, 360, 3), 128, np.uint8)
+    centres = np.stack(np.meshgrid(np.arange(30, 360, 60), np.arange(24, 240, 48)), -1).reshape(-1, 1, 2)
+    matches = _moved((centres + _lattice(16, 16, 2) - 8).reshape(-1, 2).astype(np.float32))
+    raw = ximgproc.createRICInterpolator().interpolate(image, matches[:, :2], image, matches[:, 2:])
+    assert np.abs(raw - MOVE).max() > 1  # when OpenCV mends this, SUPPORT can go
+    assert np.abs(interpolate(image, image, matches) - MOVE).max() < 0.05
+
+
+@pytest.mark.parametrize("limit", [32, 0])
+def test_fewer_neighbours_where_opencv_has_no_place_for_more(frame, monkeypatch, limit):
+    import cv2
+
+    tried, make = [], cv2.ximgproc.createRICInterpolator
+
+    class Narrow:
+        def __init__(self) -> None:
+            self.inner = make()
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+        def interpolate(self, *arguments):
+            tried.append(self.inner.getK())
+            assert self.inner.getSuperpixelNNCnt() == tried[-1]
+            if tried[-1] > limit:
+                raise cv2.error("m_validSize >= m_size")
+            return self.inner.interpolate(*arguments)
+
+    monkeypatch.setattr(cv2.ximgproc, "createRICInterpolator", Narrow)
+    matches = _moved(_lattice(100, 120, 4))
+    assert np.abs(interpolate(frame[:100, :120], frame[:100, :120], matches) - MOVE).max() < 0.05
+    assert tried == list(interpolation.SUPPORT)
+
+
 def test_nearest_match_where_there_are_few():
     image = np.zeros((10, 10, 3), np.uint8)
     flow = interpolate(image, image, np.array([[0, 0, 3, 1], [9, 9, 9, 8]]))
