@@ -21,10 +21,9 @@ FEWEST, SMALLEST = 500, 16
 """Matches, and pixels of the shorter side. Below them OpenCV's interpolators read memory that nobody wrote, and may end
 the process; each pixel takes its nearest match instead."""
 SUPPORT = (150, 100, 64, 32)
-"""Matches that a model of RIC is fitted to. OpenCV collects 150 of them over the graph of every match's nearest 32, and
-where a clump of fewer than 150 has no way out, it fills up with what lies in memory before the first match. With as many
-neighbours as matches to collect there is always a way. Too few places for so many neighbours are an error of OpenCV's;
-then fewer are tried."""
+"""Matches that a model of RIC is fitted to. OpenCV collects 150 over the graph of every match's nearest 32, and where
+a clump of fewer has no way out, fills up with what lies in memory before the first match. With as many neighbours as
+matches to collect there is always a way. Too few places for so many neighbours are an error; then fewer are tried."""
 MOST = 32_766
 """The edge-aware interpolator counts matches in 16 bits."""
 JITTER = 0.02
