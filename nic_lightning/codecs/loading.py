@@ -63,6 +63,11 @@ def _codec_of(checkpoint: dict[str, Any], file: Path) -> tuple[object, dict[str,
     description, state = checkpoint.get("codec"), checkpoint.get("state_dict")
     tables = description.get("tables", {}) if isinstance(description, dict) else None
     if not isinstance(description, dict) or not isinstance(state, dict) or not isinstance(tables, dict):
+        if "lambdas" in checkpoint:  # as tasks/flow_features.py adds them
+            raise RunError(
+                f"{file} holds features of optical flow and no codec: nic flow FRAMES -o DIR --weights {file} uses "
+                f"them, nic-evaluate flow=timcflow flow.weights={file} measures them."
+            )
         raise RunError(f"{file} holds no codec; give a checkpoint that nic-train wrote.")
     state = {k.removeprefix("codec."): v for k, v in state.items() if isinstance(k, str) and k.startswith("codec.")}
     return description.get("config"), state | tables

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from nic_lightning.report.features import features_lines
 from nic_lightning.report.flow import flow_table
 from nic_lightning.report.folder import write_figures
 from nic_lightning.report.html import all_curves, choose_anchors, write_page
@@ -30,6 +31,8 @@ def report(
     tables = [rd_table(sources.rows)] if made else []
     if of_flow := flow_table(sources.rows):
         tables.append(of_flow)
+    if features := features_lines(sources.runs):
+        tables.append(features)
     print("\n\n".join(tables) or rd_table([]))
     if problems:
         print(f"\n{len(problems)} problem(s), which the page lists; the first: {_printable(problems[0])}")

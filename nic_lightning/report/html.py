@@ -15,11 +15,12 @@ from nic_lightning.errors import RunError, UserError
 from nic_lightning.report import sections
 from nic_lightning.report.curves import Curve, curves, datasets, default_anchor
 from nic_lightning.report.embedded import MAX_CURVES, MAX_ROWS
+from nic_lightning.report.features import trains_features
 from nic_lightning.report.gallery import gallery
 from nic_lightning.report.layout import Data, body, page_data
 from nic_lightning.report.markup import escaped
 from nic_lightning.report.published import published_curves
-from nic_lightning.report.reading import Sources, read_sources
+from nic_lightning.report.reading import Source, Sources, read_sources
 from nic_lightning.runs.files import write_atomically
 from nic_lightning.runs.translation import TRANSLATION
 
@@ -88,7 +89,7 @@ def write_page(
 ) -> list[str]:
     """`write_report` of runs that were read already, with `all_curves` of them."""
     problems = list(sources.problems)
-    if not any(source.rows or (source.run.folder / TRANSLATION).exists() for source in sources.all):
+    if not any(_has_results(source) for source in sources.all):
         problems.append("No run holds results; nic-evaluate writes them.")
     anchors = choose_anchors(made, anchor)
     if len(made) > MAX_CURVES:
@@ -112,6 +113,10 @@ def write_page(
     except OSError as error:
         raise RunError(f"The report {out} cannot be written: {error.strerror}.") from error
     return problems
+
+
+def _has_results(source: Source) -> bool:
+    return bool(source.rows) or (source.run.folder / TRANSLATION).exists() or trains_features(source.run)
 
 
 def choose_anchors(made: Sequence[Curve], wanted: str | None) -> dict[str, Curve]:

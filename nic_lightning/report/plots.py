@@ -23,7 +23,7 @@ SHOWN_TRACES = 24
 MAX_VALUES = 60_000
 """Points of all traces of a plot."""
 MAX_PLOTS = 8
-_FIRST = ("loss", "bpp", "psnr", "ms_ssim_db", "ms_ssim", "mse", "lr")
+_FIRST = ("loss", "bpp", "psnr", "ms_ssim_db", "ms_ssim", "mse", "epe", "epe_triple", "wins", "lr")
 
 
 def training_plots(logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from nic_lightning.report.curves import Curve, datasets
+from nic_lightning.report.features import trains_features
 from nic_lightning.report.markup import DASH, details, escaped, number, section, table, tabs
 from nic_lightning.report.reading import Source
 from nic_lightning.runs.index import Run
@@ -30,6 +31,7 @@ def summary(sources: Sequence[Source], made: Sequence[Curve]) -> str:
     for source in sources:
         run = source.run
         codecs = dict.fromkeys(str(row["codec"]) for row in source.rows)
+        codecs |= {"features of flow": None} if trains_features(run) else {}
         sets = dict.fromkeys(str(row["dataset"]) for row in source.rows)
         steps = DASH if source.steps is None else f"{source.steps:,}"
         state = f'<span class="state {escaped(run.state)}">{escaped(run.state)}</span>'

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from nic_lightning.cli import main
+from nic_lightning.runs.record import RunRecord
 from nic_lightning.runs.results import write_results
 
 
@@ -27,6 +28,23 @@ def test_the_report_is_written_and_its_place_printed_last(sweep: Path, tmp_path:
     assert lines[-1] == f"Report: {out}"
     assert any("a2" in line and "32.00" in line for line in lines)
     assert out.read_text().lstrip().lower().startswith("<!doctype html")
+
+
+def test_a_run_of_flow_features_has_curves_and_says_how_to_use_them(tmp_path: Path, capsys) -> None:
+    record = RunRecord(tmp_path / "features")
+    record.start({"task": {"_target_": "nic_lightning.tasks.flow_features.FlowFeaturesTask"}, "codec": None}, [])
+    for step in range(2):
+        record.log(step, {"train/loss": 1.0, "train/wins": 0.5} | {f"train/a{number}": 1.0 for number in range(9)})
+    record.finish("finished")
+    out = tmp_path / "page.html"
+    assert main(["report", str(record.folder), "-o", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "problem" not in said
+    assert f"--weights {record.folder} uses them" in said.splitlines()[0]
+    page = out.read_text()
+    assert "train/loss" in page
+    assert "train/wins" in page
+    assert "No run holds results" not in page
 
 
 def test_no_run_no_report(tmp_path: Path, refused) -> None:

@@ -32,6 +32,12 @@ def test_loads_under_inference_mode(save, picture):
     assert codec.fingerprint() == load_codec(path).fingerprint()
 
 
+def test_features_of_flow_are_no_codec_and_say_what_takes_them(save):
+    path = save({"state_dict": {}, "lambdas": None})
+    with pytest.raises(RunError, match=f"--weights {path} uses"):
+        load_codec(path)
+
+
 def test_finds_the_checkpoint_of_a_run(tmp_path, save):
     folder = tmp_path / "run" / "checkpoints"
     with pytest.raises(RunError, match="does not exist"):
