@@ -69,9 +69,12 @@ class Fid(FrechetInceptionDistance):
             setattr(self, name, getattr(other, name).clone())
 
     def compute(self) -> Tensor:
-        """The distance, float64, over the images of all ranks; NaN below two on a side."""
+        """The distance, float64, 0 or more, over the images of all ranks; NaN below two on a side."""
         self._counts = int(self.real_features_num_samples), int(self.fake_features_num_samples)
-        return super().compute() if min(self._counts) > 1 else torch.tensor(float("nan"), dtype=torch.float64)
+        if min(self._counts) < 2:
+            return torch.tensor(float("nan"), dtype=torch.float64)
+        found = super().compute()
+        return torch.where(found > 0, found, found.new_zeros(()))  # of equal sets, rounding leaves less than nothing
 
     def result(self) -> FidResult:
         """The distance with its name, counts and doubts. With several ranks all must call it."""
