@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -83,6 +83,20 @@ def matcher(name: str, settings: Sequence[str] = (), weights: str | None = None)
     if problems:
         raise ConfigError(" ".join(problems))
     return build(config.flow)
+
+
+def same_settings(before: Any, now: Any) -> bool:
+    """Whether two `Matcher.settings` find the same flow; what is left out of a refinement has its default."""
+    return _completed(before) == _completed(now)
+
+
+def _completed(settings: Any) -> Any:
+    refinement = settings.get("refinement") if isinstance(settings, Mapping) else None
+    if not isinstance(refinement, Mapping):
+        return settings
+    from nic_lightning.flow.refinement import DEFAULTS
+
+    return {**settings, "refinement": {**DEFAULTS, **refinement}}
 
 
 def build(config: Any) -> Matcher:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nic_lightning.baselines.matchers import Matcher
+from nic_lightning.baselines.matchers import Matcher, same_settings
 from nic_lightning.data.flow_sets import FlowItem, FlowSet
 from nic_lightning.errors import DataError, RunError
 from nic_lightning.flow.colour import error_map, to_colours, to_png
@@ -89,7 +89,7 @@ def refuse_other_settings(folder: Path, matcher: Matcher) -> None:
     if not (folder / RESULTS).is_file():
         return
     config = read_run(folder).config or {}
-    if config.get("flow") != matcher.settings:
+    if not same_settings(config.get("flow"), matcher.settings):
         raise RunError(f"{folder} holds results of something else; give name=NAME for a new run.")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nic_lightning.baselines.matchers import Found, Matcher, matcher
+from nic_lightning.baselines.matchers import Found, Matcher, matcher, same_settings
 from nic_lightning.commands.flow_arguments import SHOWN
 from nic_lightning.data.frames import Frame, Window, open_frames, windows
 from nic_lightning.errors import DataError, UserError
@@ -219,7 +219,7 @@ def _claim(out: Path, settings: dict[str, Any], wishes: Wishes) -> bool:
             before = json.loads(path.read_text())
         except (ValueError, OSError, RecursionError) as error:
             raise UserError(f"{path} is damaged; give another folder, or --overwrite.") from error
-        if before != settings:
+        if not same_settings(before, settings):
             keys = before.keys() | settings.keys() if isinstance(before, dict) else set()
             changed = [key for key in sorted(keys) if before.get(key) != settings.get(key)]
             raise UserError(

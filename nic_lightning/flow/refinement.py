@@ -6,6 +6,7 @@ One scale, from the given flow on, as at the end of EpicFlow (Revaud et al. 2015
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -72,3 +73,11 @@ def refine(
     refined = np.asarray(solver.calc(grey1, grey2, start), np.float32)
     refined[unknown] = np.nan
     return refined
+
+
+DEFAULTS: dict[str, float] = {
+    name: setting.default
+    for name, setting in inspect.signature(refine).parameters.items()
+    if setting.kind is setting.KEYWORD_ONLY
+}
+"""Every setting of the refinement, with the value that it has where none is given."""

@@ -154,6 +154,12 @@ def test_other_settings_are_refused(root, tmp_path):
     oracle.settings = {"off": 2}
     with pytest.raises(RunError, match="something else"):
         refuse_other_settings(folder, oracle)
+    RunRecord(folder).start({"flow": {"off": 2, "refinement": {"outer": 10}}}, [])  # of a time when it named fewer keys
+    oracle.settings = {"off": 2, "refinement": {"outer": 10, "alpha": 20.0}}
+    refuse_other_settings(folder, oracle)
+    oracle.settings["refinement"]["alpha"] = 30.0
+    with pytest.raises(RunError, match="something else"):
+        refuse_other_settings(folder, oracle)
 
 
 def test_the_page_and_the_table(root, tmp_path):

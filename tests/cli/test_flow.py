@@ -106,6 +106,23 @@ def test_a_video(tmp_path, frames, capsys):
     assert mean_error(tmp_path / "out" / "frame_00001.flo", (9, -6)) < 0.5
 
 
+def test_a_video_that_is_cut_is_told_and_one_that_counts_badly_is_not(tmp_path, frames, refused):
+    pictures = [Image.open(frames / f"frame{number % 4}.png") for number in range(8)]
+    whole, cut = tmp_path / "whole.avi", tmp_path / "cut.avi"
+    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter.fourcc(*"MJPG"), 10, (128, 96))
+    for picture in pictures:
+        writer.write(np.asarray(picture.convert("RGB"))[..., ::-1].copy())
+    writer.release()
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    said = refused("flow", cut, "-o", tmp_path / "half", "--config", "dis_fast", "--show", "none")
+    assert "cut.avi tells of 8 frames and ends after" in said
+    assert 0 < len(list((tmp_path / "half").glob("*.flo"))) < 6
+    uneven = tmp_path / "uneven.gif"  # no count in the file, and no even rate to reckon one from
+    pictures[0].save(uneven, save_all=True, append_images=pictures[1:], duration=[40, 900, 40, 500, 40, 40, 3000, 40])
+    assert flow(uneven, "-o", tmp_path / "gif", "--config", "dis_fast", "--show", "none") == 0
+    assert len(list((tmp_path / "gif").glob("*.flo"))) == 7
+
+
 @pytest.mark.slow
 def test_our_own_pipeline(frames, tmp_path, capsys, nic_data, monkeypatch):
     if not (nic_data / "weights" / "dcflow_sintel_weights.npz").is_file():
@@ -133,6 +150,7 @@ def test_our_own_pipeline(frames, tmp_path, capsys, nic_data, monkeypatch):
         (["--set", "ratio"], "KEY=VALUE"),
         (["--set", "ratio=a"], "flow.ratio must be int"),
         (["--set", "refinement.outer=x"], "refinement.outer is a whole number from 1 on, not 'x'"),
+        (["--set", "refinement.alpha=-1"], "refinement.alpha is a number of 0 or more, not -1"),
         (["--set", "refinement.inner=0"], "refinement.inner is a whole number from 1 on, not 0"),
         (["--set", "lambdas=[0,0,0]"], "not all 0"),
         (["--show", "color"], "colours, warped, errors, stages"),

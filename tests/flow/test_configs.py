@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from nic_lightning.config import CONF_DIR, compose, options
+from nic_lightning.flow.refinement import DEFAULTS
 from nic_lightning.flow.settings import PRESETS
 
 
@@ -15,8 +16,8 @@ def test_the_files_of_the_published_pipelines_say_what_the_code_does(name):
 
     made = asdict(instantiate(compose("evaluate", [f"flow={name}"]).flow, _convert_="all"))
     preset = asdict(PRESETS[name])
-    assert made.pop("refinement") == {"outer": 10, "inner": 30}
-    assert preset.pop("refinement") == {}  # the same by default, see refinement.refine
+    assert made.pop("refinement") == DEFAULTS
+    assert preset.pop("refinement") == {}  # the same
     for key in ("lambdas", "other_lambdas"):
         made[key] = tuple(made[key])
     assert made == preset
