@@ -16,6 +16,8 @@ from nic_lightning.data.images import MAX_PIXELS, SUFFIXES, Pixels, list_images,
 from nic_lightning.errors import DataError
 
 VIDEOS = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ogv", ".y4m", ".gif"})
+_MISCOUNT = 0.02
+"""By how much, and a frame besides, the count that a sound video tells may be too large: some tell their duration."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def _of_video(path: Path) -> Iterator[Frame]:
         size = (int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)))
         if not capture.isOpened() or not 0 < size[0] * size[1] <= MAX_PIXELS:
             raise DataError(f"{path} cannot be read as a video: it is damaged, or of a kind that OpenCV does not know.")
-        number = 0
+        told, number = capture.get(cv2.CAP_PROP_FRAME_COUNT), 0  # exact or of the duration; 0 or less: unknown
         while True:
             there, image = capture.read()
             if not there:
@@ -142,6 +144,11 @@ def _of_video(path: Path) -> Iterator[Frame]:
             yield Frame(f"frame_{number:05d}", np.asarray(image[..., ::-1], np.uint8, "C"))
         if number < 2:
             raise DataError(f"Flow is between two frames, and {path} holds {number} that can be decoded.")
+        if number + 1 < (1 - _MISCOUNT) * told:
+            raise DataError(
+                f"{path} tells of {told:.0f} frames and ends after {number}: it is cut or damaged. What was made of "
+                "the frames before is kept."
+            )
     finally:
         capture.release()
 
