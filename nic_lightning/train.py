@@ -6,17 +6,17 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nic_lightning.config import run_hydra
 from nic_lightning.errors import Interrupted, UserError
+from nic_lightning.runs.process import main_process
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
     from omegaconf import DictConfig
-
-    from nic_lightning.codecs.learned import LearnedCodec
 
 
 def main() -> None:
@@ -30,7 +30,6 @@ def train(config: DictConfig) -> None:
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    from nic_lightning.mistakes import mistake
     from nic_lightning.runs.isolation import run_job
     from nic_lightning.runs.occupation import occupied
     from nic_lightning.runs.record import RunRecord
@@ -56,18 +55,27 @@ def train(config: DictConfig) -> None:
             )
             return
         record.start(plain, recorded_overrides(folder, plain, hydra.overrides.task, str(hydra.job.config_name)))
-        try:
+        with ending_in(record):
             fit_and_measure(config, plain, folder, record)
-        except BaseException as error:
-            interrupted = isinstance(error, KeyboardInterrupt | Interrupted)
-            with contextlib.suppress(OSError):  # a full disk, which may be what has ended the run
-                cause = mistake(error) or error
-                record.finish("interrupted" if interrupted else "failed", f"{type(cause).__name__}: {cause}")
-            if isinstance(error, KeyboardInterrupt):
-                print("Interrupted; the same command continues the run from its last checkpoint.", file=sys.stderr)
-            raise
-        record.finish("finished")
         print(f"The run is in {folder}; nic report {os.path.relpath(folder)} makes a page of it.")
+
+
+@contextlib.contextmanager
+def ending_in(record: Any) -> Iterator[None]:
+    """Record how the run ends: finished, interrupted, or failed and why."""
+    from nic_lightning.mistakes import mistake
+
+    try:
+        yield
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt | Interrupted)
+        with contextlib.suppress(OSError):  # a full disk, which may be what has ended the run
+            cause = mistake(error) or error
+            record.finish("interrupted" if interrupted else "failed", f"{type(cause).__name__}: {cause}")
+        if isinstance(error, KeyboardInterrupt):
+            print("Interrupted; the same command continues the run from its last checkpoint.", file=sys.stderr)
+        raise
+    record.finish("finished")
 
 
 def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, record: Any) -> None:
@@ -75,12 +83,9 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     import pytorch_lightning as pl
     from hydra.utils import instantiate
 
-    from nic_lightning.callbacks.checkpoint import AtomicCheckpointIO
-    from nic_lightning.callbacks.evaluation import points_of
-    from nic_lightning.callbacks.standard import standard_callbacks
+    from nic_lightning.codecs.starting import start_from
     from nic_lightning.metrics.extractors import load_extractor
-    from nic_lightning.runs.deterministic import say_cost, trainer_options
-    from nic_lightning.runs.loggers import RecordLogger
+    from nic_lightning.runs.deterministic import say_cost
     from nic_lightning.runs.wandb import finish_wandb
 
     quieten()
@@ -89,14 +94,7 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     for extractor in config.evaluation.fid:
         load_extractor(extractor)  # missing weights are found before training; it draws, so it comes before the seed
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    make_task = instantiate(config.task, _partial_=True, _convert_="all")  # Hydra would instantiate codec_config, too
-    codec = None
-    if config.codec is not None:
-        codec = instantiate(config.codec, _convert_="all")
-        points_of(codec, config.evaluation.points)  # a wrong label is found before training
-        if config.evaluation.datasets:
-            codec.require_files()  # for the same reason
-    task = make_task() if codec is None else make_task(codec=codec, codec_config=plain["codec"])
+    codec, task = build(config, plain)
     data = instantiate(config.data, _convert_="all")
     data.prepare_data()
     data.setup("fit")  # what is missing is found before W&B and the trainer start
@@ -108,18 +106,8 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
             task.start_from(config.init_from)
         if main_process():
             record.cut_metrics(0)  # of an earlier start that was killed before it saved anything
-    sweep = folder.parent.name if folder != Path(config.run_dir).resolve() else None
-    make_wandb = instantiate(config.logger, folder=folder, group=sweep, _partial_=True) if config.logger else None
-    wandb = make_wandb(config=plain) if make_wandb else None
-    trainer = make_trainer(
-        **trainer_options(plain),
-        default_root_dir=str(folder),
-        logger=[RecordLogger(record), *([wandb] if wandb else [])],
-        callbacks=standard_callbacks(config, record),
-        plugins=[AtomicCheckpointIO()],
-        enable_progress_bar=False,
-        enable_checkpointing=False,  # Lightning's own; ours is among the callbacks
-    )
+    wandb = wandb_of(config, plain, folder)
+    trainer = trainer_of(config, plain, folder, record, wandb)
     fit(trainer, task, data, resume, config, folder)
     trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
     if codec is not None:
@@ -129,6 +117,50 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
         task.finish(folder)
     if trainer.is_global_zero:
         finish_wandb(wandb)
+
+
+def build(config: DictConfig, plain: dict[str, Any]) -> tuple[Any, Any]:
+    """The codec, None where the task trains none, and the task."""
+    from hydra.utils import instantiate
+
+    from nic_lightning.callbacks.evaluation import points_of
+
+    make_task = instantiate(config.task, _partial_=True, _convert_="all")  # Hydra would instantiate codec_config, too
+    if config.codec is None:
+        return None, make_task()
+    codec = instantiate(config.codec, _convert_="all")
+    points_of(codec, config.evaluation.points)  # a wrong label is found before training
+    if config.evaluation.datasets:
+        codec.require_files()  # for the same reason
+    return codec, make_task(codec=codec, codec_config=plain["codec"])
+
+
+def wandb_of(config: DictConfig, plain: dict[str, Any], folder: Path) -> Any:
+    """The W&B logger, None where there is none; a job of a sweep is grouped by the sweep's name."""
+    from hydra.utils import instantiate
+
+    if not config.logger:
+        return None
+    sweep = folder.parent.name if folder != Path(config.run_dir).resolve() else None
+    return instantiate(config.logger, folder=folder, group=sweep, _partial_=True)(config=plain)
+
+
+def trainer_of(config: DictConfig, plain: dict[str, Any], folder: Path, record: Any, wandb: Any) -> pl.Trainer:
+    """Lightning's trainer with our loggers, callbacks and checkpoints."""
+    from nic_lightning.callbacks.checkpoint import AtomicCheckpointIO
+    from nic_lightning.callbacks.standard import standard_callbacks
+    from nic_lightning.runs.deterministic import trainer_options
+    from nic_lightning.runs.loggers import RecordLogger
+
+    return make_trainer(
+        **trainer_options(plain),
+        default_root_dir=str(folder),
+        logger=[RecordLogger(record), *([wandb] if wandb else [])],
+        callbacks=standard_callbacks(config, record),
+        plugins=[AtomicCheckpointIO()],
+        enable_progress_bar=False,
+        enable_checkpointing=False,  # Lightning's own; ours is among the callbacks
+    )
 
 
 def make_trainer(**options: Any) -> pl.Trainer:
@@ -162,12 +194,6 @@ def fit(trainer: pl.Trainer, task: Any, data: Any, resume: str | None, config: D
         raise out_of_memory(error, folder) or error from error
 
 
-def main_process() -> bool:
-    """Whether this process writes the run folder: rank 0, whoever started the ranks (Lightning, torchrun or Slurm)."""
-    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-    return all(os.environ.get(name, "0") == "0" for name in ranks)
-
-
 def quieten() -> None:
     """Leave out what third parties say about themselves; warnings about the run stay."""
     import logging
@@ -176,33 +202,10 @@ def quieten() -> None:
     for name in ("pytorch_lightning", "pytorch_lightning.utilities.rank_zero", "pytorch_lightning.trainer"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch|pytorch_lightning")
-    for message in ("`isinstance.treespec", "The number of training batches", ".*does not have many workers"):
+    about_data = ("The number of training batches", ".*does not have many workers", "Total length of `list`")
+    for message in ("`isinstance.treespec", *about_data):
         warnings.filterwarnings("ignore", message)
-    warnings.filterwarnings("ignore", "Total length of `list`")  # no validation images
     logging.raiseExceptions = False  # a log file on a full disk would bring a traceback with each line
-
-
-def start_from(codec: LearnedCodec, source: str | None) -> None:
-    """Begin with the codec weights of another run, or of an export (`init_from`)."""
-    from nic_lightning.codecs.exporting import is_export
-    from nic_lightning.codecs.loading import find_checkpoint, load_codec, misfit, read_checkpoint, reason
-
-    adopt = getattr(codec, "adopt", None)
-    if source is None:
-        if adopt:
-            raise UserError(f"codec {codec.name} starts from a trained autoencoder; give init_from=RUN.")
-        return
-    if is_export(Path(source)):
-        state = load_codec(source).state_dict()
-    else:
-        state = read_checkpoint(find_checkpoint(source)).get("state_dict", {})
-        state = {k.removeprefix("codec."): v for k, v in state.items() if k.startswith("codec.")}
-    try:
-        (adopt or codec.load_state_dict)(state)
-    except RuntimeError as error:
-        raise UserError(
-            f"init_from={source} does not fit this codec: {misfit(codec.state_dict(), state) or reason(error)}."
-        ) from error
 
 
 def checkpoint_to_continue(folder: Path) -> str | None:

@@ -17,6 +17,12 @@ def this_process() -> dict[str, Any]:
     return {"pid": os.getpid(), "host": platform.node(), "born": _born(os.getpid())}
 
 
+def main_process() -> bool:
+    """Whether this process writes the run folder: rank 0, whoever started the ranks (Lightning, torchrun or Slurm)."""
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    return all(os.environ.get(name, "0") == "0" for name in ranks)
+
+
 def life(status: Mapping[str, Any]) -> Life:
     """Whether the process of a run's status.json lives; "elsewhere": it belongs to another host, so nobody here knows.
 

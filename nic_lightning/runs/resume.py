@@ -20,7 +20,7 @@ from nic_lightning.runs.files import read_inside, write_atomically
 from nic_lightning.runs.folder import another_run, claim
 from nic_lightning.runs.index import Run, read_run
 from nic_lightning.runs.overrides import apply, changes, key_of
-from nic_lightning.runs.process import life, other_process
+from nic_lightning.runs.process import life, main_process, other_process
 from nic_lightning.runs.record import to_yaml
 from nic_lightning.runs.trust import require_known_targets
 
@@ -96,7 +96,7 @@ def _stored_config(run: Run) -> dict[str, Any]:
 
 def _refuse_living(run: Run, force: bool) -> None:
     status = run.status or {}
-    if any(os.environ.get(name, "0") != "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")):
+    if not main_process():
         return  # rank 0 of this very start has looked
     if pid := other_process(status):
         raise RunError(f"{run.folder} is being trained by process {pid}; wait for it, or end it and start again.")

@@ -14,8 +14,8 @@ import torch
 import nic_lightning
 from nic_lightning.cli import main
 from nic_lightning.codecs.modulated import ModulatedAutoencoder
+from nic_lightning.codecs.starting import start_from
 from nic_lightning.errors import UserError
-from nic_lightning.train import start_from
 
 from .conftest import ARGUMENTS
 
