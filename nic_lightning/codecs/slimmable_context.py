@@ -32,12 +32,11 @@ class SlimmableContext(SlimmableHyperprior):
     Positions of one pass are worked out together. The sender makes the same passes, in float64 on the CPU, because a
     latent's mean needs the latents before it as the receiver sees them. 34,569,750 parameters at the default widths.
 
-    Decoding both strings of a 512x768 image at widths 96 and 384 (random weights, one thread, two cores four times
-    overbooked by others, best of four runs, but the 3.7 of one): checkerboard 0.33 and 3.3 s, serial 0.74 and 3.7 s,
-    `slimmable_hyperprior` 0.09 and 0.70 s; g_s took 1.8 to 3.0 s and 27 s. What serial order saves in bits is unknown:
-    at tiny scale (250 steps at widths 6 and 12, one seed, two images) it had 0.064 and 0.111 bits per pixel, estimated,
-    at 20.2 and 20.9 dB, checkerboard 0.069 and 0.121 at 20.3 and 21.8 dB. The qualities differ, and trained models may
-    well do otherwise.
+    Decoding both strings of a 512x768 image of Kodak at widths 48 and 384 (random weights, median processor time of one
+    thread, 15 and 5 rounds): checkerboard 24 and 450 ms, serial 98 and 1,370 ms; at 384 g_s takes 4.2 s. What serial
+    order saves in bits is unknown: at tiny scale (250 steps at widths 6 and 12, one seed, two images) it had 0.064 and
+    0.111 bits per pixel, estimated, at 20.2 and 20.9 dB, checkerboard 0.069 and 0.121 at 20.3 and 21.8 dB. The
+    qualities differ, and trained models may well do otherwise.
     """
 
     hyper_outputs = 2
@@ -65,14 +64,16 @@ class SlimmableContext(SlimmableHyperprior):
         return y
 
     def likelihoods(self, y: Tensor, point: OperatingPoint) -> tuple[Tensor, dict[str, Tensor]]:
-        """Noisy or quantised latents, likelihoods of y and z; quantised ones are those of `encode_latents`."""
+        """Noisy or quantised latents, likelihoods of y and z; quantised ones are those of `encode_latents`.
+
+        No gradient of the likelihood of quantised latents reaches anything.
+        """
         z_hat, z_likelihood = self.entropy_z[point.index](self.hyper_analysis(y, point))
-        if self.training:
-            y_hat = self.entropy_y.quantize(y.float(), "noise")  # pyright: ignore[reportCallIssue]
-        else:
-            images = zip(y.split(1), z_hat.split(1), strict=True)
-            y_hat = torch.cat([self._quantise(image, z, point) for image, z in images])
-            y_hat = y_hat.contiguous(memory_format=self.memory_format)
+        if not self.training:
+            images = [self._estimate(*one, point) for one in zip(y.split(1), z_hat.split(1), strict=True)]
+            y_hat, likelihood = (torch.cat(parts) for parts in zip(*images, strict=True))
+            return y_hat.contiguous(memory_format=self.memory_format), {"y": likelihood, "z": z_likelihood}
+        y_hat = self.entropy_y.quantize(y.float(), "noise")  # pyright: ignore[reportCallIssue]
         means, scales = self.context(y_hat, self.hyper_synthesis(z_hat, point), point.index)
         return y_hat, {"y": self.entropy_y.likelihood(y_hat, scales, means), "z": z_likelihood}  # pyright: ignore[reportCallIssue]
 
@@ -83,7 +84,7 @@ class SlimmableContext(SlimmableHyperprior):
         symbols: list[np.ndarray] = []
         rows: list[np.ndarray] = []
 
-        def keep(quantised: Tensor, scales: Tensor) -> None:
+        def keep(positions: Tensor, quantised: Tensor, scales: Tensor) -> None:
             symbols.append(to_int32(quantised))
             rows.append(self.entropy_y.rows(scales))  # pyright: ignore[reportCallIssue]
 
@@ -106,16 +107,26 @@ class SlimmableContext(SlimmableHyperprior):
         reader.close()
         return {"y": y_hat, "z": z_hat}
 
+    def _estimate(self, y: Tensor, z_hat: Tensor, point: OperatingPoint) -> tuple[Tensor, Tensor]:
+        """Quantised latents of one image, and the likelihoods that `encode_latents` codes them with."""
+        found = torch.empty(2, y[0, 0].numel(), y.shape[1])
+
+        def keep(positions: Tensor, symbols: Tensor, scales: Tensor) -> None:
+            found[0, positions], found[1, positions] = symbols.float(), scales.float()
+
+        y_hat = self._quantise(y, z_hat, point, keep)
+        symbols, scales = found.transpose(1, 2).to(y_hat).view(2, *y.shape)
+        return y_hat, self.entropy_y.likelihood(symbols, scales, torch.zeros_like(symbols))  # pyright: ignore[reportCallIssue]
+
     def _quantise(
-        self, y: Tensor, z_hat: Tensor, point: OperatingPoint, keep: Callable[[Tensor, Tensor], None] | None = None
+        self, y: Tensor, z_hat: Tensor, point: OperatingPoint, keep: Callable[[Tensor, Tensor, Tensor], None]
     ) -> Tensor:
-        """Quantised latents of one image; `keep` is told symbols and scales of every pass."""
+        """Quantised latents of one image; `keep` is told positions, symbols and scales of every pass."""
         flat = y.detach()[0].double().cpu().flatten(1).t()
 
         def quantise(positions: Tensor, means: Tensor, scales: Tensor) -> Tensor:
             symbols = self.entropy_y.quantise(flat[positions], means)  # pyright: ignore[reportCallIssue]
-            if keep:
-                keep(symbols, scales)
+            keep(positions, symbols, scales)
             return symbols
 
         return self._in_order(z_hat, point, quantise)

@@ -110,25 +110,24 @@ class ExactContext:
     @torch.no_grad()
     def __init__(self, model: ContextModel, level: int, hyper: Tensor):
         _, features, self.rows, self.columns = hyper.shape
-        self.width, self.slope = features // 2, model.slope
+        self.width, self.slope, self.order = features // 2, model.slope, model.order
         self.hyper = hyper[0].flatten(1).t()
         taps = model.mask.flatten().nonzero().flatten().cpu()
-        w, kernel = self.width, _matrix(model.context, level, self.width, self.width)
-        self.context = kernel[0][taps].flatten(0, 1), kernel[1]
-        self.from_context = _matrix(model.from_context, level, w, features)
+        self.context = _matrix(model.context, level, self.width, self.width, taps)
+        self.from_context = _matrix(model.from_context, level, self.width, features)
         self.others = [_matrix(m, level, features, features) for m in (model.from_hyper, model.inner, model.result)]
         self.stride = self.columns + KERNEL - 1
         self.reach = taps // KERNEL * self.stride + taps % KERNEL
-        self.decoded = torch.zeros((self.rows + KERNEL - 1) * self.stride, w, dtype=torch.float64)
+        self.decoded = torch.zeros((self.rows + KERNEL - 1) * self.stride, self.width, dtype=torch.float64)
         """Latents decoded so far, position by position, with a border of zeros."""
 
     def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Means and scales, both (positions, w)."""
-        neighbours = self.decoded[self._corner(positions)[:, None] + self.reach].flatten(1)
+        """Means and scales, both (positions, w); the positions are those of one of `passes`."""
         from_hyper, inner, result = self.others
-        x = _affine(_affine(neighbours, self.context), self.from_context) + _affine(self.hyper[positions], from_hyper)
-        x = _affine(F.leaky_relu(x, self.slope), inner)
-        x = _affine(F.leaky_relu(x, self.slope), result)
+        phi = F.linear(self._neighbours(positions), *self.context)
+        x = F.linear(phi, *self.from_context) + F.linear(self.hyper[positions], *from_hyper)
+        x = F.linear(F.leaky_relu(x, self.slope), *inner)
+        x = F.linear(F.leaky_relu(x, self.slope), *result)
         means, scales = x.view(len(positions), self.width, 2).unbind(2)
         # Latents that no image has, from a hostile file, can overflow.
         means = torch.round(means.nan_to_num(0).clamp(-self.LARGEST, self.LARGEST) * self.GRID) / self.GRID
@@ -144,19 +143,24 @@ class ExactContext:
         grid = self.decoded.view(self.rows + KERNEL - 1, self.stride, self.width)
         return grid[half:-half, half:-half].permute(2, 0, 1)[None].contiguous()
 
+    def _neighbours(self, positions: Tensor) -> Tensor:
+        """Latents decoded before, (positions, taps * w); one row of zeros where no position sees any."""
+        first = int(positions[0])
+        if self.order == "checkerboard" and (first // self.columns + first % self.columns) % 2 == 0:
+            return self.decoded.new_zeros(1, len(self.reach) * self.width)
+        return self.decoded[self._corner(positions)[:, None] + self.reach].flatten(1)
+
     def _corner(self, positions: Tensor) -> Tensor:
         """Where the window around each position begins."""
         return positions // self.columns * self.stride + positions % self.columns
 
 
-def _affine(x: Tensor, layer: tuple[Tensor, Tensor]) -> Tensor:
-    return torch.addmm(layer[1], x, layer[0])
-
-
-def _matrix(layer: ConditionalConv, level: int, inputs: int, outputs: int) -> tuple[Tensor, Tensor]:
-    """Kernel of one width, its scales multiplied in, (inputs, outputs) or (taps, inputs, outputs), and its bias."""
+def _matrix(
+    layer: ConditionalConv, level: int, inputs: int, outputs: int, taps: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Kernel of one width, its scales multiplied in, (outputs, taps * inputs), and its bias; in float64 on the CPU."""
     kernel, affine = layer.convolution.weight, layer.affine
-    scale = F.softplus(affine.scale[level, :outputs].double())
-    matrix = (kernel[:outputs, :inputs].double() * scale[:, None, None, None]).flatten(2).permute(2, 1, 0)  # pyright: ignore[reportIndexIssue]
-    matrix = matrix if len(matrix) > 1 else matrix[0]
-    return matrix.contiguous().cpu(), affine.bias[level, :outputs].double().cpu()
+    block = kernel[:outputs, :inputs].flatten(2).cpu()  # pyright: ignore[reportIndexIssue]
+    block = (block if taps is None else block[..., taps]).double().transpose(1, 2).flatten(1)
+    scale = F.softplus(affine.scale[level, :outputs].double()).cpu()
+    return block * scale[:, None], affine.bias[level, :outputs].double().cpu()
