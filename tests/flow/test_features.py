@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 
 import numpy as np
 import pytest
 
 from nic_lightning.errors import DataError
-from nic_lightning.flow.features import FeatureNetwork, extract, shrink
+from nic_lightning.flow.features import FeatureNetwork, extract, network_input, shrink
 from nic_lightning.flow.weights import SHAPES, load_weights
 
 
@@ -22,6 +23,8 @@ def weights_folder(nic_data):
 
 @pytest.mark.parametrize("name", ["sintel", "kitti"])
 def test_both_official_files_hold_the_same_112576_numbers(weights_folder, name):
+    digest = hashlib.sha256((weights_folder / f"dcflow_{name}.caffemodel").read_bytes()).hexdigest()
+    assert digest.startswith({"sintel": "d6ee11203376f6ee", "kitti": "5bdc7735a138896e"}[name])
     npz = load_weights(weights_folder / f"dcflow_{name}_weights.npz")
     caffe = load_weights(weights_folder / f"dcflow_{name}.caffemodel")
     assert sum(value.size for value in npz.values()) == 112_576
@@ -48,6 +51,17 @@ def test_features_of_a_sintel_frame_are_the_recorded_ones(weights_folder, nic_da
     finally:
         torch.set_num_threads(threads)
     np.testing.assert_array_equal(found.features, again.features)
+
+
+def test_the_network_sees_mirrored_borders_and_channels_of_mean_0_and_deviation_1():
+    image = np.random.default_rng(0).random((11, 14, 3)).astype(np.float32)
+    padded = network_input(image)
+    assert padded.shape == (19, 22, 3)
+    inside = padded[4:-4, 4:-4]
+    np.testing.assert_allclose(inside.mean((0, 1)), 0, atol=1e-6)
+    np.testing.assert_allclose(inside.std((0, 1), ddof=1), 1, atol=1e-6)
+    rows, columns = [3, 2, 1, 0, *range(11), 10, 9, 8, 7], [3, 2, 1, 0, *range(14), 13, 12, 11, 10]
+    np.testing.assert_array_equal(padded, inside[rows][:, columns])  # the edge itself twice, as DCFlow's padarray
 
 
 def test_frames_shrink_to_whole_pixels_and_bad_ones_are_refused():

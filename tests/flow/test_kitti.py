@@ -1,4 +1,4 @@
-"""The pair of KITTI 2015 that DCFlow's authors ship, whose numbers another implementation gave."""
+"""The pair of KITTI that DCFlow's authors ship, whose numbers another implementation gave."""
 
 from __future__ import annotations
 

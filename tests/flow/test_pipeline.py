@@ -47,7 +47,7 @@ def errors(flow: np.ndarray, truth: np.ndarray, where: np.ndarray | None = None)
     return float(distance[known].mean())
 
 
-@pytest.mark.parametrize("max_displacement", [24, 60])
+@pytest.mark.parametrize("max_displacement", [24, pytest.param(120, marks=pytest.mark.slow)])
 def test_a_translation_is_found(network, textures, max_displacement):
     picture, (dx, dy) = textures[1], (6, -3)
     frames = [picture[150 - t * dy : 330 - t * dy, 200 - t * dx : 500 - t * dx] for t in (-1, 0, 1)]
@@ -56,6 +56,8 @@ def test_a_translation_is_found(network, textures, max_displacement):
         right = (pipeline.run(*frames).stages["labels"] == (dx // 3, dy // 3)).all(-1)
         assert right[8:-8, 8:-8].all()
         assert right.mean() >= least
+        cheapest = Pipeline(replace(pipeline.config, smoothness=None), network).run(*frames).stages["labels"]
+        assert (cheapest == (dx // 3, dy // 3)).all(-1)[8:-8, 8:-8].mean() >= 0.992
 
 
 def occluding_square(textures, seed: int):
