@@ -89,6 +89,16 @@ def test_a_slope_that_appears_late_is_only_compared_with_slopes():
     assert schedule.finished
 
 
+def test_the_next_pair_begins_with_its_own_slope():
+    """Line 17 of the algorithm compares the first update of a pair, too: with the slope when its turn came."""
+    schedule, rates = LambdaSchedule([100.0] * 3, updates=5), [0.3, 0.4, 0.5]
+    assert schedule.observe(rates, [29.0, 30.0, 31.0]) == pytest.approx(10)
+    assert schedule.observe(rates, [29.0, 29.9, 31.0]) == pytest.approx(11)  # the narrower pair's is 9
+    assert schedule.observe(rates, [28.8, 29.9, 31.0]) == pytest.approx(11)
+    assert schedule.finished
+    assert schedule.lambdas == pytest.approx([64, 80, 100])
+
+
 def test_wrong_settings_are_named():
     for wrong in ({"kappa": 1.25}, {"kappa": 0.0}, {"updates": 0}):
         with pytest.raises(UserError):
