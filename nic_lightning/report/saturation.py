@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,10 @@ def lambdas_from_rows(rows: Sequence[Mapping[str, Any]], tolerance: float = TOLE
     top = made[-1]
     found = [WidthLambda(top.width, float(top.lambdas[-1]), float(top.rates[-1]))]
     for narrow, wide in zip(made[-2::-1], made[:0:-1], strict=True):
-        found.append(_leaves(narrow, wide, tolerance))
+        left = _leaves(narrow, wide, tolerance)
+        if left.note is None and left.lmbda >= found[-1].lmbda:
+            left = replace(left, note=f"width {left.width} saturates no sooner than width {wide.width}: is one needed?")
+        found.append(left)
     return found[::-1]
 
 

@@ -52,6 +52,14 @@ def test_a_width_that_never_saturates_is_told():
     assert "lower lambdas" in lambdas_from_rows(below)[0].note
 
 
+def test_a_width_that_is_not_needed_is_told():
+    narrow = [{**model(32, lmbda, shift=-0.6 * (lmbda == 2048)), "width": 16} for lmbda in (64, 256, 512, 1024, 2048)]
+    found = lambdas_from_rows([*narrow, *rows(widths=(32, 64))], tolerance=0.3)
+    assert found[0].lmbda > found[1].lmbda
+    assert [bool(one.note) for one in found] == [True, False, False]
+    assert "width 16 saturates no sooner than width 32" in found[0].note
+
+
 def test_too_few_or_unfinished_models_are_told():
     for wrong, sentence in (
         (rows(widths=(16,)), "two widths"),
