@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,44 +35,44 @@ def evaluate(config: DictConfig) -> None:
     if config.run is not None and config.codec is None and not Path(config.run).exists():
         raise UserError(f"{config.run} does not exist; give a run folder or a .ckpt file.")
 
-    from nic_lightning.callbacks.evaluation import classic_codecs, evaluate_into_run, points_of
-    from nic_lightning.callbacks.progress import EvaluationProgress
+    from nic_lightning.callbacks.evaluation import points_of
     from nic_lightning.codecs.exporting import is_export
     from nic_lightning.layers.device import checked_device
 
     checked_device(config.device)
     codec, folder, name = _trained(config) if config.run is not None else _classic(config)
     of_run = config.run is not None and not is_export(_run_folder(config.run))
-    wanted = config.evaluation
-    points_of(codec, wanted.points)  # a wrong label leaves the record of an earlier evaluation as it is
-    record = None if of_run else _start_record(config, folder, name)
-    try:
-        with EvaluationProgress() as progress:
-            rows = evaluate_into_run(
-                codec,
-                folder,
-                run=folder.resolve().name,
-                experiment=name,
-                datasets=_datasets(config, codec),
-                root=config.root,
-                baselines=classic_codecs(list(wanted.baselines)),
-                points=None if wanted.points is None else list(wanted.points),
-                save_images=wanted.save_images,
-                lpips_path=wanted.lpips,
-                fid=list(wanted.fid),
-                side=wanted.side,
-                limit=wanted.limit,
-                device=config.device,
-                on_item=progress,
-            )
+    points_of(codec, config.evaluation.points)  # a wrong label leaves the record of an earlier evaluation as it is
+    with contextlib.nullcontext() if of_run else _recorded(config, folder, name):
+        rows = _measure(config, codec, folder, name)
         translations = _translations(config, codec, folder, name)
-    except BaseException as error:
-        if record is not None:
-            record.finish("failed", f"{type(error).__name__}: {error}")
-        raise
-    if record is not None:
-        record.finish("finished")
-    _tell(folder, rows, translations, with_distances=bool(wanted.fid))
+    _tell(folder, rows, translations, with_distances=bool(config.evaluation.fid))
+
+
+def _measure(config: DictConfig, codec: ImageCodec, folder: Path, name: str) -> list[dict[str, Any]]:
+    """Rows of real files on every data set, written into the run folder."""
+    from nic_lightning.callbacks.evaluation import classic_codecs, evaluate_into_run
+    from nic_lightning.callbacks.progress import EvaluationProgress
+
+    wanted = config.evaluation
+    with EvaluationProgress() as progress:
+        return evaluate_into_run(
+            codec,
+            folder,
+            run=folder.resolve().name,
+            experiment=name,
+            datasets=_datasets(config, codec),
+            root=config.root,
+            baselines=classic_codecs(list(wanted.baselines)),
+            points=None if wanted.points is None else list(wanted.points),
+            save_images=wanted.save_images,
+            lpips_path=wanted.lpips,
+            fid=list(wanted.fid),
+            side=wanted.side,
+            limit=wanted.limit,
+            device=config.device,
+            on_item=progress,
+        )
 
 
 def _tell(folder: Path, rows: list[dict[str, Any]], translations: list[dict[str, Any]], with_distances: bool) -> None:
@@ -176,14 +178,9 @@ def _evaluate_flow(config: DictConfig) -> None:
     sets = [flow_set(dataset, config.root) for dataset in wanted.datasets]  # a missing one before the record begins
     matcher = build(config.flow)
     refuse_other_settings(folder, matcher)
-    record = _start_record(config, folder, name)
-    try:
+    with _recorded(config, folder, name):
         kept = {"save_images": wanted.save_images, "limit": wanted.limit, "on_item": _say}
         rows = evaluate_flow_into_run(matcher, folder, sets, run=folder.resolve().name, name=name, **kept)
-    except BaseException as error:
-        record.finish("failed", f"{type(error).__name__}: {error}")
-        raise
-    record.finish("finished")
     print(flow_table(rows))
     print(f"\nResults: {folder / 'results.parquet'}")
 
@@ -192,7 +189,9 @@ def _say(dataset: str, item: str, seconds: float) -> None:
     print(f"{dataset}: {item}, {seconds:.1f} s", file=sys.stderr, flush=True)
 
 
-def _start_record(config: DictConfig, folder: Path, name: str) -> Any:
+@contextlib.contextmanager
+def _recorded(config: DictConfig, folder: Path, name: str) -> Iterator[None]:
+    """Keep in a run folder what is evaluated, and whether it went well."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
@@ -202,7 +201,12 @@ def _start_record(config: DictConfig, folder: Path, name: str) -> Any:
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     record.start({str(k): v for k, v in plain.items()} | {"name": name}, list(HydraConfig.get().overrides.task))
-    return record
+    try:
+        yield
+    except BaseException as error:
+        record.finish("failed", f"{type(error).__name__}: {error}")
+        raise
+    record.finish("finished")
 
 
 if __name__ == "__main__":

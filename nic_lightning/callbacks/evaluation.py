@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 from nic_lightning.analysis.efficiency import measure
 from nic_lightning.codecs.base import ImageCodec, OperatingPoint
@@ -100,44 +100,70 @@ def evaluate_into_run(
     if datasets and isinstance(codec, LearnedCodec):
         codec.require_files()
     sets = _open(datasets, root, side)  # a missing one is found before hours of work
-    lpips = load_lpips(lpips_path)
-    extractors = [load_extractor(wanted) for wanted in fid]
-    chosen = points_of(codec, points)
-    rows: list[Row] = []
-    measured: list[Row] = []
-    channels = ChannelRates()
     ranks = ranks or Ranks()
+    extractors = [load_extractor(wanted) for wanted in fid]
+    work = _Work(limit, side, load_lpips(lpips_path), extractors, device, on_item, ranks)
+    chosen = points_of(codec, points)
+    kept = folder / RECONSTRUCTIONS if save_images else None
     for name, images in sets.items():
-        for one in (codec, *baselines):
-            sizes: dict[str, tuple[int, int]] = {}
-            taken = chosen if one is codec and chosen is not None else list(one.operating_points)
-            distances = Distances(taken, extractors, device)
-            kept = folder / RECONSTRUCTIONS if one is codec and save_images else None
-            new = evaluate_codec(
-                one,
-                _items(images, limit, side, sizes, ranks),
-                name,
-                points=taken,
-                lpips=lpips,
-                device=device,
-                save_images=kept,
-                save_count=len(range(ranks.rank, save_images, ranks.size)),
-                on_item=_reporter(on_item, one.name, name),
-                channels=channels,
-                distances=distances,
-            )
-            measured += distances.rows(one.name, name)
-            per_image = len(new) // max(len(sizes), 1)
-            rows += ranks.in_order(_with_macs(new, one, sizes), per_image)
-    for row in rows:
+        work.measure(codec, name, images, points=chosen, save_images=kept, save_count=save_images)
+        for baseline in baselines:
+            work.measure(baseline, name, images)
+    for row in work.rows:
         row.update(run=run, experiment=experiment)
-    channels = ranks.together(channels)
+    channels = ranks.together(work.channels)
     if ranks.rank == 0:
-        _merge(folder / RESULTS, rows)
+        _merge(folder / RESULTS, work.rows)
         write_channel_rates(folder, channels.entries())
-        if measured:
-            write_distances(folder, measured)
-    return rows
+        if work.distances:
+            write_distances(folder, work.distances)
+    return work.rows
+
+
+@dataclass
+class _Work:
+    """What the codecs and data sets of one evaluation share, and what has been found of them so far."""
+
+    limit: int | None
+    side: int | None
+    lpips: nn.Module | None
+    extractors: Sequence[nn.Module]
+    device: str
+    on_item: Report | None
+    ranks: Ranks
+    rows: list[Row] = field(default_factory=list)
+    distances: list[Row] = field(default_factory=list)
+    channels: ChannelRates = field(default_factory=ChannelRates)
+
+    def measure(
+        self,
+        codec: ImageCodec,
+        dataset: str,
+        images: ImageFolder,
+        points: list[OperatingPoint] | None = None,
+        save_images: Path | None = None,
+        save_count: int = 0,
+    ) -> None:
+        """Add this rank's share of one codec on one data set; `save_count` images of all ranks are kept."""
+        sizes: dict[str, tuple[int, int]] = {}
+        taken = list(codec.operating_points) if points is None else points
+        distances = Distances(taken, self.extractors, self.device)
+        new = evaluate_codec(
+            codec,
+            _items(images, self.limit, self.side, sizes, self.ranks),
+            dataset,
+            points=taken,
+            lpips=self.lpips,
+            device=self.device,
+            save_images=save_images,
+            save_count=len(range(self.ranks.rank, save_count, self.ranks.size)),
+            on_item=_reporter(self.on_item, codec.name, dataset),
+            channels=self.channels,
+            distances=distances,
+        )
+        self.distances += distances.rows(codec.name, dataset)
+        per_image = len(new) // max(len(sizes), 1)
+        self.rows += self.ranks.in_order(_with_macs(new, codec, sizes), per_image)
 
 
 def classic_codecs(names: Sequence[str]) -> list[ImageCodec]:
