@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from nic_lightning.metrics.lpips import load_lpips
 from nic_lightning.metrics.names import safe_name
 from nic_lightning.metrics.translation import TranslationEvaluator
 from nic_lightning.runs.files import write_atomically
-from nic_lightning.runs.translation import GRIDS, write_translation
+from nic_lightning.runs.translation import GRIDS, Unfinished, write_translation
 
 _TRIED = 4
 """Source images of each domain whose rates choose a codec's point."""
@@ -73,7 +73,8 @@ def translate_into_run(
 
     Before and after, its networks translate content that is neither rounded nor coded.
     They are written to translation.json, those of each system when it is done, and pictures of the codec to
-    figures/translation. `progress` is that of `TranslationEvaluator`.
+    figures/translation. One that was stopped goes on where it was: what the same codecs and wishes measured is kept.
+    `progress` is that of `TranslationEvaluator`.
 
     Raises:
         UserError: the codec does not translate, or a wish makes no sense.
@@ -103,12 +104,26 @@ def translate_into_run(
     codec.to(device).eval()
     systems = [own, *_through(own, wishes.through, evaluator)]
     about = {"train": wishes.train, "validation": wishes.validation, "size": codec.size, "seed": wishes.seed}
+    unfinished = evaluator.memory = Unfinished(folder, _origin(systems, wishes, evaluator))
     rows: list[dict[str, Any]] = []
     for measured in (*(partial(evaluator.evaluate, system) for system in systems), evaluator.real):
         rows += [row | about for row in measured()]
         write_translation(folder, rows)
     _save(grids(own, evaluator, wishes.sources), folder)
+    unfinished.done()
     return rows
+
+
+def _origin(
+    systems: Sequence[TranslationSystem], wishes: TranslationWishes, evaluator: TranslationEvaluator
+) -> list[Any]:
+    """What rows follow from, as plain values."""
+    codecs = [codec for one in systems for codec in (one.networks, getattr(one, "codec", None))]
+    prints = [codec.fingerprint().hex() for codec in codecs if isinstance(codec, LearnedCodec)]
+    folders = (evaluator.train, evaluator.validation)
+    counts = [len(images) for one in folders for images in one.images]
+    wanted = {key: list(value) if isinstance(value, Sequence) else value for key, value in asdict(wishes).items()}
+    return [prints, counts, evaluator.lpips is not None, wanted]
 
 
 def draw_into_run(codec: I2ICodec, folder: Path, name: str, images: str, root: str | None = None) -> dict[str, Path]:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache, partial
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,18 @@ REAL = "real images"
 _FEW = 1000
 """Fewer outputs or images than that, and a note says so; StarGAN v2 has 5,000 outputs a task or more."""
 Row = dict[str, Any]
+
+
+class Memory(Protocol):
+    """Rows of an evaluation that was stopped."""
+
+    def find(self, *task: str | None) -> Row | None:
+        """The row of a task (system, guide, source, target), if it was measured."""
+        ...
+
+    def keep(self, row: Row) -> None:
+        """A task was measured."""
+        ...
 
 
 @dataclass
@@ -56,7 +69,8 @@ class TranslationEvaluator:
         limit: source images of each domain; None: all.
         device: where networks run.
         rank, ranks: image i of a domain is measured by rank i modulo ranks; all ranks get all rows.
-        progress: called with system, guide, source and target after each task.
+        progress: called with system, guide, source and target after each task that is measured.
+        memory: tasks that it knows are not measured again.
     """
 
     train: DomainFolders
@@ -72,6 +86,7 @@ class TranslationEvaluator:
     rank: int = 0
     ranks: int = 1
     progress: Callable[[str, str, str, str], None] | None = None
+    memory: Memory | None = None
     _judges: list[FeatureJudge] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -91,28 +106,42 @@ class TranslationEvaluator:
                 f"{system.name} translates among {', '.join(networks.domains)} at {networks.size} pixels; the images "
                 f"are of {', '.join(self.domains)} at {self.size}."
             )
-        judges, rows, sender = self._settled(), [], _Sender(self, system)
-        for target in range(len(self.domains)):
-            references = self._reference_styles(system, target)
-            for source in range(len(self.domains)):
+        rows, sender, styles = [], _Sender(self, system), cache(partial(self._reference_styles, system))
+        for target, name in enumerate(self.domains):
+            for source, origin in enumerate(self.domains):
                 for guide in guides if source != target else ():
-                    task = _Task(self, sender, judges, guide, source, target, references)
-                    rows.append(task.row())
-                    if self.progress is not None:
-                        self.progress(system.name, guide, self.domains[source], self.domains[target])
+                    row = self._known(system.name, guide, origin, name)
+                    if row is None:
+                        task = _Task(self, sender, self._settled(), guide, source, target, styles(target))
+                        row = self._keep(task.row())
+                        if self.progress is not None:
+                            self.progress(system.name, guide, origin, name)
+                    rows.append(row)
         return rows
 
     def real(self) -> list[Row]:
         """How far validation images are from training images of their own domain: what no translation can beat."""
-        judges, rows = self._settled(), []
-        for domain, name in enumerate(self.domains):
-            for pixels in self._batches(self.validation, domain, None):
-                for judge in judges:
-                    judge.add(pixels.to(self.device), domain)
-            count = len(self.validation.images[domain])
-            row = {"system": REAL, "guide": None, "source": name, "target": name, "images": count, "outputs": count}
-            rows.append(self._completed(row, judges, domain))
-        return rows
+        return [
+            self._known(REAL, None, name, name) or self._keep(self._real(domain, name))
+            for domain, name in enumerate(self.domains)
+        ]
+
+    def _real(self, domain: int, name: str) -> Row:
+        judges = self._settled()
+        for pixels in self._batches(self.validation, domain, None):
+            for judge in judges:
+                judge.add(pixels.to(self.device), domain)
+        count = len(self.validation.images[domain])
+        row = {"system": REAL, "guide": None, "source": name, "target": name, "images": count, "outputs": count}
+        return self._completed(row, judges, domain)
+
+    def _known(self, *task: str | None) -> Row | None:
+        return None if self.memory is None else self.memory.find(*task)
+
+    def _keep(self, row: Row) -> Row:
+        if self.memory is not None:
+            self.memory.keep(row)
+        return row
 
     def count(self, domain: int) -> int:
         """Source images of a domain."""

@@ -17,7 +17,7 @@ from nic_lightning.cli import main
 from nic_lightning.codecs.loading import load_codec
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.lpips import LpipsAlex
-from nic_lightning.runs.translation import read_translation
+from nic_lightning.runs.translation import Unfinished, read_translation
 from nic_lightning.train import draw_translations
 
 SIZE, CELL = 32, 96
@@ -108,6 +108,18 @@ def test_systems_that_are_done_are_kept_when_another_is_not(unified, domains, tm
     with pytest.raises(Stopped):
         translate_into_run(load_codec(unified), tmp_path / "out", "a", wishes, progress=stop)
     assert [row["system"] for row in read_translation(tmp_path / "out")] == ["a"] * 4
+    whole = translate_into_run(load_codec(unified), tmp_path / "whole", "a", wishes)
+    measured: list[str] = []
+    rest = translate_into_run(
+        load_codec(unified), tmp_path / "out", "a", wishes, progress=lambda system, *task: measured.append(system)
+    )
+    assert measured == ["cbt jpeg q50"] * 3 + ["cat jpeg q50"] * 4  # one was done before
+    assert rest == whole
+    assert read_translation(tmp_path / "out") == read_translation(tmp_path / "whole")
+    assert not list((tmp_path / "out").glob("*unfinished*"))
+    Unfinished(tmp_path / "out", "x").keep({"system": "a", "guide": None, "source": "b", "target": "c", "bpp": 1.0})
+    assert Unfinished(tmp_path / "out", "x").find("a", None, "b", "c")
+    assert Unfinished(tmp_path / "out", "y").find("a", None, "b", "c") is None  # of another codec or wish
 
 
 def test_what_cannot_be_measured_is_one_sentence(run, unified, domains, tmp_path, nic_evaluate, capsys):
