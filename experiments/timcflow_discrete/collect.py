@@ -19,7 +19,8 @@ EXPERIMENT = FlowExperiment(
         "three frames ++": ("simplified", "flow"),
     },
     columns={"epe_all": "all", "epe_noc": "noc", "epe_occ": "occ"},
-    average="pooled",
+    averages=("pooled", "sequence"),
+    beside=("kitti2012", "middlebury_gray"),
 )
 
 if __name__ == "__main__":

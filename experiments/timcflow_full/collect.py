@@ -25,7 +25,7 @@ EXPERIMENT = FlowExperiment(
         "strategy 4, refined here": ("strategy4", "flow"),
     },
     columns={"epe_all": "all", "epe_noc": "noc", "epe_occ": "occ"},
-    average="pooled",
+    averages=("pooled", "sequence"),
 )
 
 if __name__ == "__main__":

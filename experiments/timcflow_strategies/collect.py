@@ -26,7 +26,7 @@ EXPERIMENT = FlowExperiment(
         "density": "density %",
         "density_occ": "of occluded %",
     },
-    average="pooled",
+    averages=("pooled", "sequence"),
 )
 
 if __name__ == "__main__":

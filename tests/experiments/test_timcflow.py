@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 import runpy
 from pathlib import Path
 
@@ -14,7 +13,10 @@ from nic_lightning.runs.record import RunRecord
 from nic_lightning.runs.results import write_results
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
-FOLDERS = [EXPERIMENTS / f"timcflow_{name}" for name in ("wta", "discrete", "strategies", "full", "time")]
+FOLDERS = [
+    EXPERIMENTS / f"timcflow_{name}"
+    for name in ("benchmark", "wta", "discrete", "strategies", "full", "time", "figures")
+]
 
 
 def lines(path: Path) -> list[dict[str, str]]:
@@ -31,7 +33,8 @@ def small(tmp_path: Path) -> FlowExperiment:
     (home / "README.md").write_text(f"# A table\n\n{marks}")
     (home / "published.csv").write_text("method,dataset,epe_all,density\nours,sintel_final,1.5,40\n")
     columns = {"epe_all": "all", "density": "density %", "time": "s"}
-    return FlowExperiment(home, {"ours": ("a", "kept"), "theirs": ("b", "flow")}, columns)
+    methods = {"ours": ("a", "kept"), "theirs": ("b", "flow")}
+    return FlowExperiment(home, methods, columns, averages=("sequence", "pooled"), beside=("middlebury",))
 
 
 def row(scene: str, epe: float, count: int, **more) -> dict:
@@ -41,22 +44,32 @@ def row(scene: str, epe: float, count: int, **more) -> dict:
 
 def test_runs_become_a_table_beside_the_published_values(small, tmp_path):
     runs = tmp_path / "runs"
-    for name, dataset in (("a", "sintel_final"), ("a", "kitti2015")):
-        folder = runs / dataset / name
+    for dataset in ("sintel_final", "middlebury", "kitti2015"):
+        folder = runs / dataset / "a"
         record = RunRecord(folder)
         record.start({}, [])
-        rows = [row("x", 1.0, 100), row("x", 4.0, 50), row("y", 10.0, 10), row("y", 99.0, 10, label="flow")]
+        rows = [row("x", 1.0, 100, frames=2), row("x", 4.0, 50), row("y", 10.0, 10, time=9.0)]
+        rows += [row("y", 99.0, 10, label="flow")]
+        if dataset == "middlebury":
+            rows = [row("Grove2", 2.0, 10), row("Venus", 50.0, 10)]  # of two frames: not among the published six
         write_results(folder / "results.parquet", [line | {"dataset": dataset} for line in rows])
         record.finish("finished")
     out = tmp_path / "out"
     assert small.collect(runs, out) == ["theirs: not run."]
     measured = {line["dataset"]: line for line in lines(out / "measured.csv")}
-    assert measured["sintel_final"]["images"] == "3"
-    assert float(measured["sintel_final"]["epe_all"]) == pytest.approx((300 / 150 + 10) / 2)
-    assert float(measured["kitti2015"]["density"]) == pytest.approx(50)
+    assert measured.keys() == {"sintel_final", "middlebury"}  # nobody asked for KITTI
+    sintel = measured["sintel_final"]
+    assert (sintel["images"], sintel["without_previous"], sintel["time"]) == ("3", "1", "2.0")
+    assert float(sintel["epe_all"]) == pytest.approx((300 / 150 + 10) / 2)
+    assert float(sintel["epe_all_over_pixels"]) == pytest.approx(400 / 160)
+    assert float(sintel["density"]) == pytest.approx(50)
+    assert (measured["middlebury"]["images"], measured["middlebury"]["epe_all"]) == ("1", "2.0")
     text = (out / "README.md").read_text()
-    assert "measured on 3 of 1,041 images" in text
-    assert "| ours | 1.5 | 40 | - | 6.00 | 50.00 | 2.00 |" in text
+    assert "published on the whole set, measured on 3 of 1,041 images, 1 of them without a frame before" in text
+    assert "| all, measured over sequences | density %, measured | s, measured | all, measured over pixels |" in text
+    assert "| ours | 1.5 | 40 | - | 6.00 | 50.00 | 2.00 | 2.50 |" in text
+    assert "**middlebury**: nothing published, measured on 1 of 6 images." in text
+    assert "| ours | 2.00 | 50.00 | 2.00 | 2.00 |" in text
     assert "Missing: theirs: not run." in text
     assert (small.home / "README.md").read_text().count("|") == 0
 
@@ -70,21 +83,24 @@ def test_without_results_there_is_a_sentence(small, tmp_path, capsys):
 def test_readmes_have_every_number(folder):
     experiment = runpy.run_path(str(folder / "collect.py"))["EXPERIMENT"]
     assert experiment.home == folder
-    text = (folder / "README.md").read_text()
-    published = lines(folder / "published.csv")
-    measured = lines(folder / "measured.csv") if (folder / "measured.csv").exists() else []
-    assert measured or "not measured here" in text
+    measured = [
+        {key: value if key in ("method", "dataset") else float(value) if value else None for key, value in line.items()}
+        for line in lines(folder / "measured.csv")
+    ]
+    table = experiment.table(measured, [])
+    assert table in (folder / "README.md").read_text()
+    published = experiment.published()
     assert {line["dataset"] for line in [*published, *measured]} <= set(COMPLETE)
+    assert {line["method"] for line in measured} <= set(experiment.methods)
     for line in published:
-        values = [line.get(column) or "-" for column in experiment.columns]
-        assert f"| {line['method']} | {' | '.join(values)} |" in text
+        assert all(value in table for value in list(line.values())[2:])
     for line in measured:
-        values = [line[column] for column in experiment.columns]
-        told = " | ".join(f"{float(value):.2f}" if value else "-" for value in values)
-        assert re.search(rf"^\| {re.escape(line['method'])} \|.*\| {re.escape(told)} \|$", text, re.MULTILINE)
-        assert set(experiment.methods) >= {line["method"]}
-        if int(line["images"]) < COMPLETE[line["dataset"]]:
-            assert f"of {COMPLETE[line['dataset']]:,} images" in text
+        if line["images"] < COMPLETE[line["dataset"]]:
+            assert f"of {COMPLETE[line['dataset']]:,} images" in table
+    if folder.name == "timcflow_wta":
+        sequences = experiment.sequences_table(folder)
+        assert sequences in (folder / "README.md").read_text()
+        assert "| alley-1 | 1 of 49 | 4.36 |" in sequences
 
 
 def test_published_gains_are_the_thesis_own():
@@ -101,7 +117,7 @@ def test_published_gains_are_the_thesis_own():
     assert gain(sintel, "epe_occ") == pytest.approx(0.50, abs=0.005)
     assert gain(sintel, "epe_noc") == pytest.approx(0.09, abs=0.005)
     benchmark = {line["method"]: line for line in lines(EXPERIMENTS / "timcflow_benchmark" / "published.csv")}
-    firsts = [key for key in benchmark["DCFlow"] if key != "method"]
+    firsts = [key for key in benchmark["DCFlow"] if key not in ("method", "dataset")]
     best = {key: min(benchmark, key=lambda name: float(benchmark[name][key])) for key in firsts}
     assert [key for key, name in best.items() if name == "TIMCflow"] == ["epe_noc", "d10_60", "d60_140"]
 
