@@ -70,7 +70,7 @@ class Checkpoints(pl.Callback):
         self._saved_at_step, self._saved_at_time = trainer.global_step, time.monotonic()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGUSR1):
-                self._handlers[number] = signal.signal(number, lambda got, _: self._signals.add(got))
+                self._handlers[number] = signal.signal(number, self._note)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -131,11 +131,14 @@ class Checkpoints(pl.Callback):
             self.record.cut_metrics(length)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Give the signals back."""
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in self._handlers.items():
+        """Give the signals back, unless Lightning has: its own handlers would swallow them in the evaluation to come."""
+        for number, handler in self._handlers.items():
+            if signal.getsignal(number) == self._note:
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         self._handlers.clear()
+
+    def _note(self, number: int, frame: Any) -> None:
+        self._signals.add(number)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
