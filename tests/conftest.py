@@ -93,6 +93,7 @@ def fit(tmp_path, make_codec):
     import pytorch_lightning as pl
 
     from nic_lightning.tasks.rate_distortion import RateDistortionTask
+    from tests.trainers import quiet_trainer
 
     def run(
         steps: int,
@@ -108,18 +109,8 @@ def fit(tmp_path, make_codec):
         pl.seed_everything(0, verbose=False)
         codec = codec or make_codec(name, excite=1.0, **(codec_arguments or {})).train()
         module = RateDistortionTask(codec, **{"learning_rate": 1e-3, "quantile_learning_rate": 1e-2, **(task or {})})
-        arguments = {
-            "max_steps": steps,
-            "accelerator": "cpu",
-            "logger": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "enable_checkpointing": False,
-            "num_sanity_val_steps": 0,
-            "default_root_dir": str(tmp_path),
-            "gradient_clip_val": 1.0,
-        }
-        lightning = pl.Trainer(**(arguments | (trainer or {})))
+        arguments = {"max_steps": steps, "default_root_dir": str(tmp_path), "gradient_clip_val": 1.0}
+        lightning = quiet_trainer(**(arguments | (trainer or {})))
         lightning.fit(module, datamodule=data or Crops(), **fit)
         return module, lightning
 

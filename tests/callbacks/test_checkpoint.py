@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from nic_lightning.callbacks import checkpoint as module
 from nic_lightning.callbacks.checkpoint import AtomicCheckpointIO, Checkpoints, Stopped, requeue
 from nic_lightning.errors import RunError
+from tests.trainers import quiet_trainer
 
 
 class Line(pl.LightningModule):
@@ -30,10 +31,7 @@ class Line(pl.LightningModule):
 
 
 def fit(callback: Checkpoints, steps: int, **signals) -> None:
-    trainer = pl.Trainer(
-        max_steps=steps, callbacks=[callback], plugins=[AtomicCheckpointIO()], accelerator="cpu", logger=False,
-        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
-    )  # fmt: skip
+    trainer = quiet_trainer(max_steps=steps, callbacks=[callback], plugins=[AtomicCheckpointIO()])
     trainer.fit(Line(**signals), DataLoader(torch.rand(64, 1), batch_size=2))
 
 

@@ -12,6 +12,7 @@ from nic_lightning.callbacks.guard import DivergenceError, Guard, out_of_memory,
 from nic_lightning.data.datamodule import ResumableLoader
 from nic_lightning.errors import RunError
 from nic_lightning.runs.restarts import add_restart, learning_rate_scale, read_restarts
+from tests.trainers import quiet_trainer
 
 
 class Line(pl.LightningModule):
@@ -42,11 +43,9 @@ class Line(pl.LightningModule):
 
 
 def fit(folder, model: Line, steps: int = 12, scale: float = 1.0, ckpt_path=None) -> Line:
-    trainer = pl.Trainer(
-        max_steps=steps, callbacks=[Guard(scale), Checkpoints(folder, 3)], plugins=[AtomicCheckpointIO()],
-        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
-        enable_checkpointing=False,
-    )  # fmt: skip
+    trainer = quiet_trainer(
+        max_steps=steps, callbacks=[Guard(scale), Checkpoints(folder, 3)], plugins=[AtomicCheckpointIO()]
+    )
     trainer.fit(model, ResumableLoader(torch.rand(64, 1), batch_size=2), ckpt_path=ckpt_path)
     return model
 

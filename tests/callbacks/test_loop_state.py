@@ -17,6 +17,7 @@ from nic_lightning.callbacks.random_state import RandomState
 from nic_lightning.data.datamodule import ImageDataModule
 from nic_lightning.runs.loggers import RecordLogger
 from nic_lightning.runs.record import RunRecord, read_metrics
+from tests.trainers import quiet_trainer
 
 EPOCH = 4
 
@@ -58,12 +59,14 @@ def train(run: Path, images: Path, steps: int, save_every: int | None = None, **
     last = run / "checkpoints" / "last.ckpt"
     record = RunRecord(run)
     run.mkdir(exist_ok=True)
-    trainer = pl.Trainer(
-        max_steps=steps, logger=RecordLogger(record), plugins=[AtomicCheckpointIO()], accelerator="cpu",
-        callbacks=[RandomState(), Checkpoints(last.parent, save_every, record=record)], log_every_n_steps=1,
-        num_sanity_val_steps=0, use_distributed_sampler=False, enable_progress_bar=False, enable_model_summary=False,
-        enable_checkpointing=False, **options,
-    )  # fmt: skip
+    trainer = quiet_trainer(
+        max_steps=steps,
+        logger=RecordLogger(record),
+        plugins=[AtomicCheckpointIO()],
+        callbacks=[RandomState(), Checkpoints(last.parent, save_every, record=record)],
+        log_every_n_steps=1,
+        **options,
+    )
     accumulate = options.get("accumulate_grad_batches", 1)
     samples = 2 * EPOCH * accumulate
     data = ImageDataModule([str(images)], str(images), crop=16, batch_size=2, workers=0, samples_per_epoch=samples)

@@ -17,6 +17,7 @@ from nic_lightning.data import datamodule as module
 from nic_lightning.data.datamodule import ImageDataModule
 from nic_lightning.data.sampler import EpochSampler
 from nic_lightning.errors import DataError
+from tests.trainers import quiet_trainer
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "data"
 
@@ -69,17 +70,7 @@ class SaveAt(pl.Callback):
 
 def fit(data: ImageDataModule, *callbacks: pl.Callback, resume: Path | None = None) -> Watcher:
     watcher = Watcher()
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=3,
-        use_distributed_sampler=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        callbacks=list(callbacks),
-    )
+    trainer = quiet_trainer(max_epochs=3, callbacks=list(callbacks))
     trainer.fit(watcher, data, ckpt_path=resume, weights_only=True)
     return watcher
 

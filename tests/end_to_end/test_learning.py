@@ -15,28 +15,21 @@ from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.modulated import ModulatedAutoencoder
 from nic_lightning.codecs.scalable import ScalableAutoencoder
 from nic_lightning.codecs.search import search_point
+from nic_lightning.codecs.slimmable import SlimmableAutoencoder
+from nic_lightning.codecs.slimmable_context import SlimmableContext
 from nic_lightning.data.datamodule import ImageDataModule
 from nic_lightning.data.datasets import evaluation_set
 from nic_lightning.metrics.evaluation import evaluate_codec
 from nic_lightning.metrics.fidelity import psnr
 from nic_lightning.tasks.rate_distortion import RateDistortionTask
+from tests.trainers import quiet_trainer
 
 
 def train(codec: LearnedCodec, steps: int) -> LearnedCodec:
     pl.seed_everything(0, verbose=False)
     task = RateDistortionTask(codec, learning_rate=4e-3, halve_at=[steps * 6 // 10, steps * 8 // 10])
     data = ImageDataModule("embedded_train", "embedded_valid", crop=64, batch_size=8, samples_per_epoch=8 * steps)
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_steps=steps,
-        gradient_clip_val=1.0,
-        limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
+    trainer = quiet_trainer(max_steps=steps, gradient_clip_val=1.0, limit_val_batches=0)
     trainer.fit(task, datamodule=data)
     codec.eval().requires_grad_(False)
     codec.update_tables()
@@ -68,6 +61,22 @@ def test_a_trained_modulated_autoencoder_trades_rate_for_quality():
     assert found.bpp == pytest.approx(target, rel=0.02)
     assert found.message is None
     assert torch.equal(codec.decompress(*codec.unpack(found.data)), codec.decompress(found.encoded, found.point))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [SlimmableAutoencoder, SlimmableContext])
+def test_a_trained_slimmable_codec_trades_rate_for_width(kind):
+    hyper = {} if kind is SlimmableAutoencoder else {"hyper_widths": [4, 8, 16]}
+    codec = train(kind([6, 12, 24], lambdas=[32, 128, 512], kernel_param="rdft", **hyper), 300)
+    points = curve([codec])
+    for narrow, wide in pairwise(points):
+        assert narrow["bpp"] < wide["bpp"]
+        assert narrow["psnr"] < wide["psnr"]
+    assert points[-1]["psnr"] > 20
+    for point in points:
+        assert point["bpp"] == pytest.approx(point["bpp_estimated"], rel=0.05)
+    alone = curve([codec.narrowed(12)])
+    assert [point["bpp"] for point in alone] == [point["bpp"] for point in points[:2]]
 
 
 @pytest.mark.slow

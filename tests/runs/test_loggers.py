@@ -6,6 +6,7 @@ from torch.utils.data import DataLoader
 
 from nic_lightning.runs.loggers import RecordLogger
 from nic_lightning.runs.record import RunRecord, read_metrics
+from tests.trainers import quiet_trainer
 
 
 class Line(pl.LightningModule):
@@ -25,16 +26,7 @@ class Line(pl.LightningModule):
 def test_a_trainer_writes_the_record(tmp_path):
     record = RunRecord(tmp_path)
     logger = RecordLogger(record)
-    trainer = pl.Trainer(
-        max_steps=4,
-        logger=logger,
-        log_every_n_steps=2,
-        accelerator="cpu",
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-    )
+    trainer = quiet_trainer(max_steps=4, logger=logger, log_every_n_steps=2, default_root_dir=tmp_path)
     trainer.fit(Line(), DataLoader(list(torch.ones(8, 1)), batch_size=2))  # type: ignore[arg-type]
     lines = read_metrics(tmp_path)
     assert [line["step"] for line in lines] == [1, 3]

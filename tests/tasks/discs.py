@@ -13,6 +13,7 @@ from PIL import Image
 from nic_lightning.codecs.loading import build_codec
 from nic_lightning.data.domains import DomainDataModule, Translation
 from nic_lightning.tasks.translation import TranslationTask
+from tests.trainers import quiet_trainer
 
 COLOURS = {"blue": (40, 60, 210), "red": (210, 60, 40)}
 TINY = {"base": 4, "widest": 8, "halvings": 2, "latents": 6, "hyper": 3, "style_dim": 5, "latent_dim": 4, "size": 16}
@@ -64,21 +65,8 @@ def fit(folder: Path, task: TranslationTask, steps: int, **options: Any) -> pl.T
     """Train on the pictures of `folder`."""
     data = {"size": task.codec.size, "batch_size": 4, "workers": 0, **options.pop("data", {})}
     arguments = {key: options.pop(key) for key in ("ckpt_path",) if key in options}
-    trainer = pl.Trainer(
-        **{
-            "max_steps": steps,
-            "accelerator": "cpu",
-            "logger": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "enable_checkpointing": False,
-            "num_sanity_val_steps": 0,
-            "limit_val_batches": 1 if "validation" in data else 0,
-            "use_distributed_sampler": False,
-            "default_root_dir": str(folder),
-            **options,
-        }
-    )
+    defaults = {"max_steps": steps, "limit_val_batches": int("validation" in data), "default_root_dir": str(folder)}
+    trainer = quiet_trainer(**(defaults | options))
     module = DomainDataModule(str(folder), **data)
     trainer.fit(task, datamodule=module, weights_only=True, **arguments)
     return trainer

@@ -23,6 +23,7 @@ from nic_lightning.errors import DataError, UserError
 from nic_lightning.flow.features import FeatureNetwork
 from nic_lightning.flow.weights import load_lambdas, load_weights, to_npz
 from nic_lightning.tasks.flow_features import FlowFeaturesTask
+from tests.trainers import quiet_trainer
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +52,8 @@ def train(folder: Path, steps: int, photographs: Path, out: str = "run", data=No
     module = FlowDataModule([str(photographs)], **(made | (data or {})))
     torch.manual_seed(0)
     learner, watch = FlowFeaturesTask(**({"lambda_radius": 3, "validation_displacement": 6} | task)), Watch()
-    trainer = pl.Trainer(
+    trainer = quiet_trainer(
         max_steps=steps,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
         limit_val_batches=0 if module.validation is None else None,
         default_root_dir=str(folder),
         callbacks=[watch, RandomState(), Checkpoints(folder / out, 2)],
@@ -171,16 +165,7 @@ def test_training_lowers_the_error_of_flow(tmp_path):
     data = FlowDataModule(["embedded_train"], validation="embedded_valid", crop=24, batch_size=4, workers=0)
     torch.manual_seed(0)
     task = FlowFeaturesTask(optimizer="adam", learning_rate=2e-3)
-    trainer = pl.Trainer(
-        max_steps=60,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        default_root_dir=str(tmp_path),
-    )
+    trainer = quiet_trainer(max_steps=60, default_root_dir=str(tmp_path))
     (before,) = trainer.validate(task, datamodule=data, verbose=False)
     trainer.fit(task, datamodule=data)
     (after,) = trainer.validate(task, datamodule=data, verbose=False)
