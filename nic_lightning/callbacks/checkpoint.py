@@ -131,7 +131,7 @@ class Checkpoints(pl.Callback):
             self.record.cut_metrics(length)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Give the signals back, unless Lightning has: its own handlers would swallow them in the evaluation to come."""
+        """Give the signals back, unless Lightning has: its handlers would swallow them in the evaluation to come."""
         for number, handler in self._handlers.items():
             if signal.getsignal(number) == self._note:
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)
