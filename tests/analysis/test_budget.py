@@ -35,6 +35,13 @@ def test_operations_of_both_transforms_count(codec) -> None:
     )
 
 
+def test_fewer_layers_cost_a_decoder_less(make_codec) -> None:
+    scalable = make_codec("scalable", widths=[4, 8, 16])
+    costs = [p.analysis.macs_per_pixel + p.synthesis.macs_per_pixel for p in measure(scalable, (64, 48)).points]
+    assert labels(Budget(scalable, costs[1]).points(X)) == ["layers1", "layers2"]
+    assert costs[0] > costs[2] / 2  # the encoder is the same
+
+
 def test_padding_counts(codec) -> None:
     exact = Budget(codec, 400.0)
     assert labels(exact.points(X)) == ["w4", "w8"]

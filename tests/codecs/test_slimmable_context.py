@@ -44,6 +44,18 @@ def test_decoded_latents_are_those_of_the_forward_pass(codec, picture, monkeypat
             assert (decoded["y"] % 1 != 0).any()  # means are not whole numbers
 
 
+def test_the_estimate_is_that_of_the_context_model(codec, picture):
+    """Of all latents at once, in float32, but for means on a grid of 2^-8."""
+    for point in codec.operating_points:
+        with torch.no_grad():
+            output = codec(picture(130, 100, n=2), point)
+            z_hat = codec.entropy_z[point.index](codec.hyper_analysis(output.y, point))[0]
+            means, scales = codec.context(output.y_hat, codec.hyper_synthesis(z_hat, point), point.index)
+            expected = codec.entropy_y.likelihood(output.y_hat, scales, means)
+        bits, known = (-v.log2().sum((1, 2, 3)) for v in (output.likelihoods["y"], expected))
+        torch.testing.assert_close(bits, known, rtol=2e-3, atol=0)
+
+
 def test_the_number_of_threads_does_not_matter(codec, picture):
     x, point, threads = picture(130, 100), codec.operating_points[-1], torch.get_num_threads()
     encoded = codec.compress(x, point)

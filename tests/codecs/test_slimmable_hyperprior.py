@@ -59,6 +59,13 @@ def test_latents_and_side_information_have_their_widths(codec, picture):
         assert output.x_hat.shape == (1, 3, 100, 65)
 
 
+def test_side_information_of_scales_does_not_see_signs(codec):
+    for point in codec.operating_points:
+        y = torch.randn(1, point.width, 8, 8)
+        same = torch.equal(codec.hyper_analysis(y, point), codec.hyper_analysis(-y, point))
+        assert same == (type(codec) is SlimmableHyperprior)  # means have signs
+
+
 def test_files_of_any_size_bring_back_what_the_forward_pass_saw(picture):
     codec = made(SlimmableHyperprior)
     for size in ((1, 1), (1, 33), (33, 1), (64, 64), (65, 97)):

@@ -48,11 +48,11 @@ def test_training_lowers_the_loss(fit):
     )
 
 
-@pytest.mark.parametrize("name", ["modulated", "conditional", "modulated_hyperprior"])
+@pytest.mark.parametrize("name", ["modulated", "conditional", "modulated_hyperprior", "slimmable"])
 def test_fifty_steps_in_bfloat16_stay_finite(fit, name):
     losses = Losses()
-    task, _ = fit(50, name, trainer={"precision": "bf16-mixed", "callbacks": [losses]},
-                  codec_arguments={"lambdas": [64, 4096]})  # fmt: skip
+    arguments = {"lambdas": [64, 4096], **({"widths": [4, 8]} if name == "slimmable" else {})}
+    task, _ = fit(50, name, trainer={"precision": "bf16-mixed", "callbacks": [losses]}, codec_arguments=arguments)
     assert len(losses.steps) == 50
     assert all(math.isfinite(v) for step in losses.steps.values() for v in step.values())
     assert all(p.isfinite().all() for p in task.parameters())
