@@ -58,6 +58,7 @@ def test_cadence_in_minutes(tmp_path, monkeypatch):
 def test_a_signal_to_save_and_one_to_stop(tmp_path):
     fit(Checkpoints(tmp_path, None), 9, at={4: signal.SIGUSR1})
     assert step_of(tmp_path / "last.ckpt") == 5
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # the evaluation to come ends on it
     with pytest.raises(Stopped, match="after step 3; the same command continues") as stop:
         fit(Checkpoints(tmp_path, None), 9, at={2: signal.SIGTERM})
     assert step_of(tmp_path / "last.ckpt") == 3
