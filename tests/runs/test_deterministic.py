@@ -6,7 +6,7 @@ import torch
 from nic_lightning.runs.deterministic import say_cost, trainer_options
 from nic_lightning.runs.environment import numerics
 from nic_lightning.tasks.rate_distortion import RateDistortionTask
-from tests.runs.samples import LEARNED
+from tests.runs.samples import LEARNED, few_channels
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_every_codec_trains_under_it(deterministic, make_codec, picture, monkeyp
     monkeypatch.setattr(RateDistortionTask, "logs_after", lambda self, steps: False)  # there is no trainer here
 
     def losses() -> list[float]:
-        codec = make_codec(name).train().requires_grad_(True)
+        codec = make_codec(name, **few_channels(name)).train().requires_grad_(True)
         task = RateDistortionTask(codec=codec, codec_config={}, distortion=distortion)
         optimiser = torch.optim.Adam(codec.parameters(), 1e-3)
         torch.manual_seed(1)
