@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from nic_lightning import bitstream
 from nic_lightning.cli import main
 from nic_lightning.codecs.scalable import ScalableAutoencoder
 
@@ -113,6 +115,16 @@ def test_what_cannot_be_cut_is_named_and_the_others_go_on(run, scalable, full, i
             assert nic(*command, full / "face.nic", "--layers", count, "-o", tmp_path / "o") == 2
             assert f"{count} layers were asked for; the file has 3." in capsys.readouterr().err
     assert not (tmp_path / "o").exists() or not list((tmp_path / "o").iterdir())
+
+
+def test_no_image_of_a_file_is_written_when_a_later_layer_is_damaged(scalable, full, tmp_path, capsys) -> None:
+    content = bitstream.unpack((full / "face.nic").read_bytes())
+    strings = (*content.strings[:2], content.strings[2][:-4] + b"\xff\0\xff\0")
+    (full / "face.nic").write_bytes(bitstream.pack(replace(content, strings=strings)))
+    assert nic("decompress", full / "face.nic", "-o", tmp_path / "o", "--run", scalable, "--progressive") == 2
+    assert "The entropy-coded string" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+    assert nic("decompress", full / "face.nic", "-o", tmp_path / "o", "--run", scalable, "--layers", 2) == 0
 
 
 def test_nothing_is_replaced_unasked(scalable, full, tmp_path, capsys) -> None:
