@@ -13,11 +13,14 @@ from nic_lightning.targets import nearest
 
 
 def check_before_start(config: Mapping[str, Any]) -> None:
-    """Raise `ConfigError` for a name, width, checkpoint or evaluation that cannot work; what is absent is not judged.
+    """Raise `ConfigError` for a name, codec, width, checkpoint or evaluation that cannot work; what is absent is not judged.
 
     Takes milliseconds and imports no torch: data sets are located, not read.
     """
     _check_name(config.get("name"))
+    codec = str((config.get("codec") or {}).get("_target_"))
+    if codec.startswith("nic_lightning.baselines."):
+        raise ConfigError(f"{codec} is a classic codec with nothing to train; nic-evaluate codec=NAME measures it.")
     _at_least("codec.width", (config.get("codec") or {}).get("width"), 1)
     checkpoint = config.get("ckpt_path")
     if checkpoint and not Path(checkpoint).is_file():

@@ -15,6 +15,7 @@ from nic_lightning.runs.record import RunRecord
         ({"name": "../evil"}, "run_dir=PATH"),
         ({"name": "/evil"}, "run_dir=PATH"),
         ({"codec": {"width": 0}}, "codec.width has to be at least 1, not 0."),
+        ({"codec": {"_target_": "nic_lightning.baselines.pillow.Jpeg"}}, "nothing to train; nic-evaluate codec=NAME"),
         ({"ckpt_path": "/no/such.ckpt"}, "ckpt_path=/no/such.ckpt is no file"),
         ({"evaluation": {"limit": 0}}, "evaluation.limit has to be at least 1"),
         ({"evaluation": {"save_images": -1}}, "evaluation.save_images has to be at least 0"),
