@@ -13,7 +13,7 @@ from nic_lightning.targets import nearest
 
 
 def check_before_start(config: Mapping[str, Any]) -> None:
-    """Raise `ConfigError` for a name, codec, width, checkpoint or evaluation that cannot work; what is absent is not judged.
+    """Raise `ConfigError` for a name, codec, checkpoint or evaluation that cannot work; what is absent is not judged.
 
     Takes milliseconds and imports no torch: data sets are located, not read.
     """
