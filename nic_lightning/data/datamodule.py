@@ -246,6 +246,15 @@ class ImageDataModule(pl.LightningDataModule):
         }
 
     def _say_what_was_opened(self, images: Images) -> None:
+        self._say_what_is_in_memory(images)
+        small = sum(min(size) < self.crop for size in images.sizes)
+        if small:
+            log.warning(
+                "%s: %d images are smaller than the crop of %d pixels and are padded by reflection.",
+                *(images.name, small, self.crop),
+            )
+
+    def _say_what_is_in_memory(self, images: Images) -> None:
         count, size = images.cached
         log.info("%s: %d images, %d in memory (%d MiB).", images.name, len(images), count, size // MIB)
         if count < len(images) and self.cache_mb:
@@ -253,12 +262,6 @@ class ImageDataModule(pl.LightningDataModule):
                 "%s: %d of %d images fit into %d MiB of memory, the others are decoded for each crop: raise "
                 "data.cache_mb or data.workers if the loader is slow.",
                 *(images.name, count, len(images), self.cache_mb),
-            )
-        small = sum(min(size) < self.crop for size in images.sizes)
-        if small:
-            log.warning(
-                "%s: %d images are smaller than the crop of %d pixels and are padded by reflection.",
-                *(images.name, small, self.crop),
             )
 
 

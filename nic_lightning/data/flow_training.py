@@ -138,6 +138,11 @@ class FlowDataModule(ImageDataModule):
     def _training_set(self, images: Any) -> FlowCrops:
         return FlowCrops(images, self.crop, self.seed, **self.motion)
 
+    def _say_what_is_in_memory(self, images: Any) -> None:
+        """Frames are kept when they are used, so nothing is to be said of them yet."""
+        if images.photographs is not None:
+            super()._say_what_is_in_memory(images.photographs)
+
     def _order_depends_on(self) -> dict[str, int]:
         return super()._order_depends_on() | {"ratio": self.ratio}
 

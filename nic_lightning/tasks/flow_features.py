@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from nic_lightning.losses.triplet import MININGS, triplet_margin
 from nic_lightning.metrics.flow_errors import flow_errors
 from nic_lightning.runs.files import write_atomically
 from nic_lightning.tasks.base import Task
+
+log = logging.getLogger(__name__)
 
 OPTIMISERS = ("sgd", "adam")
 FEATURES = "features.npz"
@@ -173,6 +176,11 @@ class FlowFeaturesTask(Task):
         tensors = {name: value.detach().cpu().numpy() for name, value in self.network.state_dict().items()}
         write_atomically(folder / FEATURES, to_npz(tensors, self.lambdas))
         print(f"Features: nic flow FRAMES -o DIR --weights {folder / FEATURES}")
+        if self.train_features and abs(float(self.latest.get("train/loss", 0)) / self.triplets["margin"] - 1) < 0.01:
+            log.warning(
+                "The loss is that of pixels which all look alike, task.margin: these features tell nothing. Hard "
+                "frames can do that to task.mining=hardest; give task.mining=random, or more data."
+            )
         if self.lambdas is not None:
             told = ", ".join(f"{value:.3f}" for value in self.lambdas)
             print(f"Learned weights of the triple cost: {told}; --set lambdas=learned takes them.")

@@ -79,7 +79,7 @@ def test_a_resumed_run_goes_on_as_if_never_interrupted(tmp_path, photographs):
     assert [group["lr"] for group in trainer.optimizers[0].param_groups] == pytest.approx([0.01, 0.002])
 
 
-def test_what_was_trained_becomes_a_file(tmp_path, photographs, capsys):
+def test_what_was_trained_becomes_a_file(tmp_path, photographs, capsys, caplog):
     validation = {"validation": str(photographs), "validation_side": 40}
     task, trainer, steps = train(tmp_path, 4, photographs, data=validation, lambdas=True)
     assert {"val/" + photographs.name + end for end in ("/epe", "/epe_noc", "/epe_triple", "/epe_triple_noc")} <= set(
@@ -90,6 +90,7 @@ def test_what_was_trained_becomes_a_file(tmp_path, photographs, capsys):
     shown = summary(steps[4])
     assert f"loss {steps[4]['train/loss']:.3f}" in shown
     task.finish(tmp_path)
+    assert "all look alike" not in caplog.text
     said = capsys.readouterr().out
     assert f"--weights {tmp_path / 'features.npz'}" in said
     assert "--set lambdas=learned" in said
@@ -104,6 +105,18 @@ def test_what_was_trained_becomes_a_file(tmp_path, photographs, capsys):
     optimiser = other.configure_optimizers()["optimizer"]
     assert [group["name"] for group in optimiser.param_groups] == ["lambdas"]
     assert sum(p.numel() for group in optimiser.param_groups for p in group["params"]) == 4
+
+
+def test_features_that_have_become_the_same_everywhere_are_told(tmp_path, photographs, caplog):
+    task = FlowFeaturesTask(margin=0.5)
+    same = {"conv4.weight": torch.zeros(64, 64, 3, 3), "conv4.bias": torch.ones(64)}
+    task.network.load_state_dict(same, strict=False)
+    data = FlowDataModule([str(photographs)], ratio=1, crop=12, batch_size=2, largest=4.0, workers=0)
+    data.setup("fit")
+    task._trainer = SimpleNamespace(log_every_n_steps=0, global_step=0)
+    assert task.training_step(next(iter(data.train_dataloader())), 0).item() == pytest.approx(0.5)
+    task.finish(tmp_path)
+    assert "all look alike, task.margin" in caplog.text
 
 
 def test_lambdas_alone_leave_the_features_as_they_are(tmp_path, photographs):
