@@ -59,8 +59,8 @@ class Parser(argparse.ArgumentParser):
         if "invalid choice" in message:
             word, *choices = re.findall(r"[\w-]+", message.split("invalid choice", 1)[1].replace("choose from", ""))
             near = difflib.get_close_matches(word, choices, n=1)
-            hint = f"did you mean '{near[0]}'? " if near else ""
-            message = f"there is no '{word}': {hint}There are {', '.join(choices)}"
+            hint = f"did you mean '{near[0]}'? There" if near else "there"
+            message = f"there is no '{word}': {hint} are {', '.join(choices)}"
         self.exit(2, f"{self.prog}: {message}. See `{self.prog} --help`.\n")
 
 

@@ -14,13 +14,13 @@ def lambdas(runs: list[Path], dataset: str | None, tolerance: float) -> None:
     """Print the override that gives codec=slimmable the lambdas at which each width of the sweep saturates."""
     rows = [row for run in find_runs(runs) for row in run.results() if row.get("width") and row.get("lmbda")]
     sets = list(dict.fromkeys(str(row["dataset"]) for row in rows))
+    if not sets:
+        raise UserError("These runs hold no results of models of one width and lambda each, such as codec=cae.")
     if dataset is None and len(sets) > 1:
         raise UserError(f"The runs were measured on {', '.join(sets)}; choose one with --dataset.")
-    chosen = dataset or (sets[0] if sets else None)
+    chosen = dataset or sets[0]
     if chosen not in sets:
-        raise UserError(
-            f"No model with a width was measured on {chosen or 'anything'}; there are: {', '.join(sets) or 'none'}."
-        )
+        raise UserError(f"No model with a width was measured on {chosen}; there are: {', '.join(sets)}.")
     found = lambdas_from_rows([row for row in rows if row["dataset"] == chosen], tolerance)
     for one in found:
         print(f"width {one.width:>4}: lambda {one.lmbda:10.4g} at {one.bpp:.4f} bpp")
