@@ -24,8 +24,10 @@ def main() -> None:
 
 def evaluate(config: DictConfig) -> None:
     """Measure what `config` names (conf/evaluate.yaml) and print its R-D table."""
+    from nic_lightning.runs.preflight import check_counts
     from nic_lightning.runs.threads import share_busy_machine
 
+    check_counts(config.evaluation)
     share_busy_machine()
     if config.flow is not None:
         _evaluate_flow(config)

@@ -51,7 +51,10 @@ def _coding(parser: argparse.ArgumentParser) -> None:
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers, such as 48,96,192") from None
 
 
 def _training(parser: argparse.ArgumentParser) -> None:

@@ -26,8 +26,7 @@ def check_before_start(config: Mapping[str, Any]) -> None:
     if checkpoint and not Path(checkpoint).is_file():
         raise ConfigError(f"ckpt_path={checkpoint} is no file; leave it out to continue a run in its own folder.")
     evaluation = config.get("evaluation") or {}
-    _at_least("evaluation.limit", evaluation.get("limit"), 1)
-    _at_least("evaluation.save_images", evaluation.get("save_images"), 0)
+    check_counts(evaluation)
     for name in evaluation.get("datasets") or ():
         try:
             locate(name, (config.get("data") or {}).get("root"))
@@ -35,6 +34,12 @@ def check_before_start(config: Mapping[str, Any]) -> None:
             raise ConfigError(f"evaluation.datasets: {error}") from error
     for name in evaluation.get("baselines") or ():
         _check_baseline(name)
+
+
+def check_counts(evaluation: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for numbers of images with which an evaluation would measure nothing."""
+    _at_least("evaluation.limit", evaluation.get("limit"), 1)
+    _at_least("evaluation.save_images", evaluation.get("save_images"), 0)
 
 
 def _check_name(name: Any) -> None:

@@ -132,6 +132,7 @@ def test_a_failed_evaluation_says_so_in_its_record(tmp_path: Path, nic_evaluate,
         (["codec=jpeg", "device=cuda:99"], "There is no GPU for device=cuda:99"),
         (["codec=jpeg", "device=gpu"], "There is no device 'gpu'; give cpu, cuda, or cuda:1"),
         (["codec=jpeg", "evaluation.limit=x"], "evaluation.limit must be of type integer"),
+        (["codec=jpeg", "evaluation.limit=0"], "evaluation.limit has to be at least 1, not 0."),
     ],
 )
 def test_mistakes(arguments: list[str], sentence: str, nic_evaluate, tmp_path: Path, capsys) -> None:
