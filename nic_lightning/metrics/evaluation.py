@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 import time
@@ -119,19 +120,24 @@ def evaluate_codec(
 
 
 def save_png(image: Tensor, path: Path) -> None:
-    """Write an image (3, H, W) in [0, 1] as an 8-bit PNG, whole or not at all."""
+    """Write an image (3, H, W) in [0, 1] as an 8-bit PNG, whole or not at all. Raises OSError that names `path`."""
     from PIL import Image
 
     array = image.detach().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".png", dir=path.parent)
+    data = io.BytesIO()
+    Image.fromarray(array).save(data, format="PNG")
     try:
-        with os.fdopen(handle, "wb") as file:
-            Image.fromarray(array).save(file, format="PNG")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".png", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data.getbuffer())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _round_trip(codec: ImageCodec, x: Tensor, point: OperatingPoint, device: torch.device) -> _Trip:

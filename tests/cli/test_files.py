@@ -122,6 +122,10 @@ def test_a_folder_that_cannot_be_made_is_named(run: Path, images: list[Path], tm
     told, count = capsys.readouterr().err.splitlines()
     assert f"{out / 'face.nic'} cannot be used: Not a directory; give a folder that you may write to." in told
     assert count == "1 of 1 files failed."
+    nic("compress", images[0], "-o", tmp_path / "o", "--run", run, "--point", "64")
+    capsys.readouterr()
+    assert nic("decompress", tmp_path / "o" / "face.nic", "-o", out, "--run", run) == 2
+    assert f"{out / 'face.png'} cannot be used: Not a directory" in capsys.readouterr().err
 
 
 def test_a_missing_run_is_one_sentence(images: list[Path], tmp_path: Path, refused) -> None:
