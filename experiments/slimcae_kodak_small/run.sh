@@ -18,14 +18,15 @@ first_queue() {
     done
     lambdas="$(python "$here/found_lambdas.py" runs/slimcae_kodak_small | cut -d" " -f2 | paste -sd,)"
     nic-train experiment=slimcae_naive_kodak_small name=slimcae_given_kodak_small "codec.lambdas=[$lambdas]"
-    nic-train experiment=slimcae_naive_kodak_small name=slimcae_given_switch_kodak_small "codec.lambdas=[$lambdas]" \
-        codec.gdn=switch
+    for gdn in switch slim; do
+        nic-train experiment=slimcae_naive_kodak_small "name=slimcae_given_${gdn}_kodak_small" \
+            "codec.lambdas=[$lambdas]" "codec.gdn=$gdn"
+    done
 }
 
 second_queue() {
     nic-train experiment=slimcae_naive_kodak_small
     nic-train experiment=slimcae_kodak_small name=slimcae_switch_kodak_small codec.gdn=switch
-    nic-train experiment=slimcae_kodak_small name=slimcae_slim_kodak_small codec.gdn=slim
     nic-evaluate codec=jpeg 'evaluation.datasets=[kodak]' evaluation.save_images=0
     nic-evaluate codec=webp 'evaluation.datasets=[kodak]' evaluation.save_images=0
 }
