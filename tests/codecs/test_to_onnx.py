@@ -69,7 +69,8 @@ def test_every_learned_codec_is_exported(name, tmp_path, make_codec, onnxruntime
     if "baselines" in config["_target_"]:
         pytest.skip("classic codecs have no transforms")
     arguments = LADDER if "lambdas" in config and name != "hyperprior" else {}
-    codec = make_codec(name, **arguments, **({"widths": [4, 8]} if "widths" in config else {}))
+    small = {"widths": [4, 8], "hyper_widths": [3, 6]}
+    codec = make_codec(name, **arguments, **{key: value for key, value in small.items() if key in config})
     for point in codec.operating_points:
         export_point(codec, point, tmp_path)
     for file in sorted(tmp_path.iterdir()):
