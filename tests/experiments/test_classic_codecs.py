@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 
 from nic_lightning.runs.record import RunRecord
 from nic_lightning.runs.results import write_results
+from tests.experiments.programs import program
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "classic_codecs"
 POINTS = {"q5": (0.15, 27.0), "q20": (0.3, 30.0), "q50": (0.7, 34.0), "q80": (1.4, 38.0)}
@@ -19,13 +18,7 @@ POINTS = {"q5": (0.15, 27.0), "q20": (0.3, 30.0), "q50": (0.7, 34.0), "q80": (1.
 
 @pytest.fixture(scope="module")
 def module() -> Any:
-    spec = importlib.util.spec_from_file_location("collect_classic", FOLDER / "collect.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return program("classic_codecs")
 
 
 def make_run(folder: Path, scale: float = 1.0) -> None:

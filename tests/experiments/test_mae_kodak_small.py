@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from nic_lightning.metrics.bd import bd_rate
 from nic_lightning.report.experiment import Experiment
 from nic_lightning.runs.record import RunRecord
 from nic_lightning.runs.results import write_results
+from tests.experiments.programs import program
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "mae_kodak_small"
 POINTS = {64: (0.1, 28.0), 256: (0.2, 30.0), 1024: (0.4, 32.5), 4096: (0.8, 35.0)}
@@ -22,12 +22,7 @@ POINTS = {64: (0.1, 28.0), 256: (0.2, 30.0), 1024: (0.4, 32.5), 4096: (0.8, 35.0
 
 @pytest.fixture(scope="module")
 def collect() -> Experiment:
-    spec = importlib.util.spec_from_file_location("collect", FOLDER / "collect.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.EXPERIMENT
+    return program("mae_kodak_small").EXPERIMENT
 
 
 def rows(codec: str, scale: float = 1.0, lambdas: tuple[int, ...] = tuple(POINTS), **more: Any) -> list[dict[str, Any]]:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
 from nic_lightning.report.gathering import read_csv
+from tests.experiments.programs import program
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "translation"
 
 
 @pytest.fixture(scope="module")
 def collect():
-    spec = importlib.util.spec_from_file_location("translation_collect", FOLDER / "collect.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program("translation")
 
 
 def test_which_printed_counts_follow_from_the_networks(collect):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,24 +10,14 @@ import pytest
 from PIL import Image
 
 from nic_lightning.report.gathering import read_csv
+from tests.experiments.programs import program
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "translation_faces"
 
 
-def module(name: str):
-    """One of the folder's programs."""
-    spec = importlib.util.spec_from_file_location(f"translation_faces_{name}", FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = found  # where dataclasses look for it
-    spec.loader.exec_module(found)
-    return found
-
-
 @pytest.fixture(scope="module")
 def collect():
-    return module("collect")
+    return program("translation_faces")
 
 
 def test_the_readme_has_what_was_measured(collect):
@@ -74,7 +62,7 @@ def test_rates_that_a_curve_does_not_reach_have_no_value(collect):
 
 def test_the_head_of_a_jpeg_file_is_what_a_grey_picture_takes_too():
     """Standard tables: heads are equal, whatever the picture; what is left of a grey one is short."""
-    coding, dice = module("coding"), np.random.default_rng(0)
+    coding, dice = program("translation_faces", "coding"), np.random.default_rng(0)
     files = []
     for picture in (np.full((64, 64, 3), 128, np.uint8), dice.integers(0, 256, (64, 64, 3), dtype=np.uint8)):
         buffer = io.BytesIO()
