@@ -6,6 +6,7 @@ script: two Adams, clipping over all parameters, a second backward pass for the 
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -151,13 +152,18 @@ def alternate(rounds: int, x: Tensor, *functions: Callable[[Tensor], None], warm
     return times
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print both comparisons as medians and ratios of the same round, and what bounds them."""
-    args = parse("codec", arguments)
-    height, width = parse_size(args.size)
-    threads = args.threads or torch.get_num_threads()
+def ready(what: str, arguments: Sequence[str] | None) -> tuple[argparse.Namespace, tuple[int, int], int]:
+    """Options of `nic bench WHAT`, height and width of the image, and the threads that torch now has; seed 0."""
+    args = parse(what, arguments)
+    size, threads = parse_size(args.size), args.threads or torch.get_num_threads()
     torch.set_num_threads(threads)
     torch.manual_seed(0)
+    return args, size, threads
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print both comparisons as medians and ratios of the same round, and what bounds them."""
+    args, (height, width), threads = ready("codec", arguments)
     print(f"width {args.width}, {threads} threads, torch {torch.__version__}, medians of {args.rounds} rounds")
     crops = torch.rand(args.batch, 3, args.crop, args.crop)
     times = alternate(args.rounds, crops, peer_step(args.width), our_step(args.width), convolutions(args.width))

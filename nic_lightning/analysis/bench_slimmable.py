@@ -12,25 +12,19 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from nic_lightning.analysis.bench import LMBDA, alternate, training_step
-from nic_lightning.analysis.bench_arguments import parse
+from nic_lightning.analysis.bench import LMBDA, alternate, ready, training_step
 from nic_lightning.analysis.efficiency import measure
 from nic_lightning.analysis.latency import STAGES, photograph, spread, stage_times
-from nic_lightning.analysis.sizes import parse_size
 from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.slimmable import SlimmableAutoencoder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print both comparisons, and what bounds them."""
-    args = parse("slimmable", arguments)
-    height, width = parse_size(args.size)
-    threads = args.threads or torch.get_num_threads()
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
+    args, size, threads = ready("slimmable", arguments)
     print(f"{args.gdn}, {threads} threads, torch {torch.__version__}, medians of {args.rounds} rounds, quartiles")
     print(training(args.widths, args.gdn, torch.rand(args.batch, 3, args.crop, args.crop), args.rounds))
-    print(coding(args.widths, args.gdn, (height, width), args.rounds))
+    print(coding(args.widths, args.gdn, size, args.rounds))
     return 0
 
 
