@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
@@ -22,6 +23,9 @@ def check_before_start(config: Mapping[str, Any]) -> None:
     if codec.startswith("nic_lightning.baselines."):
         raise ConfigError(f"{codec} is a classic codec with nothing to train; nic-evaluate codec=NAME measures it.")
     _at_least("codec.width", (config.get("codec") or {}).get("width"), 1)
+    for key, value in (config.get("task") or {}).items():
+        if key.endswith("learning_rate") and isinstance(value, int | float) and not 0 <= value < math.inf:
+            raise ConfigError(f"task.{key} has to be 0 or more, not {value}: training would run away from its goal.")
     checkpoint = config.get("ckpt_path")
     if checkpoint and not Path(checkpoint).is_file():
         raise ConfigError(f"ckpt_path={checkpoint} is no file; leave it out to continue a run in its own folder.")

@@ -16,6 +16,8 @@ from nic_lightning.runs.record import RunRecord
         ({"name": "/evil"}, "run_dir=PATH"),
         ({"codec": {"width": 0}}, "codec.width has to be at least 1, not 0."),
         ({"codec": {"_target_": "nic_lightning.baselines.pillow.Jpeg"}}, "nothing to train; nic-evaluate codec=NAME"),
+        ({"task": {"quantile_learning_rate": -1}}, "task.quantile_learning_rate has to be 0 or more, not -1"),
+        ({"task": {"learning_rate": float("nan")}}, "task.learning_rate has to be 0 or more, not nan"),
         ({"ckpt_path": "/no/such.ckpt"}, "ckpt_path=/no/such.ckpt is no file"),
         ({"evaluation": {"limit": 0}}, "evaluation.limit has to be at least 1"),
         ({"evaluation": {"save_images": -1}}, "evaluation.save_images has to be at least 0"),
@@ -41,7 +43,9 @@ def test_the_evaluation_looks_below_the_runs_data_root(tmp_path) -> None:
 
 def test_what_can_work_passes() -> None:
     check_before_start({})
-    check_before_start({"name": "sub/codec=cae", "codec": {"width": 8, "lambdas": [64]}, "data": None})
+    check_before_start(
+        {"name": "sub/codec=cae", "codec": {"width": 8, "lambdas": [64]}, "data": None, "task": {"learning_rate": 0.1}}
+    )
     check_before_start({"evaluation": {"datasets": ["embedded"], "baselines": ["jpeg", "webp"], "limit": 1}})
 
 
