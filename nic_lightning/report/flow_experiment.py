@@ -146,6 +146,7 @@ class FlowExperiment(Gathering):
         part = "the whole set" if counts == [whole] else f"{' to '.join(map(str, counts))}{of} images"
         two = max(int(row["without_previous"]) for row in ours.values())
         alone = f", {two} of them without a frame before" if two else ""
+        alone = ", without a frame before: three frames are two" if counts == [two] else alone
         said = "published on the whole set" if theirs else "nothing published"
         return f"**{dataset}**: {said}, measured on {part}{alone}.\n"
 

@@ -51,7 +51,7 @@ def test_runs_become_a_table_beside_the_published_values(small, tmp_path):
         rows = [row("x", 1.0, 100, frames=2), row("x", 4.0, 50), row("y", 10.0, 10, time=9.0)]
         rows += [row("y", 99.0, 10, label="flow")]
         if dataset == "middlebury":
-            rows = [row("Grove2", 2.0, 10), row("Venus", 50.0, 10)]  # of two frames: not among the published six
+            rows = [row("Grove2", 2.0, 10, frames=2), row("Venus", 50.0, 10)]  # Venus is not of the six
         write_results(folder / "results.parquet", [line | {"dataset": dataset} for line in rows])
         record.finish("finished")
     out = tmp_path / "out"
@@ -68,7 +68,7 @@ def test_runs_become_a_table_beside_the_published_values(small, tmp_path):
     assert "published on the whole set, measured on 3 of 1,041 images, 1 of them without a frame before" in text
     assert "| all, measured over sequences | density %, measured | s, measured | all, measured over pixels |" in text
     assert "| ours | 1.5 | 40 | - | 6.00 | 50.00 | 2.00 | 2.50 |" in text
-    assert "**middlebury**: nothing published, measured on 1 of 6 images." in text
+    assert "nothing published, measured on 1 of 6 images, without a frame before: three frames are two." in text
     assert "| ours | 2.00 | 50.00 | 2.00 | 2.00 |" in text
     assert "Missing: theirs: not run." in text
     assert (small.home / "README.md").read_text().count("|") == 0
@@ -131,3 +131,15 @@ def test_what_the_third_frame_gave_here_is_as_the_readme_says():
     ]
     said = " ".join((folder / "README.md").read_text().split())
     assert f"takes {gains[0]:.0f} % off the errors of occluded pixels and {gains[1]:.0f} % off those of visible" in said
+
+
+def test_what_refinement_left_of_it_is_as_the_readme_says():
+    folder = EXPERIMENTS / "timcflow_full"
+    measured = {line["method"]: line for line in lines(folder / "measured.csv")}
+    two, three = measured["DCFlow (two frames), refined here"], measured["strategy 3, refined here"]
+    ahead, behind = (100 * (1 - float(three[key]) / float(two[key])) for key in ("epe_all", "epe_occ"))
+    said = " ".join((folder / "README.md").read_text().split())
+    assert f"only {ahead:.0f} % ahead" in said
+    assert f"and {-behind:.0f} % behind them where pixels are occluded" in said
+    refined = {name: float(line["epe_all"]) for name, line in measured.items() if "refined" in name}
+    assert min(refined, key=lambda name: refined[name]) == "strategy 3, refined here"
