@@ -10,7 +10,7 @@ from nic_lightning.commands.results import measured_curves
 from nic_lightning.errors import UserError
 from nic_lightning.report import bd_table
 from nic_lightning.report.comparison import Comparison, comparisons
-from nic_lightning.report.curves import Curve, datasets, default_anchor
+from nic_lightning.report.curves import Curve, datasets, default_anchor, named
 from nic_lightning.report.fronts import convex_hull, joined, pareto
 from nic_lightning.report.published import published_curves
 
@@ -63,8 +63,7 @@ def _anchor(made: Sequence[Curve], dataset: str, wanted: str | None) -> Curve | 
     here = [curve for curve in made if curve.dataset == dataset]
     if wanted is None:
         return default_anchor(here)
-    names = (wanted, f"{wanted}-mse")  # as --published takes them
-    return next((curve for name in names for curve in here if name in (curve.name, curve.codec)), None)
+    return named(here, wanted) or named(here, f"{wanted}-mse")  # as --published takes them
 
 
 def _rows(made: Sequence[Curve], anchor: Curve, args: argparse.Namespace) -> Rows:

@@ -27,7 +27,7 @@ def add_bd(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dataset", metavar="NAME", help="only this data set (default: a table for each)")
     parser.add_argument(
-        "--anchor", metavar="NAME", help="curve or codec (default: the first classic codec, else curve)"
+        "--anchor", metavar="NAME", help="curve, run or codec (default: the first classic codec, else curve)"
     )
     parser.add_argument("--metric", choices=_METRICS, default="psnr", help="quality (default: psnr)")
     parser.add_argument(

@@ -120,6 +120,16 @@ def shown_range(made: Sequence[Curve], metric: str) -> tuple[Interval, Interval]
     return (0.0, right), (min(values) - margin, max(values) + margin)
 
 
+def named(made: Sequence[Curve], wanted: str) -> Curve | None:
+    """The first curve of that name; else of a run in a folder of that name; else of a codec of that name."""
+    fits = (
+        lambda curve: wanted == curve.name,
+        lambda curve: any(f"/{run}".endswith(f"/{wanted}") for run in curve.runs),
+        lambda curve: wanted == curve.codec,
+    )
+    return next((curve for fit in fits for curve in made if fit(curve)), None)
+
+
 def default_anchor(made: Sequence[Curve]) -> Curve | None:
     """What BD-rates are told against: the first classic codec, else the first curve."""
     return next((curve for curve in made if curve.classic), made[0] if made else None)

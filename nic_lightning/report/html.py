@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nic_lightning.errors import RunError, UserError
 from nic_lightning.report import sections
-from nic_lightning.report.curves import Curve, curves, datasets, default_anchor
+from nic_lightning.report.curves import Curve, curves, datasets, default_anchor, named
 from nic_lightning.report.embedded import MAX_CURVES, MAX_ROWS
 from nic_lightning.report.features import trains_features
 from nic_lightning.report.gallery import gallery
@@ -124,11 +124,10 @@ def choose_anchors(made: Sequence[Curve], wanted: str | None) -> dict[str, Curve
     chosen: dict[str, Curve] = {}
     for dataset in datasets(made):
         here = [curve for curve in made if curve.dataset == dataset]
-        named = [curve for curve in here if wanted in (curve.name, curve.codec)]
-        found = named[0] if named else default_anchor(here)
+        found = (None if wanted is None else named(here, wanted)) or default_anchor(here)
         if found is not None:
             chosen[dataset] = found
-    if wanted is not None and not any(wanted in (curve.name, curve.codec) for curve in made):
+    if wanted is not None and named(made, wanted) is None:
         names = ", ".join(dict.fromkeys(curve.name for curve in made)) or "none"
         raise UserError(f"No curve is named {wanted!r}; there are: {names}.")
     return chosen

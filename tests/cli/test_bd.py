@@ -125,9 +125,15 @@ def test_several_data_sets(tmp_path: Path, runs: list[str], capsys):
     assert main(["bd", *runs, str(tmp_path / "more"), "--published", "vtm", "--draws", "0"]) == 0
     captured = capsys.readouterr()
     assert [line.split(":")[0] for line in captured.out.splitlines() if "BD-rate over" in line] == ["kodak", "clic"]
-    assert captured.err == "No published curve on clic ships, only on kodak, clic2020-professional; give a file.\n"
+    (told,) = captured.err.splitlines()
+    assert told.startswith("No published curve on clic ships, only on kodak, clic2020-professional: measure the runs")
     assert main(["bd", *runs, str(tmp_path / "more"), "--dataset", "clic", "--draws", "0"]) == 0
     assert "kodak" not in capsys.readouterr().out
+    for run, others in (("one", "mae (more/other)"), ("more/other", "mae (more/one)")):  # two runs of one codec
+        assert main(["bd", str(tmp_path / "more"), "--anchor", run, "--draws", "0"]) == 0
+        out = capsys.readouterr().out
+        assert f"{run})," in out
+        assert f"\n{others} " in out
 
 
 def test_no_delta_at_all_is_a_problem(tmp_path: Path, runs: list[str], capsys):
