@@ -21,6 +21,8 @@ from nic_lightning.layers.precision import without_autocast
 
 _MAX_SYMBOLS = 8192
 """Symbols of one table at most; rarer ones are escape-coded. An untrained density can have far tails."""
+_MAX_CHANNELS = 8192
+"""Of an entropy bottleneck. CompressAI makes its networks in memory on the meta device, too, where room is reckoned."""
 _MAX_SYMBOL = 2.0**30
 """Largest absolute value of a symbol; the coder's escape code ends a little above."""
 
@@ -129,6 +131,8 @@ class EntropyBottleneck(_FactorisedCoding, _Tables, _CompressAiBottleneck):
     """
 
     def __init__(self, channels: int, filters: tuple[int, ...] = (3, 3, 3), steps: tuple[float, ...] = (1.0,)):
+        if channels > _MAX_CHANNELS:
+            raise UserError(f"An entropy model of {channels} channels is too large; {_MAX_CHANNELS} are the most.")
         super().__init__(channels, filters=filters)
         self.steps = tuple(float(s) for s in steps)
 

@@ -130,6 +130,15 @@ def test_arguments_that_do_not_fit(save, arguments):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("width", [10**5, 10**7, 10**8])
+def test_a_width_that_asks_for_gigabytes_is_refused(save, width):
+    """Kernels of these sizes do not overflow, and cost nothing where room is reckoned; entropy models would."""
+    content = checkpoint()
+    content["codec"]["config"] |= {"width": width}
+    with pytest.raises(RunError, match="channels is too large"):
+        load_codec(save(content))
+
+
 def test_a_missing_weight_is_named(save):
     content = checkpoint()
     del content["state_dict"]["codec.g_s.deconvs.2.bias"]
