@@ -66,7 +66,8 @@ def _shipped(name: str, dataset: str) -> list[Curve]:
     known = published_names(dataset)
     if not known:
         raise UserError(
-            f"No published curve on {dataset} ships, only on {', '.join(published_datasets())}; give a file."
+            f"No published curve on {dataset} ships, only on {', '.join(published_datasets())}: measure the runs there "
+            "(nic-evaluate run=RUN 'evaluation.datasets=[kodak]'), or give a file of curves."
         )
     begun = [one for one in known if one.startswith(f"{name}-")]
     chosen = known if name == "all" else [one for one in (name, f"{name}-mse") if one in known][:1]
