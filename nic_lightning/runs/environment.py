@@ -103,9 +103,9 @@ def packages() -> dict[str, str]:
     """Version of every installed package."""
     found: dict[str, str] = {}
     for distribution in metadata.distributions():
-        name = distribution.metadata["Name"] if distribution.metadata else None
-        if name:
-            found[name] = distribution.version
+        about = distribution.metadata  # parsed anew each time that it is asked for
+        if about and about["Name"]:
+            found[about["Name"]] = about["Version"]
     return dict(sorted(found.items(), key=lambda pair: pair[0].lower()))
 
 
