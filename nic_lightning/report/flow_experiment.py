@@ -157,6 +157,6 @@ class FlowExperiment(Gathering):
         for name in dict.fromkeys([*theirs, *ours]):
             cells = [theirs.get(name, {}).get(column) or "-" for column in self.columns] if theirs else []
             values = [ours.get(name, {}).get(each.key) for each in self.measures] if ours else []
-            cells += ["-" if value is None else f"{value:.2f}" for value in values]
+            cells += ["-" if value is None else f"{value:.{2 if value >= 1 else 4}f}" for value in values]
             lines.append(f"| {name} | {' | '.join(cells)} |")
         return lines
