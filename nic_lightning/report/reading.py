@@ -31,8 +31,11 @@ class Source:
 
     @property
     def steps(self) -> int | None:
-        """The last step that was logged."""
-        return self.log[-1]["step"] if self.log else None
+        """The last step that was logged; of a run too short to log any, how many it took."""
+        if self.log:
+            return self.log[-1]["step"]
+        taken = (self.run.status or {}).get("step")
+        return taken if isinstance(taken, int) else None
 
 
 @dataclass

@@ -221,6 +221,15 @@ def test_pictures_have_a_budget(tmp_path, monkeypatch):
     assert [entry.get("label") for entry in item["entries"]] == [None, "64", "4096"]
 
 
+def test_a_run_too_short_to_log_tells_its_steps(tmp_path):
+    record = RunRecord(make_run(tmp_path / "run", learned_rows()))
+    record.steps = 17
+    record.finish("finished")
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    write_report([tmp_path / "run"], tmp_path / "r.html")
+    assert '<td class="n">17</td>' in (tmp_path / "r.html").read_text()
+
+
 def test_runs_without_results(tmp_path):
     record = RunRecord(tmp_path / "run")
     record.start({}, [])
