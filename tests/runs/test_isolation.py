@@ -158,10 +158,11 @@ def test_fresh_moves_a_finished_job_aside(hydra, folder, script):
 
 def test_the_folder_of_another_run_is_refused_and_left_as_it_was(hydra, folder, script):
     make_run(folder, "failed", seed=7)
+    (folder / "metrics.jsonl").touch()
     script("pass")
     with pytest.raises(RunError, match="holds another run: seed is 7 there and 0 here"):
         run_job(folder, JOB, hydra)
-    assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "status.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "metrics.jsonl", "status.json"]
 
 
 def test_two_processes_never_work_in_one_folder(hydra, folder, script, monkeypatch):
