@@ -142,6 +142,14 @@ def test_an_anchor_changes_the_deltas_and_the_costs(tab: Tab) -> None:
     read = "document.getElementById('cost-plot').data.map(trace => trace.y[0])"
     tab.until(lambda: tab.page.evaluate(read) != before)
     assert tab.page.evaluate("document.getElementById('cost-plot').data[1].x") == [1250]
+    pages = tab.page.locator("#costs [role=tab]")
+    pages.last.click()  # a data set of one curve
+    assert tab.page.locator("#cost-plot").is_hidden()
+    assert tab.texts("#deltas .note") == ["There is one curve only on this data set."]
+    assert tab.texts("#costs .note")[0].startswith("No curve here has this cost and a BD-rate over PSNR against")
+    pages.first.click()
+    assert tab.page.locator("#cost-plot").is_visible()
+    assert shown("cae")
 
 
 def shown_anchor(tab: Tab, anchor: str) -> bool:

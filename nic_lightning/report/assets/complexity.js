@@ -5,6 +5,7 @@ later(() => {
   const place = element("div", { class: "plot tall", id: "cost-plot" });
   const note = element("p", { class: "note" });
   const key = element("div", { class: "key" });
+  const panel = element("div", { class: "panel" }, place, key);
   const known = Object.keys(data.cost_names).filter((cost) => data.costs.some((costs) => costs[cost]));
   let cost = known[0];
 
@@ -50,9 +51,13 @@ later(() => {
     const anchor = deltas.anchor();
     const left = curvesShown().map((index) => data.curves[index]).filter((curve) => drawn.every((one) => one.curve !== curve));
     const name = data.metrics.find((metric) => metric.key === state.metric).name;
-    note.textContent = anchor === undefined ? "" : `BD-rate over ${name} against ${data.curves[anchor].name}; lower and further left is better. Bars: 95 % interval, and the range over a curve's points.`;
+    const against = anchor === undefined ? "" : `BD-rate over ${name} against ${data.curves[anchor].name}`;
+    panel.hidden = !drawn.some((one) => one.curve !== data.curves[anchor]);
+    note.textContent = panel.hidden
+      ? `No curve here has this cost and a ${against || "BD-rate"}.`
+      : `${against}; lower and further left is better. Bars: 95 % interval, and the range over a curve's points.`;
     const names = left.slice(0, 6).map((curve) => curve.name).join(", ") + (left.length > 6 ? ", …" : "");
-    if (left.length) note.textContent += ` Without this cost or BD-rate: ${names}.`;
+    if (left.length && !panel.hidden) note.textContent += ` Without this cost or BD-rate: ${names}.`;
     key.replaceChildren(...drawn.map(({ curve }) => element("span", {}, glyph(curve), curve.name)));
     plot(place, figure);
   }
@@ -61,9 +66,9 @@ later(() => {
     cost = chosen;
     update();
   }, "cost");
-  home.append(...[datasetTabs(), element("div", { class: "controls" }, list), note, element("div", { class: "panel" }, place, key)].filter(Boolean));
+  home.append(...[datasetTabs(), element("div", { class: "controls" }, list), note, panel].filter(Boolean));
   onChange((changes) => {
-    if (!("image" in changes)) update();
+    if ("dataset" in changes || !("image" in changes)) update();
   });
   update();
 });

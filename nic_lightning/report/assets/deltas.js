@@ -114,7 +114,7 @@ later(() => {
     body.replaceChildren(...[...against(anchor), matrix("rate", anchor), matrix("quality", anchor), few].filter(Boolean));
   }
   onChange((changes) => {
-    if (!("image" in changes)) update();
+    if ("dataset" in changes || !("image" in changes)) update();
   });
   update();
 });
