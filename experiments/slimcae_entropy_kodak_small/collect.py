@@ -19,6 +19,7 @@ EXPERIMENT = Experiment(
         "scalable": PREFIX + "scalable",
         "slimmable, hyperprior": PREFIX + "slimmable_hyperprior",
         "slimmable, context": PREFIX + "slimmable_context",
+        "slimmable, context in serial order": PREFIX + "slimmable_context_serial",
         "jpeg": "jpeg",
     },
 )
