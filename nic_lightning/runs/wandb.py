@@ -125,7 +125,8 @@ def log_results_to_wandb(
         logger: from `wandb_logger`, or None.
         rows: rows of the results table; also summarised as `<dataset>/<metric>@<label>`, means over images.
         figures: name -> picture of a plot, shown as `results/<name>`.
-        images: caption -> picture, shown together as `results/reconstructions`.
+        images: caption -> picture, shown together as `results/reconstructions`, with `_<width>x<height>` if their
+            sizes differ.
         tables: more tables by name, such as the BD-rates.
     """
     if logger is None:
@@ -140,9 +141,13 @@ def log_results_to_wandb(
             if data:
                 media[f"results/{name}"] = wandb.Table(columns=cast(Any, columns), data=cast(Any, data))
         media |= {f"results/{name}": wandb.Image(str(path)) for name, path in figures.items()}
-        if images:
-            pictures = [wandb.Image(str(path), caption=caption) for caption, path in images.items()]
-            media["results/reconstructions"] = pictures
+        alike: dict[tuple[int, int], list[Any]] = {}  # W&B shows pictures of different sizes wrongly together
+        for caption, path in images.items():
+            picture = wandb.Image(str(path), caption=caption)
+            alike.setdefault(cast(Any, picture.image).size, []).append(picture)
+        for (width, height), pictures in alike.items():
+            of_size = f"_{width}x{height}" if len(alike) > 1 else ""
+            media[f"results/reconstructions{of_size}"] = pictures
         if media:
             run.log(media)
         run.summary.update(_summary(rows))
