@@ -40,7 +40,7 @@ later(() => {
     const traces = found().map(trace);
     const layout = {
       xaxis: { title: { text: data.cost_names[cost], standoff: 8 }, type: "log" },
-      yaxis: { title: { text: "BD-rate [%]", standoff: 8 }, zeroline: true, zerolinewidth: 1 },
+      yaxis: { title: { text: "BD-rate [%]", standoff: 8 }, rangemode: "tozero", zeroline: true, zerolinewidth: 1 },
       showlegend: false,
     };
     return { data: traces, layout };
