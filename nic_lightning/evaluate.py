@@ -53,7 +53,7 @@ def evaluate(config: DictConfig) -> None:
 
 def _measure(config: DictConfig, codec: ImageCodec, folder: Path, name: str) -> list[dict[str, Any]]:
     """Rows of real files on every data set, written into the run folder."""
-    from nic_lightning.callbacks.evaluation import classic_codecs, evaluate_into_run
+    from nic_lightning.callbacks.evaluation import evaluate_into_run, measurements
     from nic_lightning.callbacks.progress import EvaluationProgress
 
     wanted = config.evaluation
@@ -65,13 +65,8 @@ def _measure(config: DictConfig, codec: ImageCodec, folder: Path, name: str) -> 
             experiment=name,
             datasets=_datasets(config, codec),
             root=config.root,
-            baselines=classic_codecs(list(wanted.baselines)),
             points=None if wanted.points is None else list(wanted.points),
-            save_images=wanted.save_images,
-            lpips_path=wanted.lpips,
-            fid=list(wanted.fid),
-            side=wanted.side,
-            limit=wanted.limit,
+            **measurements(wanted),
             device=config.device,
             on_item=progress,
         )

@@ -223,7 +223,7 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
 
     Every rank measures its share of the images; the first one tells.
     """
-    from nic_lightning.callbacks.evaluation import Ranks, classic_codecs, evaluate_into_run
+    from nic_lightning.callbacks.evaluation import Ranks, evaluate_into_run, measurements
     from nic_lightning.callbacks.progress import EvaluationProgress
     from nic_lightning.codecs.loading import load_codec
 
@@ -238,13 +238,8 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
             experiment=config.name,
             datasets=list(wanted.datasets),
             root=config.data.get("root"),
-            baselines=classic_codecs(list(wanted.baselines)),
             points=list(wanted.points) if wanted.points else None,
-            save_images=wanted.save_images,
-            lpips_path=wanted.lpips,
-            fid=list(wanted.fid),
-            side=wanted.side,
-            limit=wanted.limit,
+            **measurements(wanted),
             ranks=Ranks.of_this_process(),
             on_item=progress if main_process() else None,
         )

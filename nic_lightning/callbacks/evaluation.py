@@ -166,6 +166,18 @@ class _Work:
         self.rows += self.ranks.in_order(_with_macs(new, codec, sizes), per_image)
 
 
+def measurements(wanted: Any) -> dict[str, Any]:
+    """Arguments of `evaluate_into_run` that training and evaluation read alike from their configs' `evaluation`."""
+    return {
+        "baselines": classic_codecs(list(wanted.baselines)),
+        "save_images": wanted.save_images,
+        "lpips_path": wanted.lpips,
+        "fid": list(wanted.fid),
+        "side": wanted.side,
+        "limit": wanted.limit,
+    }
+
+
 def classic_codecs(names: Sequence[str]) -> list[ImageCodec]:
     """Codecs of conf/codec by name, such as "jpeg" and "webp", for use as baselines."""
     from hydra.utils import instantiate
