@@ -61,9 +61,11 @@ class Figures(FlowExperiment):
                 notes += [] if montage(runs / dataset, rows, runs / "figures" / f"{name}_{dataset}.png") else [
                     f"{name} is not drawn: {runs / dataset} lacks pictures."
                 ]  # fmt: skip
-        measured, _ = self.measure(runs)
-        steps_figure(self.published(), measured, out / "figure_5_3.png")
         return notes
+
+    def draw(self, measured: Sequence[Mapping[str, Any]], out: Path) -> None:
+        """Figure 5.3."""
+        steps_figure(self.published(), measured, out / "figure_5_3.png")
 
 
 def steps_figure(published: Sequence[Mapping[str, Any]], measured: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -81,7 +81,11 @@ class FlowExperiment(Gathering):
         counts = ["images", "without_previous"]
         write_csv(out / "measured.csv", ["method", "dataset", *counts, *(each.key for each in self.measures)], measured)
         self.fill_readme(out, {"compared": self.table(measured, notes)})
+        self.draw(measured, out)
         return notes
+
+    def draw(self, measured: Sequence[Row], out: Path) -> None:
+        """Pictures of what was measured, into `out`; an experiment that has some says how."""
 
     @cached_property
     def measures(self) -> list[Measure]:
