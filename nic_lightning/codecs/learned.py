@@ -139,6 +139,14 @@ class LearnedCodec(nn.Module):
         for point in self.operating_points:
             yield self(x, point)
 
+    def training_outputs(self, x: Tensor) -> Iterator[tuple[OperatingPoint, Tensor, CodecOutput]]:
+        """What one training step takes: points, crops (n, 3, H, W) and the forward pass of those crops at that point.
+
+        Here, all crops at every operating point; a codec may deal them out among its points.
+        """
+        for point, output in zip(self.operating_points, self.outputs(x), strict=True):
+            yield point, x, output
+
     def output(self, x: Tensor, y: Tensor, point: OperatingPoint) -> CodecOutput:
         """What follows the analysis in a forward pass: latents y of images x to reconstructions and likelihoods."""
         y_hat, likelihoods = self.likelihoods(y, point)

@@ -17,17 +17,12 @@ _GRID = 4096
 _CONTINUOUS = 255
 
 
-class VariableRateCodec(LearnedCodec):
-    """A codec trained at several lambdas at once, usable at any lambda between the lowest and the highest.
+class LambdaLadder(LearnedCodec):
+    """A codec trained at several rising lambdas, usable at any lambda between the lowest and the highest.
 
-    The released code keeps one entropy model a lambda and has no lambda in between; this is our own extension. A point
-    in between has a position p = i + t on the ladder, meaning lambda_i^(1-t) lambda_{i+1}^t. Transforms are given that
-    lambda directly (a modulation network is a continuous function of it). The entropy model is interpolated from its
-    two neighbours (`BetweenBottlenecks`). p travels in the file in two bytes on a grid of 1/4096.
+    A point in between has a position p = i + t on the ladder, meaning lambda_i^(1-t) lambda_{i+1}^t. p travels in the
+    file in two bytes on a grid of 1/4096.
     """
-
-    entropy_y: nn.ModuleList
-    """One entropy model a lambda."""
 
     def __init__(self, lambdas: Sequence[float]):
         super().__init__()
@@ -37,7 +32,6 @@ class VariableRateCodec(LearnedCodec):
             raise UserError(f"codec.lambdas is {list(lambdas)}; give 1 to 15 positive numbers, rising.")
         self._points = tuple(OperatingPoint(i, f"{v:g}", lmbda=v) for i, v in enumerate(self.lambdas))
         self.lambda_range = (self.lambdas[0], self.lambdas[-1]) if len(self.lambdas) > 1 else None
-        self._between: tuple[object, BetweenBottlenecks | None] = (None, None)
 
     @property
     def operating_points(self) -> Sequence[OperatingPoint]:
@@ -78,11 +72,6 @@ class VariableRateCodec(LearnedCodec):
             _GRID * math.log(point.lmbda / self.lambdas[i]) / math.log(self.lambdas[i + 1] / self.lambdas[i])
         )
 
-    def neighbours(self, point: OperatingPoint) -> tuple[int, float]:
-        """Index i of the trained point at or below, and the weight t of the one above it."""
-        i, steps = divmod(self._place(point), _GRID)
-        return i, steps / _GRID
-
     def point_to_bytes(self, point: OperatingPoint) -> bytes:
         """Index of a trained point, or a marker and the place on the grid."""
         if point.index >= 0:
@@ -97,6 +86,27 @@ class VariableRateCodec(LearnedCodec):
         if place > (len(self.lambdas) - 1) * _GRID or place % _GRID == 0:
             raise BitstreamError("The file names an operating point that this codec does not have.")
         return self._point_on_grid(place)
+
+
+class VariableRateCodec(LambdaLadder):
+    """A ladder with one entropy model a lambda.
+
+    The released code keeps one entropy model a lambda and has no lambda in between; this is our own extension.
+    Transforms are given a lambda in between directly (a modulation network is a continuous function of it). The entropy
+    model is interpolated from its two neighbours (`BetweenBottlenecks`).
+    """
+
+    entropy_y: nn.ModuleList
+    """One entropy model a lambda."""
+
+    def __init__(self, lambdas: Sequence[float]):
+        super().__init__(lambdas)
+        self._between: tuple[object, BetweenBottlenecks | None] = (None, None)
+
+    def neighbours(self, point: OperatingPoint) -> tuple[int, float]:
+        """Index i of the trained point at or below, and the weight t of the one above it."""
+        i, steps = divmod(self._place(point), _GRID)
+        return i, steps / _GRID
 
     def bottleneck(self, models: nn.ModuleList, point: OperatingPoint) -> EntropyBottleneck | BetweenBottlenecks:
         """The factorised entropy model of a point: a trained one, or one between two."""

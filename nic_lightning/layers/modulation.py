@@ -30,10 +30,12 @@ class ModulationNet(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, lmbda: float) -> Tensor:
-        """Factors (1, channels, 1, 1), all above 0."""
-        with without_autocast(self.output.weight.device.type):
-            relative = self.output.weight.new_full((1, 1), self._relative(lmbda))
+    def forward(self, lmbda: float | Tensor) -> Tensor:
+        """Factors (1, channels, 1, 1), all above 0; of one lambda an image, (N,), factors (N, channels, 1, 1)."""
+        weight = self.output.weight
+        with without_autocast(weight.device.type):
+            values = lmbda.tolist() if isinstance(lmbda, Tensor) else [lmbda]
+            relative = weight.new_tensor([[self._relative(value)] for value in values])
             return torch.exp(self.output(F.relu(self.hidden(relative))))[:, :, None, None]
 
     def _relative(self, lmbda: float) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.data.domains import DomainFolders
@@ -16,6 +17,7 @@ from nic_lightning.errors import UserError
 from nic_lightning.losses.rate_distortion import DISTORTIONS, bits, rate_distortion
 from nic_lightning.metrics.fidelity import psnr
 from nic_lightning.tasks.base import QUANTILES, CodecTask
+from nic_lightning.tasks.schedule import WarmupAndDecay
 
 
 class RateDistortionTask(CodecTask):
@@ -31,6 +33,8 @@ class RateDistortionTask(CodecTask):
         learning_rate: of the network.
         quantile_learning_rate: of the quantiles.
         halve_at: steps at which both learning rates are halved.
+        warmup: steps in which they rise linearly from a hundredth.
+        decay: last steps of `trainer.max_steps` in which they fall linearly towards 0.
         freeze: parameter name prefixes of the codec that are not trained, such as [g_a, g_s].
         learning_rate_factors: by parameter name prefix, what the network's learning rate is multiplied with there.
         channels_last: memory format of images and kernels; faster on CPUs and on tensor cores.
@@ -45,6 +49,8 @@ class RateDistortionTask(CodecTask):
         learning_rate: float = 1e-4,
         quantile_learning_rate: float = 1e-3,
         halve_at: Sequence[int] = (),
+        warmup: int = 0,
+        decay: int = 0,
         freeze: Sequence[str] = (),
         learning_rate_factors: Mapping[str, float] | None = None,
         channels_last: bool = True,
@@ -60,6 +66,7 @@ class RateDistortionTask(CodecTask):
         self.distortion = distortion
         self.learning_rate, self.quantile_learning_rate = learning_rate, quantile_learning_rate
         self.halve_at, self.compile_transforms = list(halve_at), compile
+        self.warmup, self.decay = warmup, decay
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         _freeze(codec, freeze)
         self.learning_rate_factors = dict(learning_rate_factors or {})
@@ -86,8 +93,8 @@ class RateDistortionTask(CodecTask):
         logged: dict[str, Tensor] = {}
         loss = x.new_zeros(())
         with parametrize.cached():  # kernels stored as coefficients are worked out once for all points
-            for point, output in zip(self.codec.operating_points, self.codec.outputs(x), strict=True):
-                terms = rate_distortion(output, x, point.lmbda or 0.0, self.distortion)
+            for point, crops, output in self.codec.training_outputs(x):
+                terms = rate_distortion(output, crops, point.lmbda or 0.0, self.distortion)
                 loss = loss + terms.loss
                 logged |= {
                     f"train/bpp@{point.label}": terms.bpp,
@@ -117,7 +124,7 @@ class RateDistortionTask(CodecTask):
     def configure_optimizers(self) -> Any:
         """Adam with groups "network", "network.PREFIX" for each learning rate factor, and "quantiles".
 
-        All learning rates are halved at `halve_at`.
+        All learning rates follow `halve_at`, `warmup` and `decay`.
         """
         rates = {"network": self.learning_rate}
         rates |= {f"network.{prefix}": self.learning_rate * f for prefix, f in self.learning_rate_factors.items()}
@@ -130,8 +137,13 @@ class RateDistortionTask(CodecTask):
         # A fused step unscales float16's gradients itself, and only after they were clipped.
         scaled = self._trainer is not None and str(self.trainer.precision).startswith("16")
         optimizer = torch.optim.Adam([g for g in groups if g["params"]], fused=not scaled)
-        schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, self.halve_at, gamma=0.5)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
+
+    def _schedule(self, optimizer: torch.optim.Optimizer) -> LRScheduler:
+        if not self.warmup and not self.decay:
+            return MultiStepLR(optimizer, self.halve_at, gamma=0.5)
+        steps = self.trainer.max_steps
+        return WarmupAndDecay(optimizer, steps if steps > 0 else None, self.warmup, self.decay, self.halve_at)
 
     def _group(self, name: str) -> str:
         if name.endswith(QUANTILES):

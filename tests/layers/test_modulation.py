@@ -86,3 +86,11 @@ def test_a_log_input_spreads_the_ladder_over_zero_to_one():
         net(lmbda)
     assert seen == pytest.approx([0, 1 / 3, 2 / 3, 1])
     ModulationNet(5, 64.0, log_from=64.0)(64.0)  # one lambda has no ladder
+
+
+def test_one_lambda_an_image_gives_the_factors_of_each():
+    torch.manual_seed(0)
+    net = ModulationNet(5, 2048.0, hidden=7, log_from=64.0)
+    factors = net(torch.tensor([64.0, 300.0]))
+    assert factors.shape == (2, 5, 1, 1)
+    torch.testing.assert_close(factors, torch.cat([net(64.0), net(300.0)]))
