@@ -10,6 +10,8 @@ import numpy as np
 from nic_lightning.baselines.still import Pixels, StillImageCodec, need
 from nic_lightning.errors import UserError
 
+_LOSSLESS_METADATA = "0000010001001"
+"""Image metadata of lossless files, bit by bit: nothing extra, 8 bits, no extra channels, not XYB, sRGB, defaults."""
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
@@ -18,11 +20,13 @@ class JpegXl(StillImageCodec):
 
     Args:
         qualities: 0..100, which libjxl turns into a distance: 90 is 1, what is just noticeable; 50 is 4.6, 10 is 15.3.
+            Fractions count. 100 is distance 0, lossless.
         effort: 1, fastest, to 9; 7 is libjxl's default.
     """
 
     name = "jpegxl"
     max_side = 2**26
+    whole_settings = False
 
     def __init__(self, qualities: Sequence[float] = (10, 30, 50, 70, 80, 90), effort: int = 7) -> None:
         super().__init__(qualities)
@@ -32,14 +36,15 @@ class JpegXl(StillImageCodec):
         self.effort = effort
 
     def _encode(self, picture: Pixels, quality: float) -> bytes:
+        lossless = quality == 100  # libjxl refuses distance 0 in XYB
         encoder = self._jxl.Encoder(
             mode="RGB",
-            lossless=False,
+            lossless=lossless,
             quality=float(quality),
             decoding_speed=0,
             effort=self.effort,
             use_container=False,
-            use_original_profile=False,
+            use_original_profile=lossless,
             num_threads=0,
         )
         height, width = picture.shape[:2]
@@ -57,7 +62,7 @@ class JpegXl(StillImageCodec):
         height = bits.size(small)
         ratio = bits.take(3)
         width = height * _RATIOS[ratio - 1][0] // _RATIOS[ratio - 1][1] if ratio else bits.size(small)
-        if bits.take(1) != 1:
+        if bits.take(1) != 1 and "".join(str(bits.take(1)) for _ in _LOSSLESS_METADATA[1:]) != _LOSSLESS_METADATA[1:]:
             raise self._not_whole()
         return height, width
 

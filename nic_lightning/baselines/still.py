@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import ModuleType
@@ -48,14 +49,23 @@ class StillImageCodec(ABC):
     """What settings there are."""
     settings: ClassVar[str] = "qualities"
     """What users call them."""
+    whole_settings: ClassVar[bool] = True
+    """Whether the encoder takes whole numbers only."""
 
     def __init__(self, qualities: Sequence[float] = QUALITIES) -> None:
         self.qualities = sorted(qualities)
         kind, (low, high) = type(self).__name__, self.bounds
         if not self.qualities or len({self._label(q) for q in self.qualities}) < len(self.qualities):
             raise UserError(f"{kind} needs distinct {self.settings}, not {list(qualities)}.")
-        if self.qualities[0] < low or self.qualities[-1] > high:
+        if not low <= self.qualities[0] <= self.qualities[-1] <= high:
             raise UserError(f"{kind} {self.settings} lie in {low:g}..{high:g}, not {list(qualities)}.")
+        if self.whole_settings and (broken := [q for q in self.qualities if q != round(q)]):
+            raise UserError(f"{kind} {self.settings} are whole numbers, not {broken[0]:g}: its encoder rounds them.")
+        for first, second in itertools.pairwise(self.qualities):
+            if self._step(first) == self._step(second):
+                raise UserError(
+                    f"{kind} writes one file for {self._label(first)} and {self._label(second)}: give one of them."
+                )
 
     @property
     def operating_points(self) -> list[OperatingPoint]:
@@ -135,6 +145,10 @@ class StillImageCodec(ABC):
 
     def _label(self, quality: float) -> str:
         return f"q{quality:g}"
+
+    def _step(self, quality: float) -> float:
+        """What the encoder makes of a setting; settings of one step give the same file."""
+        return quality
 
     def _point_of(self, data: bytes) -> OperatingPoint:
         return UNKNOWN

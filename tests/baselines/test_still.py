@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import random
 import sys
 from collections.abc import Iterator
@@ -20,12 +21,13 @@ from nic_lightning.codecs.base import Encoded, ImageCodec, OperatingPoint
 from nic_lightning.codecs.search import search_point
 from nic_lightning.errors import BitstreamError, DataError, UserError
 from nic_lightning.metrics.fidelity import psnr
-from tests.baselines.samples import packed, picture
+from tests.baselines.samples import packed, picture, textured
 
 CODECS = {
     "jpeg": lambda: Jpeg([10, 95]),
     "jpeg_444": lambda: Jpeg([10, 95], "4:4:4"),
     "webp": lambda: WebP([10, 95]),
+    "webp_best": lambda: WebP([10, 95], method=6),
     "jpeg2000": lambda: Jpeg2000([0.2, 16]),
     "avif": lambda: Avif([10, 90], speed=9),
     "avif_444": lambda: Avif([10, 90], "4:4:4", speed=9),
@@ -86,11 +88,77 @@ def test_names_tell_settings_apart():
         (lambda: HevcIntra([50], tune="vmaf"), "tune"),
         (lambda: HevcIntra([50], "4:2:2"), "subsampling"),
         (lambda: JpegXl([50], effort=12), "effort"),
+        (lambda: WebP([50], method=7), "method"),
+        (lambda: WebP([10.4]), "whole numbers, not 10.4"),
+        (lambda: Avif([10, 20.5]), "whole numbers, not 20.5"),
+        (lambda: HevcIntra([33.3]), "whole numbers, not 33.3"),
+        (lambda: Jpeg([0, 1]), "one file for q0 and q1"),
+        (lambda: Avif([49, 50]), "one file for q49 and q50"),
+        (lambda: HevcIntra([49, 50]), "one file for q49 and q50"),
+        (lambda: HevcIntra([93, 100]), "one file for q93 and q100"),
+        (lambda: Jpeg([float("nan")]), r"0\.\.100"),
     ],
 )
 def test_wrong_settings(make, words):
     with pytest.raises(UserError, match=words):
         make()
+
+
+# Which qualities of WebP share their quantisers depends on the picture.
+@pytest.mark.parametrize("kind", [Jpeg, Avif, HevcIntra])
+def test_settings_that_count_as_different_give_different_files(kind):
+    x = textured(160, 160)
+    codec, files = kind([50]), {}
+    for quality in range(0, 101):
+        files.setdefault(codec._step(quality), set()).add(packed(kind([quality]), x))
+    assert all(len(same) == 1 for same in files.values())
+    assert len({next(iter(same)) for same in files.values()}) == len(files)
+
+
+def test_fractions_that_an_encoder_takes_give_files_of_their_own():
+    codec = JpegXl([40, 40.2])
+    assert [p.label for p in codec.operating_points] == ["q40", "q40.2"]
+    assert packed(codec, textured(64, 64), 0) != packed(codec, textured(64, 64), 1)
+
+
+def test_jpeg_xl_is_lossless_at_its_upper_end():
+    x = textured(33, 50)
+    codec = JpegXl([99.9, 100])
+    lossy, lossless = (packed(codec, x, i) for i in (0, 1))
+    assert torch.equal(codec.decompress(codec.unpack(lossless)[0], codec.operating_points[1]), x)
+    assert not torch.equal(codec.decompress(codec.unpack(lossy)[0], codec.operating_points[0]), x)
+
+
+def test_avif_is_one_tile_whatever_the_number_of_cores():
+    """libavif makes tiles for eight threads unless told otherwise: findings/avif_threads.sh."""
+    x = textured(512, 768)
+    pixels = x[0].mul(255).round().byte().permute(1, 2, 0).numpy()
+    options = {"quality": 30, "codec": "aom", "speed": 9, "max_threads": 1, "advanced": {"tune": "psnr"}}
+    sizes = []
+    for tiles in (False, True):
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, format="AVIF", autotiling=tiles, **options)
+        sizes.append(len(buffer.getvalue()))
+    ours = len(packed(Avif([30], speed=9), x))
+    assert ours == sizes[0] < sizes[1]
+
+
+def test_hevc_for_psnr_has_no_psychovisual_decisions():
+    """libheif's tune=psnr leaves them on: findings/heif_tune_psnr.sh."""
+    x = textured(256, 256)
+    pixels = x[0].mul(255).round().byte().permute(1, 2, 0).numpy()
+    heif = pytest.importorskip("pillow_heif")
+    buffer = io.BytesIO()
+    effort = {"preset": "slow", "tune": "psnr", "x265:pools": "none"}
+    heif.encode("RGB", (256, 256), pixels.tobytes(), buffer, quality=40, chroma=420, enc_params=effort)
+    codec = HevcIntra([40])
+    point = codec.operating_points[0]
+    ours, theirs = (
+        psnr(x, codec.decompress(codec.unpack(data)[0], point)).item()
+        - 6 * math.log2(len(data))  # 6 dB a bit: generous
+        for data in (packed(codec, x), buffer.getvalue())
+    )
+    assert ours > theirs
 
 
 @pytest.mark.parametrize(("kind", "module"), [(HevcIntra, "pillow_heif"), (JpegXl, "pillow_jxl")])

@@ -11,7 +11,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from nic_lightning.baselines.still import MissingCodec
+from nic_lightning.baselines.still import MissingCodec, StillImageCodec
 from nic_lightning.codecs.base import ImageCodec
 from nic_lightning.codecs.exporting import export_codec
 from nic_lightning.codecs.learned import LearnedCodec
@@ -19,7 +19,7 @@ from nic_lightning.codecs.loading import build_codec, load_codec
 from nic_lightning.codecs.narrowing import NarrowableCodec
 from nic_lightning.commands.export import narrowed
 from nic_lightning.config import check_targets, compose
-from nic_lightning.errors import BitstreamError
+from nic_lightning.errors import BitstreamError, UserError
 
 NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "codec").glob("*.yaml"))
 SMALL = {"width": 8, "hidden": 6, "base": 4, "widest": 8, "latents": 6, "hyper": 4, "halvings": 2, "size": 32}
@@ -92,6 +92,36 @@ def test_files_bring_back_images_of_any_size(codec, picture, size):
         assert x_hat.dtype == torch.float32
         assert 0 <= x_hat.min() <= x_hat.max() <= 1
         assert codec.pack(codec.compress(x, point), point) == data  # no chance in it
+
+
+def test_both_ends_of_the_range_bring_back_images(config, codec, picture):
+    x = picture(40, 56)
+    if isinstance(codec, StillImageCodec):
+        ends = sorted(codec.bounds)
+        key = "rates" if codec.settings == "rates" else "qps" if codec.settings == "QPs" else "qualities"
+        values = [-end for end in ends] if key == "qps" else ends
+        at_ends = instantiate({**config, key: values}, _convert_="all")
+        points = at_ends.operating_points
+        for beyond in (values[0] - 1, values[1] + 1):
+            with pytest.raises(InstantiationException, match="lie in"):
+                instantiate({**config, key: [beyond]}, _convert_="all")
+    else:
+        at_ends, points = codec, [codec.operating_points[0], codec.operating_points[-1]]
+        if codec.lambda_range is not None:
+            low, high = codec.lambda_range
+            points = [codec.point_at(value) for value in (low, 1.0001 * low, 0.9999 * high, high)]
+            for beyond in (0.99 * low, 1.01 * high, float("nan"), -1.0):
+                with pytest.raises(UserError, match="outside"):
+                    codec.point_at(beyond)
+    sizes = []
+    for point in points:
+        data = at_ends.pack(at_ends.compress(x, point), point)
+        encoded, named = at_ends.unpack(data)
+        decoded = at_ends.decompress(encoded, named if named.index >= 0 else point, **example(codec, point))
+        assert decoded.shape == x.shape
+        sizes.append(len(data))
+    if isinstance(codec, StillImageCodec):
+        assert sizes[0] < sizes[-1]
 
 
 def test_hostile_bytes_end_in_a_sentence(codec, picture):
