@@ -27,7 +27,7 @@ class HevcIntra(StillImageCodec):
 
     Args:
         qualities: 0..100; libheif gives x265 the constant rate factor (100 - quality) / 2, rounded down, of which all
-            below 4 give the finest quantiser (findings/heif_quality.sh).
+            below 4 give the finest quantiser when tuned for PSNR (findings/avif_heif_qualities.sh).
         chroma: sampling of the chroma planes: "4:2:0" or "4:4:4".
         preset: effort of x265.
         tune: what x265 optimises; libheif's default, "ssim", has about 0.4 dB less PSNR at the same rate. Through
@@ -45,12 +45,13 @@ class HevcIntra(StillImageCodec):
         preset: str = "slow",
         tune: str = "psnr",
     ) -> None:
+        self.tune = tune
         super().__init__(qualities)
         self._heif: Any = need("pillow_heif", "pillow-heif", "HEVC intra")
         for what, value, known in (("preset", preset, PRESETS), ("tune", tune, TUNES)):
             if value not in known:
                 raise UserError(f"HEVC {what} is one of {', '.join(known)}, not {value!r}.")
-        self.chroma, self.preset, self.tune = checked_chroma(chroma, "HEVC"), preset, tune
+        self.chroma, self.preset = checked_chroma(chroma, "HEVC"), preset
         if chroma != "4:2:0":
             self.name = "hevc_444"
 
@@ -72,7 +73,8 @@ class HevcIntra(StillImageCodec):
         return buffer.getvalue()
 
     def _step(self, quality: float) -> float:
-        return max(3, (100 - round(quality)) // 2)
+        factor = (100 - round(quality)) // 2
+        return -max(3, factor) if self.tune == "psnr" else -factor
 
     def _size(self, data: bytes) -> tuple[int, int]:
         if not is_whole_box_file(data, (b"heic", b"heix")):

@@ -196,12 +196,12 @@ class Jpeg2000(PillowCodec):
 class Avif(PillowCodec):
     """AVIF, that is AV1 intra, by libavif and libaom as Pillow ships them, one thread, one tile.
 
-    libavif itself decodes no more than 2**28 pixels, whatever a file claims. Unless told otherwise it cuts a picture
-    into tiles for eight threads, however many there are, and every tile costs bits. libaom's files differ by some bytes
-    with the number of threads, so that is always one (findings/avif_threads.sh).
+    libavif itself decodes no more than 2**28 pixels, whatever a file claims. By default it cuts a picture into tiles
+    for threads that are not there, and each tile costs bits; libaom's files differ with the number of threads, so that
+    is always one (findings/avif_threads.sh).
 
     Args:
-        qualities: quality settings, 0..100; libavif makes 64 quantisers of them (findings/avif_qualities.sh).
+        qualities: quality settings, 0..100; libavif makes 64 quantisers of them (findings/avif_heif_qualities.sh).
         subsampling: of the chroma planes: "4:2:0" or "4:4:4".
         speed: 0, slowest and best, to 10.
         tune: what the encoder optimises: "psnr", "ssim" or "iq", the default of libavif for photographs.
@@ -238,7 +238,7 @@ class Avif(PillowCodec):
         }
 
     def _step(self, quality: float) -> float:
-        return ((100 - round(quality)) * 63 + 50) // 100  # libavif's quantisers
+        return -(((100 - round(quality)) * 63 + 50) // 100)  # libavif's quantisers, 0 the finest
 
     def _is_whole(self, data: bytes) -> bool:
         return is_whole_box_file(data, (b"avif",))

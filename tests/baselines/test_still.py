@@ -130,7 +130,7 @@ def test_jpeg_xl_is_lossless_at_its_upper_end():
 
 
 def test_avif_is_one_tile_whatever_the_number_of_cores():
-    """libavif makes tiles for eight threads unless told otherwise: findings/avif_threads.sh."""
+    """By default libavif makes tiles for threads that are not there: findings/avif_threads.sh."""
     x = textured(512, 768)
     pixels = x[0].mul(255).round().byte().permute(1, 2, 0).numpy()
     options = {"quality": 30, "codec": "aom", "speed": 9, "max_threads": 1, "advanced": {"tune": "psnr"}}
