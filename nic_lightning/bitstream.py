@@ -3,6 +3,9 @@
     "NIC1"  version  fingerprint  point length + point  H  W  count of strings  their lengths  strings  CRC-32
       4        1          8           varint + bytes   varints    varint          varints       ...    4, little-endian
 
+Version 2 lays out as version 1, and only Gaussian latents with scales of 0.11 and below are coded by another table
+(`entropy.models.GaussianConditional.rows`). Files of both are read; only the newest is written.
+
 Varints are LEB128. The CRC covers everything before it. The fingerprint ties the file to codec, weights and tables.
 
 A layered file has the point "L", n (two bytes) and n strings, a base and what refines it: its first m strings are the
@@ -17,7 +20,8 @@ from dataclasses import dataclass, replace
 from nic_lightning.errors import BitstreamError
 
 MAGIC = b"NIC1"
-VERSION = 1
+VERSION = 2
+"""Of the files that are written."""
 FINGERPRINT_BYTES = 8
 MAX_PIXELS = 1 << 25
 """Largest image that is decoded unless the caller allows more: 33.5 megapixels, just above 8K."""
@@ -34,13 +38,14 @@ class Container:
     height: int
     width: int
     strings: tuple[bytes, ...]
+    version: int = VERSION
 
 
 def pack(content: Container) -> bytes:
     """Bytes of a file."""
     lengths = b"".join(_varint(len(s)) for s in content.strings)
     head = (
-        MAGIC + bytes([VERSION]) + content.fingerprint + _varint(len(content.point)) + content.point
+        MAGIC + bytes([content.version]) + content.fingerprint + _varint(len(content.point)) + content.point
         + _varint(content.height) + _varint(content.width) + _varint(len(content.strings)) + lengths
     )  # fmt: skip
     body = head + b"".join(content.strings)
@@ -51,9 +56,9 @@ def unpack(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
     """Inverse of `pack`; raises `BitstreamError` with one sentence for anything else, before allocating memory."""
     if len(data) < 4 or data[:4] != MAGIC:
         raise BitstreamError('This is not a .nic file: it does not start with "NIC1".')
-    if len(data) < 5 or data[4] != VERSION:
+    if len(data) < 5 or not 1 <= data[4] <= VERSION:
         raise BitstreamError(
-            f"Unknown .nic version {data[4] if len(data) > 4 else '(missing)'}; this decoder reads {VERSION}."
+            f"Unknown .nic version {data[4] if len(data) > 4 else '(missing)'}; this decoder reads 1 to {VERSION}."
         )
     if len(data) < 5 + FINGERPRINT_BYTES + 8 or zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
         raise BitstreamError("The file is cut or altered: its CRC-32 does not match its content.")
@@ -71,7 +76,7 @@ def unpack(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
     lengths = [reader.varint() for _ in range(count)]
     strings = tuple(reader.take(n) for n in lengths)
     reader.end()
-    return Container(fingerprint, point, height, width, strings)
+    return Container(fingerprint, point, height, width, strings, data[4])
 
 
 def layered_point(count: int) -> bytes:

@@ -40,6 +40,7 @@ def header(*fields: int, point: bytes = b"") -> bytes:
     [
         CONTENT,
         Container(b"\0" * 8, b"", 1, 1, ()),
+        Container(b"\0" * 8, b"", 1, 1, (), version=1),
         Container(b"\xff" * 8, bytes(range(200)), 4096, 8192, (b"x" * 70_000,)),
         Container(b"abcdefgh", b"", 127, 128, tuple(bytes([i]) * i for i in range(MAX_STRINGS))),
     ],
@@ -50,7 +51,7 @@ def test_round_trip(content):
 
 def test_layout_is_the_documented_one():
     data = pack(Container(b"12345678", b"\x07", 300, 2, (b"ab", b"c")))
-    body = b"NIC1" + b"\x01" + b"12345678" + b"\x01\x07" + b"\xac\x02" + b"\x02" + b"\x02" + b"\x02\x01" + b"abc"
+    body = b"NIC1" + b"\x02" + b"12345678" + b"\x01\x07" + b"\xac\x02" + b"\x02" + b"\x02" + b"\x02\x01" + b"abc"
     assert data == sealed(body)
     assert header_bytes(unpack(data)) == len(data) - 3
 
@@ -61,7 +62,7 @@ def test_a_header_is_small():
 
 def test_layers_are_dropped_from_the_end():
     strings = (b"base" * 50, b"", b"more", b"most" * 9)
-    layered = Container(b"12345678", layered_point(4), 300, 200, strings)
+    layered = Container(b"12345678", layered_point(4), 300, 200, strings, version=1)
     for count in range(1, 5):
         short = truncate(pack(layered), count)
         expected = dataclasses.replace(layered, point=layered_point(count), strings=strings[:count])
@@ -104,7 +105,8 @@ def test_every_flipped_bit_is_noticed():
         (b"NIC", "not a .nic file"),
         (b"\x89PNG\r\n\x1a\n", "not a .nic file"),
         (b"NIC1", "version"),
-        (b"NIC1\x02" + bytes(40), "version 2"),
+        (b"NIC1\x03" + bytes(40), "version 3"),
+        (b"NIC1\x00" + bytes(40), "version 0"),
         (b"NIC1\x01" + bytes(40), "CRC"),
         (sealed(header(512, 512, 1, 100) + b"short"), "longer than the file"),
         (sealed(header(512, 512, 1, 3) + b"toolong"), "follow its last string"),

@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from nic_lightning.bitstream import VERSION
+
 
 @dataclass(frozen=True)
 class OperatingPoint:
@@ -51,6 +53,8 @@ class Encoded:
     shape: tuple[int, int]
     latents: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
     """Quantised latents, kept on the sender's side only, so that an evaluation can assert the receiver's are equal."""
+    version: int = VERSION
+    """File format that the strings are of: what is decoded, is decoded as it was written."""
 
 
 @runtime_checkable

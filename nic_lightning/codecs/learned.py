@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from nic_lightning import bitstream
 from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
+from nic_lightning.entropy.models import rows_of_file_version
 from nic_lightning.errors import BitstreamError, UserError
 from nic_lightning.layers.precision import without_autocast
 
@@ -192,10 +193,11 @@ class LearnedCodec(nn.Module):
         """Latents by name as the receiver decodes them."""
         padded = self._padded(*encoded.shape)
         columns = list(zip(*encoded.strings, strict=True)) or [()]  # a file without strings is refused below
-        decoded = [
-            self.decode_image_latents(column, (padded[0] // self.stride, padded[1] // self.stride), point)
-            for column in columns
-        ]
+        with rows_of_file_version(encoded.version):
+            decoded = [
+                self.decode_image_latents(column, (padded[0] // self.stride, padded[1] // self.stride), point)
+                for column in columns
+            ]
         return {key: torch.cat([item[key] for item in decoded]) for key in decoded[0]}
 
     def pack(self, encoded: Encoded, point: OperatingPoint) -> bytes:
@@ -217,7 +219,8 @@ class LearnedCodec(nn.Module):
                 f"The file declares an image of {content.height}x{content.width}: too thin, padding makes it too large."
             )
         point = self.point_from_bytes(content.point)
-        return Encoded(tuple((s,) for s in content.strings), (content.height, content.width)), point
+        strings = tuple((s,) for s in content.strings)
+        return Encoded(strings, (content.height, content.width), version=content.version), point
 
     def file_fingerprint(self, point: OperatingPoint) -> bytes:
         """What ties a file made at `point` to the codecs that can decode it."""

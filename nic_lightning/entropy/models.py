@@ -6,6 +6,9 @@ The classes keep CompressAI's parameters and buffers, so that state dicts are in
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 import torch
@@ -25,6 +28,17 @@ _MAX_CHANNELS = 8192
 """Of an entropy bottleneck. CompressAI makes its networks in memory on the meta device, too, where room is reckoned."""
 _MAX_SYMBOL = 2.0**30
 """Largest absolute value of a symbol; the coder's escape code ends a little above."""
+_WITHOUT_ROW_0: ContextVar[bool] = ContextVar("without_row_0", default=False)
+
+
+@contextmanager
+def rows_of_file_version(version: int) -> Iterator[None]:
+    """Choose the rows of Gaussian tables as the coder of that .nic version did; newer coders all do the same."""
+    token = _WITHOUT_ROW_0.set(version < 2)
+    try:
+        yield
+    finally:
+        _WITHOUT_ROW_0.reset(token)
 
 
 class _Tables:
@@ -286,6 +300,11 @@ class GaussianConditional(_Tables, _CompressAiGaussian):
         return torch.from_numpy(symbols).view(scales.shape).to(self.scale_table)
 
     def rows(self, scales: Tensor) -> np.ndarray:
-        """Table of each latent, flat int32: that of the smallest tabulated scale that is not below its own."""
+        """Table of each latent, flat int32: that of the smallest tabulated scale that is not below its own.
+
+        The same of float32 and float64. Files of version 1 were written with 0.11 in the precision of the scales as the
+        lowest bound: in float64 that lies above the table's first entry, float32's 0.11, and row 0 was never taken.
+        """
         bounds = self.scale_table[:-1].to(scales)
-        return torch.bucketize(scales.clamp_min(self.SCALE_MIN).contiguous(), bounds).flatten().int().cpu().numpy()
+        lowest = self.SCALE_MIN if _WITHOUT_ROW_0.get() else float(bounds[0])
+        return torch.bucketize(scales.clamp_min(lowest).contiguous(), bounds).flatten().int().cpu().numpy()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from compressai.entropy_models import GaussianConditional as ReferenceGaussian
 
-from nic_lightning.entropy.models import GaussianConditional
+from nic_lightning.entropy.models import GaussianConditional, rows_of_file_version
 from tests.entropy.samples import latents
 
 
@@ -20,6 +20,29 @@ def test_gaussian_equals_compressai():
     for mine, theirs in zip(model(y, scales, training=False), reference(y, scales, training=False), strict=True):
         torch.testing.assert_close(mine, theirs)
     assert np.array_equal(model.rows(scales), reference.build_indexes(scales).flatten().numpy())
+
+
+def test_rows_are_those_of_compressai_in_both_precisions():
+    model = GaussianConditional()
+    reference = ReferenceGaussian(model.scale_table.tolist(), scale_bound=GaussianConditional.SCALE_MIN)
+    scales = torch.cat([model.scale_table, torch.tensor([0.0, -1.0, 0.05, 0.11, 0.1101, 0.12, 300.0])]).view(
+        1, -1, 1, 1
+    )
+    expected = reference.build_indexes(scales).flatten().numpy()
+    assert (expected[-7:-3] == 0).all()
+    assert np.array_equal(model.rows(scales), expected)
+    assert np.array_equal(model.rows(scales.double()), expected)
+
+
+def test_files_of_version_1_never_took_the_smallest_scale_in_float64():
+    model, scales = GaussianConditional(), torch.tensor([0.0, 0.05, 0.11, 0.2, 1.0]).view(1, -1, 1, 1)
+    with rows_of_file_version(1):
+        old = model.rows(scales.double())
+        assert model.rows(scales)[0] == 0
+    new = model.rows(scales.double())
+    assert list(old[:3]) == [1, 1, 1]
+    assert list(new[:3]) == [0, 0, 0]
+    assert np.array_equal(old[3:], new[3:])
 
 
 def test_gaussian_is_float32_under_autocast():

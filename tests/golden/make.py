@@ -1,0 +1,95 @@
+"""Write the golden files: for every learned codec of conf/codec, made tiny, what the present file format makes of it.
+
+    python tests/golden/make.py
+
+NAME/codec.json and weights.npz are the codec, made once. NAME/vVERSION.POINT.nic is a file of a small picture,
+NAME/vVERSION.POINT.npz its latents. What is there is left alone: a file that was ever written stays readable.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch.nn import functional as F
+
+from nic_lightning import bitstream
+from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.codecs.loading import build_codec
+from nic_lightning.config import compose
+
+FOLDER = Path(__file__).parent
+TINY = {"width": 4, "deep": 4, "hidden": 4, "base": 2, "widest": 4, "latents": 4, "hyper": 3, "halvings": 2, "size": 32}
+
+
+def tiny(name: str) -> tuple[LearnedCodec, dict] | None:
+    """A codec of a few thousand weights that vary, and its config; None for a classic one."""
+    config = OmegaConf.to_container(compose("train", [f"codec={name}"]).codec, resolve=True)
+    assert isinstance(config, dict)
+    if not config["_target_"].startswith("nic_lightning.codecs."):
+        return None
+    config |= {key: value for key, value in TINY.items() if key in config}
+    for key in config.keys() & {"widths", "hyper_widths"}:
+        config[key] = [2, 3] if key == "hyper_widths" else [2, 4]
+    if isinstance(config.get("lambdas"), list) and len(config["lambdas"]) > 1:
+        config["lambdas"] = [64.0, 512.0]
+    torch.manual_seed(0)
+    codec = instantiate(config, _convert_="all").eval()
+    with torch.no_grad():
+        for key, parameter in codec.named_parameters():
+            if parameter.dim() == 4 and not key.startswith("entropy_"):
+                parameter.mul_(4.0)  # symbols of an untrained codec would nearly all be 0
+    codec.update_tables()
+    return codec, config
+
+
+def picture() -> torch.Tensor:
+    """A small smooth picture under noise, (1, 3, 40, 56)."""
+    generator = torch.Generator().manual_seed(3)
+    coarse = F.interpolate(torch.rand(1, 3, 6, 8, generator=generator), (40, 56), mode="bilinear")
+    return 0.9 * coarse + 0.1 * torch.rand(1, 3, 40, 56, generator=generator)
+
+
+def save(codec: LearnedCodec, config: dict, folder: Path) -> None:
+    """Compressed: an export would be a megabyte of zeros beside the Gaussian tables."""
+    folder.mkdir()
+    (folder / "codec.json").write_text(json.dumps(config, indent=2) + "\n")
+    np.savez_compressed(folder / "weights.npz", **{k: v.numpy() for k, v in codec.state_dict().items()})  # pyright: ignore
+
+
+def load(folder: Path) -> LearnedCodec:
+    """The codec of a folder."""
+    codec = build_codec(json.loads((folder / "codec.json").read_text()))
+    with np.load(folder / "weights.npz") as weights:
+        codec.load_state_dict({key: torch.from_numpy(weights[key]) for key in weights.files})
+    return codec.eval()
+
+
+def main() -> None:
+    """Write what is missing."""
+    conf = FOLDER.parents[1] / "conf" / "codec"
+    for name in sorted(path.stem for path in conf.glob("*.yaml")):
+        folder = FOLDER / name
+        if not folder.exists():
+            made = tiny(name)
+            if made is None:
+                continue
+            save(*made, folder)
+        codec = load(folder)
+        for point in (codec.operating_points[0], codec.operating_points[-1]):
+            file = folder / f"v{bitstream.VERSION}.{point.label}.nic"
+            if file.exists():
+                continue
+            data = codec.pack(codec.compress(picture(), point), point)
+            latents = codec.decode_latents(codec.unpack(data)[0], point)
+            file.write_bytes(data)
+            np.savez_compressed(file.with_suffix(".npz"), **{k: v.numpy() for k, v in latents.items()})
+            print(file.relative_to(FOLDER), len(data))
+
+
+if __name__ == "__main__":
+    main()
