@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -10,6 +13,7 @@ from typing import Any
 
 from torch import Tensor, distributed, nn
 
+from nic_lightning import __version__
 from nic_lightning.analysis.efficiency import measure
 from nic_lightning.codecs.base import ImageCodec, OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
@@ -24,11 +28,14 @@ from nic_lightning.metrics.distances import Distances
 from nic_lightning.metrics.evaluation import evaluate_codec
 from nic_lightning.metrics.extractors import load_extractor
 from nic_lightning.metrics.lpips import load_lpips
+from nic_lightning.metrics.measured import Measured
 from nic_lightning.metrics.names import RECONSTRUCTIONS
 from nic_lightning.runs.channels import write_channel_rates
 from nic_lightning.runs.distances import write_distances
+from nic_lightning.runs.journal import Journal
 from nic_lightning.runs.results import read_results, write_results
 
+log = logging.getLogger(__name__)
 RESULTS = "results.parquet"
 Row = dict[str, Any]
 Report = Callable[[str, str, str, OperatingPoint], None]
@@ -51,21 +58,20 @@ class Ranks:
 
     def together(self, channels: ChannelRates) -> ChannelRates:
         """The channel rates of all ranks."""
-        if self.size == 1:
-            return channels
-        shares: list[Any] = [None] * self.size
-        distributed.all_gather_object(shares, channels)
-        return ChannelRates().merge(shares)
+        return channels if self.size == 1 else ChannelRates().merge(self.gathered(channels))
 
-    def in_order(self, rows: list[Row], per_image: int) -> list[Row]:
-        """The rows of all ranks, image by image, as one process would have made them; `per_image` rows each."""
+    def gathered(self, value: Any) -> list[Any]:
+        """What every rank gives, by rank."""
         if self.size == 1:
-            return rows
+            return [value]
         shares: list[Any] = [None] * self.size
-        distributed.all_gather_object(shares, (rows, per_image))
-        each = max(count for _, count in shares)  # a rank without an image knows no count
-        images = [[share[i : i + each] for i in range(0, len(share), each)] for share, _ in shares if share]
-        return [row for turn in zip_longest(*images, fillvalue=[]) for image in turn for row in image]
+        distributed.all_gather_object(shares, value)
+        return shares
+
+    def in_order(self, images: list[list[Row]]) -> list[Row]:
+        """The rows of all ranks, image by image, as one process would have made them."""
+        turns = zip_longest(*self.gathered(images), fillvalue=[])
+        return [row for turn in turns for image in turn for row in image]
 
 
 def evaluate_into_run(
@@ -89,8 +95,11 @@ def evaluate_into_run(
 ) -> list[Row]:
     """Measure `codec`, and the classic `baselines` beside it, on each data set; the new rows of the results table.
 
-    They replace rows of the same codec and data set in `folder`/results.parquet, which is written whole at the end; so
-    do the bits of every latent channel in channel_rates.json, and distances.json, if `fid` names extractors.
+    They replace rows of the same codec and data set in `folder`/results.parquet as soon as these are measured; at the
+    end so do the bits of every latent channel in channel_rates.json, and distances.json, if `fid` names extractors.
+    Every image is written down when it is measured, and an evaluation that was killed goes on after the last one
+    (`runs/journal.py`), unless it measures FID. An image that a codec refuses is left out, and its rows say why (column
+    "refused").
     `points` are labels (None: all of the codec's); `save_images` reconstructions of the codec, not of baselines, are
     kept per data set; `limit` takes the first images only; `side` makes squares of so
     many pixels of all, and NAME_SIDEpx is then what their set is called. With `ranks` every process measures its share
@@ -102,21 +111,23 @@ def evaluate_into_run(
     sets = _open(datasets, root, side)  # a missing one is found before hours of work
     ranks = ranks or Ranks()
     extractors = [load_extractor(wanted) for wanted in fid]
-    work = _Work(limit, side, load_lpips(lpips_path), extractors, device, on_item, ranks)
+    journal = Journal(folder, ranks.rank)
+    if journal.found_before and ranks.rank == 0:
+        log.info("Going on with an evaluation that was stopped; images measured before: %d.", journal.found_before)
+    head = {"run": run, "experiment": experiment}
+    work = _Work(folder, head, journal, limit, side, load_lpips(lpips_path), extractors, device, on_item, ranks)
     chosen = points_of(codec, points)
     kept = folder / RECONSTRUCTIONS if save_images else None
     for name, images in sets.items():
         work.measure(codec, name, images, points=chosen, save_images=kept, save_count=save_images)
         for baseline in baselines:
             work.measure(baseline, name, images)
-    for row in work.rows:
-        row.update(run=run, experiment=experiment)
     channels = ranks.together(work.channels)
     if ranks.rank == 0:
-        _merge(folder / RESULTS, work.rows)
         write_channel_rates(folder, channels.entries())
         if work.distances:
             write_distances(folder, work.distances)
+        journal.done()
     return work.rows
 
 
@@ -124,6 +135,10 @@ def evaluate_into_run(
 class _Work:
     """What the codecs and data sets of one evaluation share, and what has been found of them so far."""
 
+    folder: Path
+    head: Row
+    """Columns that all rows have in common."""
+    journal: Journal
     limit: int | None
     side: int | None
     lpips: nn.Module | None
@@ -160,10 +175,47 @@ class _Work:
             on_item=_reporter(self.on_item, codec.name, dataset),
             channels=self.channels,
             distances=distances,
+            memory=None if self.extractors else _Memory(self.journal, self._origin(codec, dataset, taken)),
+            on_refusal=lambda item, reason: log.warning(
+                "%s takes no %s of %s and is measured without it: %s", codec.name, item, dataset, reason
+            ),
         )
         self.distances += distances.rows(codec.name, dataset)
-        per_image = len(new) // max(len(sizes), 1)
-        self.rows += self.ranks.in_order(_with_macs(new, codec, sizes), per_image)
+        of_image: dict[str, list[Row]] = {name: [] for name in sizes}
+        for row in _with_macs(new, codec, sizes):
+            of_image[row["item"]].append(self.head | row)
+        rows = self.ranks.in_order(list(of_image.values()))
+        self.rows += rows
+        if self.ranks.rank == 0:
+            _merge(self.folder / RESULTS, rows)
+
+    def _origin(self, codec: ImageCodec, dataset: str, points: Sequence[OperatingPoint]) -> list[Any]:
+        """What an image's rows follow from, beside the image."""
+        plain = {n: v for n, v in vars(codec).items() if not (n.startswith("_") or callable(v))}
+        settings = codec.fingerprint().hex() if isinstance(codec, LearnedCodec) else repr(sorted(plain.items()))
+        labels = [point.label for point in points]
+        return [__version__, codec.name, settings, dataset, labels, self.lpips is not None, self.side, self.device]
+
+
+class _Memory:
+    """A journal's images of one codec and data set."""
+
+    def __init__(self, journal: Journal, origin: list[Any]) -> None:
+        self.journal, self._origin = journal, json.dumps(origin).encode()
+
+    def find(self, item: str, x: Tensor) -> Measured | None:
+        """See `metrics.evaluation.Memory`."""
+        return self.journal.find(self._key(item, x))
+
+    def keep(self, item: str, x: Tensor, measured: Measured) -> None:
+        """See `metrics.evaluation.Memory`."""
+        self.journal.keep(self._key(item, x), measured)
+
+    def _key(self, item: str, x: Tensor) -> str:
+        digest = hashlib.sha256(self._origin)
+        digest.update(json.dumps([item, *x.shape]).encode())
+        digest.update(x.detach().cpu().contiguous().numpy().data)
+        return digest.hexdigest()
 
 
 def measurements(wanted: Any) -> dict[str, Any]:
@@ -248,4 +300,14 @@ def _with_macs(rows: list[Row], codec: ImageCodec, sizes: dict[str, tuple[int, i
 def _merge(path: Path, rows: list[Row]) -> None:
     new = {(row["codec"], row["dataset"]) for row in rows}
     old = read_results(path) if path.is_file() else []
+    for codec, dataset in sorted(new):
+        before, now = (
+            {row["item"] for row in table if (row["codec"], row["dataset"]) == (codec, dataset)}
+            for table in (old, rows)
+        )
+        if before - now:
+            log.warning(
+                "Results of %s on %s replace earlier ones; images now: %d, before: %d.",
+                *(codec, dataset, len(now), len(before)),
+            )
     write_results(path, [row for row in old if (row["codec"], row["dataset"]) not in new] + rows)

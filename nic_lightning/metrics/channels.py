@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+def channel_rates(likelihoods: Mapping[str, Tensor], pixels: int) -> dict[str, list[float]]:
+    """Estimated bits per pixel of each channel, by latent, of one image of so many pixels; likelihoods (1, C, ...)."""
+    return {
+        latent: (-torch.log2(p.detach()).double().flatten(2).sum((0, 2)).cpu() / pixels).tolist()
+        for latent, p in likelihoods.items()
+    }
 
 
 @dataclass
@@ -16,12 +24,11 @@ class ChannelRates:
 
     sums: dict[tuple[str, str, str, str], tuple[Tensor, int]] = field(default_factory=dict)
 
-    def add(self, codec: str, dataset: str, label: str, likelihoods: Mapping[str, Tensor], pixels: int) -> None:
-        """One image's likelihoods, (1, C, ...) for each latent; `pixels` is the image's H times W."""
-        for latent, p in likelihoods.items():
-            rates = -torch.log2(p.detach()).double().flatten(2).sum((0, 2)).cpu() / pixels
-            before, images = self.sums.get((codec, dataset, label, latent), (torch.zeros_like(rates), 0))
-            self.sums[codec, dataset, label, latent] = (before + rates, images + 1)
+    def add(self, codec: str, dataset: str, label: str, latent: str, rates: Sequence[float]) -> None:
+        """One image's bits per pixel of the channels of one latent, as `channel_rates` gives them."""
+        new = torch.tensor(rates, dtype=torch.float64)
+        before, images = self.sums.get((codec, dataset, label, latent), (torch.zeros_like(new), 0))
+        self.sums[codec, dataset, label, latent] = (before + new, images + 1)
 
     def merge(self, others: Iterable[ChannelRates]) -> ChannelRates:
         """These and other processes' sums, as one."""

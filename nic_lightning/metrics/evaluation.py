@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,15 +17,32 @@ from torch import Tensor, nn
 from nic_lightning.codecs.base import Encoded, ImageCodec, OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.errors import UserError
-from nic_lightning.metrics.channels import ChannelRates
+from nic_lightning.metrics.channels import ChannelRates, channel_rates
 from nic_lightning.metrics.distances import Distances
 from nic_lightning.metrics.fidelity import ms_ssim, psnr, round_to_8_bits, to_db
+from nic_lightning.metrics.measured import Measured
 from nic_lightning.metrics.names import reconstruction_path
 from nic_lightning.metrics.rate import bits
 
 MAX_GAP = 0.02
 """Real bits may exceed the estimate by this much (files above MIN_GAP_BYTES)."""
 MIN_GAP_BYTES = 2048
+
+
+class Refusal(UserError):
+    """A codec does not take an image: too large for its format, say."""
+
+
+class Memory(Protocol):
+    """What was measured of images (1, 3, H, W) before, for an evaluation that goes on where it was stopped."""
+
+    def find(self, item: str, x: Tensor) -> Measured | None:
+        """What was measured of the image at the points of this evaluation; None: nothing."""
+        ...
+
+    def keep(self, item: str, x: Tensor, measured: Measured) -> None:
+        """The image was measured."""
+        ...
 
 
 class EvaluationError(UserError):
@@ -60,10 +77,13 @@ def evaluate_codec(
     on_item: Callable[[str, OperatingPoint], None] | None = None,
     channels: ChannelRates | None = None,
     distances: Distances | None = None,
+    memory: Memory | None = None,
+    on_refusal: Callable[[str, str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of the results table, one for each image and point; "run" and "experiment" are the caller's.
 
-    A learned codec is put into eval mode on `device`; its entropy tables are used as they are.
+    A learned codec is put into eval mode on `device`; its entropy tables are used as they are. Of an image that the
+    codec refuses to encode at some point, the rows hold no measurements, and the reason in a column "refused".
 
     Args:
         codec: learned or classic codec.
@@ -78,8 +98,11 @@ def evaluate_codec(
         on_item: called with the image's name and the point after each row.
         channels: gets the bits of each latent channel of a learned codec.
         distances: gets every original and its reconstructions.
+        memory: finds what was measured of an image before, and keeps what is measured now.
+        on_refusal: called with the name of an image that the codec refuses, and why.
 
     Raises:
+        Refusal: the codec refuses every image.
         EvaluationError: the decoder's latents differ from the encoder's, the decoded size is wrong, or the
             payload is more than 2 % above the estimate.
     """
@@ -90,33 +113,96 @@ def evaluate_codec(
     if lpips is not None:
         lpips.to(device).eval()
     chosen = list(codec.operating_points if points is None else points)
+    work = _ImageWork(codec, dataset, chosen, device, lpips, macs or {}, distances, on_item)
     rows: list[dict[str, Any]] = []
+    refusals: list[str] = []
+    number = -1
     for number, (name, image) in enumerate(images):
         x = (image if image.dim() == 4 else image.unsqueeze(0)).to(device)
         folder = save_images if number < save_count else None
-        if number == 0 and chosen:
-            _round_trip(codec, x, chosen[0], device)
-        if folder is not None:
-            save_png(x[0], reconstruction_path(folder, dataset, name, None))
-        for point in chosen:
-            trip = _round_trip(codec, x, point, device)
-            likelihoods = _check(codec, x, point, trip, name)
-            if likelihoods and channels is not None:
-                channels.add(codec.name, dataset, point.label, likelihoods, x.shape[-2] * x.shape[-1])
-            estimate = float(bits(likelihoods).sum()) if likelihoods else None
-            rows.append(
-                {"codec": codec.name, "dataset": dataset, "item": name, **asdict(point)}
-                | _rates(x, trip, estimate)
-                | (_fidelity(x, trip.x_hat, lpips) if _reconstructs(codec, point) else {})
-                | {"parameters": _parameters(module), "macs": (macs or {}).get(point.label)}
-            )
-            if distances is not None and _reconstructs(codec, point):
-                distances.add(point, x, trip.x_hat)
-            if folder is not None:
-                save_png(trip.x_hat[0], reconstruction_path(folder, dataset, name, point.label))
-            if on_item is not None:
-                on_item(name, point)
+        found = memory.find(name, x) if memory is not None else None
+        if found is None or not work.has_pictures(folder, name, found):
+            try:
+                found = work.measure(name, x, folder)
+            except Refusal as error:
+                found = Measured(refused=str(error))
+            if memory is not None:
+                memory.keep(name, x, found)
+        if found.refused is not None:
+            refusals.append(found.refused)
+            if on_refusal is not None:
+                on_refusal(name, found.refused)
+        rows += found.rows or [work.gap(name, x, point, found.refused) for point in chosen]
+        for label, latent, rates in found.rates if channels is not None else ():
+            channels.add(codec.name, dataset, label, latent, rates)  # pyright: ignore[reportOptionalMemberAccess]
+    if refusals and len(refusals) == number + 1:
+        raise Refusal(f"{codec.name} takes no image of {dataset}: {refusals[0]}")
     return rows
+
+
+@dataclass
+class _ImageWork:
+    """What is done with each image of a data set at all points."""
+
+    codec: ImageCodec
+    dataset: str
+    points: Sequence[OperatingPoint]
+    device: torch.device
+    lpips: nn.Module | None
+    macs: Mapping[str, int]
+    distances: Distances | None
+    on_item: Callable[[str, OperatingPoint], None] | None
+    warm: bool = False
+    """Whether a file was made before: the first one takes longer."""
+
+    def measure(self, name: str, x: Tensor, folder: Path | None) -> Measured:
+        """One image (1, 3, H, W); its pictures into `folder`, where there is one. Raises Refusal."""
+        codec, found, decoded = self.codec, Measured(), []
+        if not self.warm and self.points:
+            _round_trip(codec, x, self.points[0], self.device)
+            self.warm = True
+        if folder is not None:
+            save_png(x[0], reconstruction_path(folder, self.dataset, name, None))
+        for point in self.points:
+            trip = _round_trip(codec, x, point, self.device)
+            likelihoods = _check(codec, x, point, trip, name)
+            if likelihoods:
+                rates = channel_rates(likelihoods, x.shape[-2] * x.shape[-1])
+                found.rates.extend((point.label, latent, values) for latent, values in rates.items())
+            found.rows.append(self._row(name, x, point, trip, likelihoods))
+            if self.distances is not None and _reconstructs(codec, point):
+                decoded.append((point, trip.x_hat))
+            if folder is not None:
+                save_png(trip.x_hat[0], reconstruction_path(folder, self.dataset, name, point.label))
+            if self.on_item is not None:
+                self.on_item(name, point)
+        for point, x_hat in decoded:  # of an image that is not refused at a later point
+            self.distances.add(point, x, x_hat)  # pyright: ignore[reportOptionalMemberAccess]
+        return found
+
+    def _row(
+        self, name: str, x: Tensor, point: OperatingPoint, trip: _Trip, likelihoods: Mapping[str, Tensor] | None
+    ) -> dict[str, Any]:
+        module = self.codec if isinstance(self.codec, nn.Module) else None
+        estimate = float(bits(likelihoods).sum()) if likelihoods else None  # pyright: ignore[reportArgumentType]
+        return (
+            {"codec": self.codec.name, "dataset": self.dataset, "item": name, **asdict(point)}
+            | _rates(x, trip, estimate)
+            | (_fidelity(x, trip.x_hat, self.lpips) if _reconstructs(self.codec, point) else {})
+            | {"parameters": _parameters(module), "macs": self.macs.get(point.label)}
+        )
+
+    def gap(self, name: str, x: Tensor, point: OperatingPoint, reason: str | None) -> dict[str, Any]:
+        """The row of an image that the codec refuses."""
+        place = {"codec": self.codec.name, "dataset": self.dataset, "item": name, **asdict(point)}
+        return place | {"pixels": x.shape[-2] * x.shape[-1], "refused": reason}
+
+    def has_pictures(self, folder: Path | None, name: str, found: Measured) -> bool:
+        """Whether all pictures of an image are there that this evaluation keeps."""
+        if folder is None or found.refused is not None:
+            return True
+        labels = [None, *(point.label for point in self.points)]
+        return all(reconstruction_path(folder, self.dataset, name, label).is_file() for label in labels)
 
 
 def save_png(image: Tensor, path: Path) -> None:
@@ -146,8 +232,11 @@ def _round_trip(codec: ImageCodec, x: Tensor, point: OperatingPoint, device: tor
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
     start = _clock(device)
-    encoded = codec.compress(x, point)
-    data = codec.pack(encoded, point)
+    try:
+        encoded = codec.compress(x, point)
+        data = codec.pack(encoded, point)
+    except UserError as error:
+        raise Refusal(str(error)) from error
     middle = _clock(device)
     received, received_point = codec.unpack(data)
     # A classic file does not say its quality; nor does decoding it need to know.

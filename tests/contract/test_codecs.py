@@ -12,6 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from nic_lightning.baselines.still import MissingCodec, StillImageCodec
+from nic_lightning.callbacks.evaluation import evaluate_into_run
 from nic_lightning.codecs.base import ImageCodec
 from nic_lightning.codecs.exporting import export_codec
 from nic_lightning.codecs.learned import LearnedCodec
@@ -20,6 +21,8 @@ from nic_lightning.codecs.narrowing import NarrowableCodec
 from nic_lightning.commands.export import narrowed
 from nic_lightning.config import check_targets, compose
 from nic_lightning.errors import BitstreamError, UserError
+from nic_lightning.metrics.evaluation import save_png
+from nic_lightning.runs.results import read_results
 
 NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "codec").glob("*.yaml"))
 SMALL = {"width": 8, "hidden": 6, "base": 4, "widest": 8, "latents": 6, "hyper": 4, "halvings": 2, "size": 32}
@@ -233,3 +236,52 @@ def test_entropy_models_are_named_so(learned):
     for name, module in learned.named_modules():
         if hasattr(module, "_quantized_cdf"):
             assert name.startswith("entropy_")
+
+
+@pytest.fixture
+def folder(picture, tmp_path):
+    """Three images as files; the one in the middle has 36 columns."""
+    for name, width in (("a", 33), ("b", 36), ("c", 34)):
+        save_png(picture(40, width)[0], tmp_path / "images" / f"{name}.png")
+    return tmp_path
+
+
+def evaluated(codec, folder: Path, run: str) -> list[dict]:
+    """Rows that an evaluation keeps, without their times."""
+    given = {"run": "r", "experiment": "e", "datasets": [str(folder / "images")], "save_images": 1}
+    evaluate_into_run(codec, folder / run, points=[codec.operating_points[0].label], **given)
+    rows = read_results(folder / run / "results.parquet")
+    return [{k: v for k, v in row.items() if k not in ("encode_ms", "decode_ms")} for row in rows]
+
+
+def refusing(monkeypatch, codec, error: BaseException) -> None:
+    """Let the codec raise an error for the image in the middle."""
+    compress = codec.compress
+
+    def choosy(x, point):
+        if x.shape[-1] == 36:
+            raise error
+        return compress(x, point)
+
+    monkeypatch.setattr(codec, "compress", choosy)
+
+
+def test_an_image_that_the_codec_refuses_in_the_middle_of_a_set_is_a_gap(codec, folder, monkeypatch):
+    whole = evaluated(codec, folder, "whole")
+    refusing(monkeypatch, codec, UserError("This picture is too wide."))
+    first, gap, last = evaluated(codec, folder, "choosy")
+    assert [{**first, "refused": 0}, {**last, "refused": 0}] == [{**row, "refused": 0} for row in (whole[0], whole[2])]
+    assert (gap["item"], gap["refused"]) == ("b", "This picture is too wide.")
+    assert gap["bytes"] is gap["bpp"] is gap["psnr"] is None
+
+
+def test_a_killed_evaluation_goes_on_after_its_last_image(codec, folder, monkeypatch):
+    whole = evaluated(codec, folder, "whole")
+    with monkeypatch.context() as patch:
+        refusing(patch, codec, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            evaluated(codec, folder, "killed")
+    compress, seen = codec.compress, []
+    monkeypatch.setattr(codec, "compress", lambda x, point: seen.append(x.shape[-1]) or compress(x, point))
+    assert evaluated(codec, folder, "killed") == whole
+    assert 33 not in seen

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nic_lightning.metrics.channels import ChannelRates
+from nic_lightning.metrics.channels import ChannelRates, channel_rates
 from nic_lightning.metrics.rate import bpp
 
 
@@ -16,8 +16,9 @@ def test_channels_sum_to_the_rate_and_ranks_add_up() -> None:
     images = [_likelihoods(seed) for seed in range(3)]
     whole, ranks = ChannelRates(), [ChannelRates(), ChannelRates(), ChannelRates()]
     for i, image in enumerate(images):
-        whole.add("mae", "kodak", "64", image, pixels=16 * 24)
-        ranks[i % 2].add("mae", "kodak", "64", image, pixels=16 * 24)
+        for latent, rates in channel_rates(image, 16 * 24).items():
+            whole.add("mae", "kodak", "64", latent, rates)
+            ranks[i % 2].add("mae", "kodak", "64", latent, rates)
     entries = whole.entries()
     assert [(entry["latent"], entry["images"], len(entry["bpp"])) for entry in entries] == [("y", 3, 5), ("z", 3, 2)]
     mean = sum(float(bpp(image, (16, 24))) for image in images) / 3
