@@ -6,7 +6,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 : "${NIC_DATA:?set NIC_DATA to the folder that holds kodak/}"
 export NIC_DATA
 export OMP_NUM_THREADS=1
-codecs=(jpeg jpeg_444 jpeg2000 webp avif avif_444 hevc hevc_444 jpegxl)
+codecs=(jpeg jpeg_444 jpeg2000 webp webp_best avif avif_444 hevc hevc_444 jpegxl)
 vtm=()
 if command -v bpgenc >/dev/null && command -v bpgdec >/dev/null; then codecs+=(bpg); fi
 if [[ -n "${VTM_CONFIG:-}" ]]; then
