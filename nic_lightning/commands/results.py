@@ -27,7 +27,7 @@ def measured_curves(runs: Sequence[Path], dataset: str | None) -> list[Curve]:
     rows: list[dict[str, Any]] = []
     for run in find_runs(runs):
         known = len(run.problems)
-        rows += [{**row, "run": run.name} for row in run.results()]  # two folders may have recorded the same name
+        rows += run.results()
         for problem in run.problems[known:]:
             print(problem, file=sys.stderr)
     made = curves(rows)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from nic_lightning.errors import UserError
 from nic_lightning.runs.results import mean
 
 METRICS = {"psnr": "PSNR [dB]", "ms_ssim_db": "MS-SSIM [dB]", "lpips": "LPIPS"}
@@ -63,7 +64,8 @@ def curves(rows: Iterable[Mapping[str, Any]]) -> list[Curve]:
 
     A run with several operating points is a curve, or one for each mode where a codec has several tasks. Runs with one
     operating point each, the same codec and the same experiment join into one; where several widths have the same
-    lambdas, into one for each width. A classic codec that several runs measured with equal results is one curve.
+    lambdas, into one for each width, and where several folders of runs have them, into one for each folder. A classic
+    codec that several runs measured with equal results is one curve.
     """
     groups: dict[tuple[str, str, str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -80,20 +82,31 @@ def curves(rows: Iterable[Mapping[str, Any]]) -> list[Curve]:
         else:
             singles.setdefault((dataset, codec, _text(group[0], "experiment"), mode), []).extend(group)
     for (dataset, codec, _, _), group in singles.items():
-        made += [_curve(dataset, codec, part) for part in _by_width(group)]
+        made += [_curve(dataset, codec, part) for part in _unmixed(group)]
     made = _without_repeats(made)
     _name(made)
     order = datasets(made)
     return sorted(made, key=lambda curve: (order.index(curve.dataset), curve.classic))
 
 
-def _by_width(rows: Sequence[Row]) -> Iterable[Sequence[Row]]:
-    """All rows, or those of each width where runs of different widths share an operating point."""
+def _unmixed(rows: Sequence[Row]) -> list[Sequence[Row]]:
+    """All rows; where runs share an operating point, those of each width, and if need be of each folder of runs."""
+    parts = [rows]
+    for key in (lambda row: row.get("width"), lambda row: _text(row, "run").rpartition("/")[0]):
+        parts = [piece for part in parts for piece in (_grouped(part, key) if _share_a_point(part) else [part])]
+    return parts
+
+
+def _share_a_point(rows: Sequence[Row]) -> bool:
     runs = {(_text(row, "run"), row.get("label")) for row in rows}
-    widths: dict[Any, list[Row]] = {}
+    return len({label for _, label in runs}) < len(runs)
+
+
+def _grouped(rows: Sequence[Row], key: Callable[[Row], Any]) -> list[list[Row]]:
+    groups: dict[Any, list[Row]] = {}
     for row in rows:
-        widths.setdefault(row.get("width"), []).append(row)
-    return widths.values() if len({label for _, label in runs}) < len(runs) else [rows]
+        groups.setdefault(key(row), []).append(row)
+    return list(groups.values())
 
 
 def datasets(made: Sequence[Curve]) -> list[str]:
@@ -121,13 +134,19 @@ def shown_range(made: Sequence[Curve], metric: str) -> tuple[Interval, Interval]
 
 
 def named(made: Sequence[Curve], wanted: str) -> Curve | None:
-    """The first curve of that name; else of a run in a folder of that name; else of a codec of that name."""
-    fits = (
-        lambda curve: wanted == curve.name,
-        lambda curve: any(f"/{run}".endswith(f"/{wanted}") for run in curve.runs),
-        lambda curve: wanted == curve.codec,
-    )
-    return next((curve for fit in fits for curve in made if fit(curve)), None)
+    """The first curve of that name; else of a run in a folder of that name; else of a codec of that name.
+
+    Raises:
+        UserError: the folders of several runs have that name.
+    """
+    named_so = next((curve for curve in made if wanted == curve.name), None)
+    if named_so is not None:
+        return named_so
+    runs = dict.fromkeys(run for curve in made for run in curve.runs if f"/{run}".endswith(f"/{wanted}"))
+    if len(runs) > 1:
+        raise UserError(f"{wanted!r} is the folder of several runs: name one of {', '.join(map(repr, runs))}.")
+    of_run = next((curve for curve in made if runs.keys() & set(curve.runs)), None)
+    return of_run or next((curve for curve in made if wanted == curve.codec), None)
 
 
 def default_anchor(made: Sequence[Curve]) -> Curve | None:
@@ -201,14 +220,26 @@ def _name(made: Sequence[Curve]) -> None:
             if curve.name in shared:
                 several = len(curve.runs) > 1
                 curve.name = f"{curve.name} ({curve.experiment if several else curve.runs[0]})"
-        of_a_width = [curve for curve in here if sum(other.name == curve.name for other in here) > 1]
-        for curve in of_a_width:
-            if len(widths := {point["width"] for point in curve.points}) == 1 and widths != {None}:
-                curve.name = f"{curve.name.removesuffix(')')}, width {widths.pop()})"
+        for more in (_width, _folder):
+            for curve in [curve for curve in here if sum(other.name == curve.name for other in here) > 1]:
+                if known := more(curve):
+                    curve.name = f"{curve.name.removesuffix(')')}, {known})"
         for curve in here:
             twins = [other for other in here if other.name == curve.name]
             for number, twin in enumerate(twins[1:], 2):
                 twin.name = f"{twin.name} #{number}"
+
+
+def _width(curve: Curve) -> str:
+    """The width of all points of a curve; empty where there are several, or none."""
+    widths = {point["width"] for point in curve.points}
+    return f"width {widths.pop()}" if len(widths) == 1 and widths != {None} else ""
+
+
+def _folder(curve: Curve) -> str:
+    """The folder that several runs have in common; empty where they have none."""
+    folders = {run.rpartition("/")[0] for run in curve.runs}
+    return folders.pop() if len(curve.runs) > 1 and len(folders) == 1 else ""
 
 
 def _of_mode(curve: Curve) -> str:

@@ -57,11 +57,11 @@ def curve_data(made: Sequence[Curve], steps: Mapping[str, int]) -> list[dict[str
 
 def membership(made: Sequence[Curve], rows: Sequence[Row]) -> list[int]:
     """For each row the index of the curve that it is a part of, or -1: repeats of a classic codec count once."""
-    owners: dict[tuple[str, str, str], int] = {}
+    owners: dict[tuple[str, ...], int] = {}
     for index, curve in enumerate(made):
-        for run in dict.fromkeys(str(point.get("run") or "") for point in curve.points):
-            owners.setdefault((curve.dataset, curve.codec, run), index)
-    return [owners.get((_text(row, "dataset"), _text(row, "codec"), _text(row, "run")), -1) for row in rows]
+        for point in curve.points:
+            owners.setdefault((curve.dataset, curve.codec, _text(point, "run"), _text(point, "label")), index)
+    return [owners.get(tuple(_text(row, key) for key in ("dataset", "codec", "run", "label")), -1) for row in rows]
 
 
 def row_data(rows: Sequence[Row], owners: Sequence[int]) -> dict[str, Any]:

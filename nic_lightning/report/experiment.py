@@ -73,8 +73,8 @@ class Experiment(Gathering):
         return found, notes
 
     def rows_of(self, run: Run) -> list[Row]:
-        """Results on the data set, with the folder's name: jobs of two sweeps may have recorded the same one."""
-        return [{**row, "run": run.name} for row in run.results() if row["dataset"] == self.dataset]
+        """Results on the data set."""
+        return [row for row in run.results() if row["dataset"] == self.dataset]
 
     def bd_row(self, found: Mapping[str, Curve], name: str) -> Row:
         """BD-rate over PSNR against the anchor, or the sentence why there is none."""

@@ -12,7 +12,7 @@ from nic_lightning.errors import RunError
 from nic_lightning.runs.channels import read_channel_rates
 from nic_lightning.runs.distances import read_distances
 from nic_lightning.runs.files import checked_path
-from nic_lightning.runs.index import MARKS, Run, find_runs, run_folders
+from nic_lightning.runs.index import MARKS, Run, find_runs, rename, run_folders
 
 _MEASURES = ("bpp", "bpp_estimated", "psnr", "ms_ssim", "ms_ssim_db", "lpips", "encode_ms", "decode_ms")
 _MAX_LOG = 2**28
@@ -66,13 +66,13 @@ def read_sources(paths: Iterable[str | Path]) -> Sources:
     listed = [Path(path) for path in paths]
     empty = [path for path in listed if path.exists() and not run_folders(path)]
     runs = find_runs(path for path in listed if path not in empty or len(empty) == len(listed))
-    _name_apart(runs)
+    _shorten_names(runs)
     problems = [f"{path} holds no run: no folder with a {MARKS[0]}, {MARKS[1]} or {MARKS[2]}." for path in empty]
     return Sources([_read(run) for run in runs], problems)
 
 
 def _read(run: Run) -> Source:
-    rows = [{**row, "run": run.name} for row in run.results()]
+    rows = run.results()
     for key in _MEASURES:
         count = sum(isinstance(row[key], float) and math.isnan(row[key]) for row in rows)
         if count:
@@ -112,29 +112,12 @@ def _is_bad(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def _name_apart(runs: Sequence[Run]) -> None:
-    """Runs of one name get as much of their path before it as tells them apart; folders that all share are left out."""
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run.name, []).append(run)
-    for name, group in groups.items():
-        if len(group) == 1:
-            continue
-        parts = [run.folder.resolve().parts for run in group]
-        depth = name.count("/") + 2
-        while depth < max(map(len, parts)) and len({part[-depth:] for part in parts}) < len(parts):
-            depth += 1
-        for run, part in zip(group, parts, strict=True):
-            _rename(run, "/".join(part[-depth:]))
+def _shorten_names(runs: Sequence[Run]) -> None:
+    """Leave out the folders that the names of all runs begin with."""
     while len(runs) > 1 and len(tops := {run.name.partition("/")[0] for run in runs}) == 1 and not tops & _names(runs):
         for run in runs:
-            _rename(run, run.name.partition("/")[2])
+            rename(run, run.name.partition("/")[2])
 
 
 def _names(runs: Iterable[Run]) -> set[str]:
     return {run.name for run in runs}
-
-
-def _rename(run: Run, name: str) -> None:
-    run.problems = [problem.replace(f"{run.name}: ", f"{name}: ", 1) for problem in run.problems]
-    run.name = name

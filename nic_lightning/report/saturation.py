@@ -58,8 +58,10 @@ def lambdas_from_rows(rows: Sequence[Mapping[str, Any]], tolerance: float = TOLE
     which it still lies within `tolerance` of the next wider curve.
 
     Raises:
-        UserError: when there are too few models, or a curve whose rate or quality does not rise with lambda.
+        UserError: when there are too few models, two runs of one width and lambda, or a curve whose rate or quality
+            does not rise with lambda.
     """
+    _refuse_twins(rows)
     made = _curves(rows)
     top = made[-1]
     found = [WidthLambda(top.width, float(top.lambdas[-1]), float(top.rates[-1]))]
@@ -69,6 +71,18 @@ def lambdas_from_rows(rows: Sequence[Mapping[str, Any]], tolerance: float = TOLE
             left = replace(left, note=f"width {left.width} saturates no sooner than width {wide.width}: is one needed?")
         found.append(left)
     return found[::-1]
+
+
+def _refuse_twins(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The mean of two models is no model's."""
+    runs: dict[tuple[Any, Any], Any] = {}
+    for row in rows:
+        place = (row.get("width"), row.get("lmbda"))
+        first, run = runs.setdefault(place, row.get("run")), row.get("run")
+        if first != run:
+            raise UserError(
+                f"The runs {first} and {run} are both of width {place[0]} and lambda {place[1]:g}: leave one out."
+            )
 
 
 def _leaves(narrow: _WidthCurve, wide: _WidthCurve, tolerance: float) -> WidthLambda:

@@ -136,6 +136,23 @@ def test_several_data_sets(tmp_path: Path, runs: list[str], capsys):
         assert f"\n{others} " in out
 
 
+def test_runs_in_folders_of_one_name_are_two_curves(tmp_path: Path, capsys, refused):
+    folders = []
+    for place, scale in (("A", 1.0), ("B", 1.25)):
+        folders.append(str(tmp_path / place / "mod"))
+        write_results(tmp_path / place / "mod" / "results.parquet", rows("mae", scale))
+    assert main(["bd", *folders, "--json", "--draws", "0"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["anchor"], found["curve"]) == ("mae (A/mod)", "mae (B/mod)")
+    assert 15 < found["value"] < 35
+    assert main(["results", *folders, "-o", str(tmp_path / "out")]) == 0
+    written = [json.loads(path.read_text()) for path in sorted((tmp_path / "out").iterdir())]
+    assert [one["name"] for one in written] == ["mae (A/mod)", "mae (B/mod)"]
+    assert written[0]["results"]["bpp"] != written[1]["results"]["bpp"]
+    assert "'mod' is the folder of several runs" in refused("bd", *folders, "--anchor", "mod")
+    assert "'mod' is the folder of several runs" in refused("report", *folders, "-o", tmp_path / "r", "--anchor", "mod")
+
+
 def test_no_delta_at_all_is_a_problem(tmp_path: Path, runs: list[str], capsys):
     write_results(tmp_path / "far" / "results.parquet", rows("far", images=23))
     assert main(["bd", runs[0], str(tmp_path / "far")]) == 1

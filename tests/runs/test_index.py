@@ -157,3 +157,19 @@ def test_imports_without_torch():
     modules = "nic_lightning.runs.index, nic_lightning.runs.record, nic_lightning.runs.wandb"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules or 'wandb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_runs_of_one_name_get_as_much_of_their_paths_as_tells_them_apart(tmp_path):
+    folders = [make_run(tmp_path / place) for place in ("x/a/mod", "x/b/mod", "y/a/mod", "other", "z/a/mod")]
+    runs = find_runs([*folders[:4], tmp_path / "z" / "a"])
+    assert [run.name for run in runs] == ["x/a/mod", "b/mod", "y/a/mod", "other", "z/a/mod"]
+    assert [run.results()[0]["run"] for run in runs] == [run.name for run in runs]
+
+
+def test_a_problem_names_the_run_as_the_rest_does(tmp_path):
+    for place in ("a", "b"):
+        (make_run(tmp_path / place / "mod") / "config.yaml").write_text("{")
+    assert [run.problems for run in find_runs([tmp_path / "a" / "mod", tmp_path / "b" / "mod"])] == [
+        ["a/mod: config.yaml is damaged."],
+        ["b/mod: config.yaml is damaged."],
+    ]
