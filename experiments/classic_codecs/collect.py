@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nic_lightning.metrics.bd import bd_rate
-from nic_lightning.report.curves import Curve, empty_point
+from nic_lightning.report.curve import Curve, empty_point
 from nic_lightning.report.experiment import Experiment, percent
 from nic_lightning.report.figures import rd_figure
 from nic_lightning.report.gathering import fill, read_csv

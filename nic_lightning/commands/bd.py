@@ -10,7 +10,8 @@ from nic_lightning.commands.results import measured_curves
 from nic_lightning.errors import UserError
 from nic_lightning.report import bd_table
 from nic_lightning.report.comparison import Comparison, comparisons
-from nic_lightning.report.curves import Curve, datasets, default_anchor, named
+from nic_lightning.report.curve import Curve
+from nic_lightning.report.curves import datasets, default_anchor, named
 from nic_lightning.report.fronts import convex_hull, joined, pareto
 from nic_lightning.report.published import published_curves
 

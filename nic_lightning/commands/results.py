@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from nic_lightning.errors import UserError
+from nic_lightning.report.curve import Curve
 from nic_lightning.report.curve_writer import write_curves
-from nic_lightning.report.curves import Curve, curves, datasets
+from nic_lightning.report.curves import curves, datasets
 from nic_lightning.runs.index import find_runs
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from nic_lightning.errors import RunError, UserError
 from nic_lightning.runs.index import Run, find_runs
 from nic_lightning.runs.overview import Line, columns, overview, table
-from nic_lightning.runs.summary import MEASURED_FLOW, differences, summary
+from nic_lightning.runs.summary import MEASURED_FLOW, differences, gap_notes, summary
 from nic_lightning.runs.tags import change_tags
 
 _DOWN = ("step", "when")
@@ -108,7 +108,7 @@ def _as_text(found: dict[str, Any]) -> str:
         rated = any(point["bpp"] is not None for point in found["results"])
         shown = _SHOWN if rated else (*_SHOWN[:4], *MEASURED_FLOW)
         rows = [[_cell(point[key]) for key in shown] for point in found["results"]]
-        parts += ["Results, means over images", columns([shown, *rows])]
+        parts += ["Results, means over images", "\n".join([columns([shown, *rows]), *gap_notes(found["results"])])]
     return "\n\n".join(parts)
 
 

@@ -111,7 +111,7 @@ def evaluate_codec(
                 | {"parameters": _parameters(module), "macs": (macs or {}).get(point.label)}
             )
             if distances is not None and _reconstructs(codec, point):
-                distances.add(point, x, trip.x_hat)
+                distances.add(point, x, trip.x_hat, rows[-1]["bpp"])
             if folder is not None:
                 save_png(trip.x_hat[0], reconstruction_path(folder, dataset, name, point.label))
             if on_item is not None:

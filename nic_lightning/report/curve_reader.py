@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nic_lightning.errors import UserError
-from nic_lightning.report.curves import Curve, empty_point
+from nic_lightning.report.curve import Curve, empty_point
 from nic_lightning.runs.text import printable
 
 MAX_BYTES = 4 * 2**20

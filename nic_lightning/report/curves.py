@@ -4,59 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nic_lightning.errors import UserError
-from nic_lightning.runs.results import mean
+from nic_lightning.report.curve import Curve, Row, mean_point, over_the_same
 
-METRICS = {"psnr": "PSNR [dB]", "ms_ssim_db": "MS-SSIM [dB]", "lpips": "LPIPS"}
-"""Qualities that curves are drawn over, and their axis titles; LPIPS is lower for better images."""
 Interval = tuple[float, float]
-Row = Mapping[str, Any]
-_AVERAGED = ("bpp", "bpp_estimated", "psnr", "ms_ssim", "ms_ssim_db", "lpips", "accuracy", "encode_ms", "decode_ms")
-_POINT = ("index", "label", "lmbda", "width", "mode", "quality", "step", "parameters", "macs")
-
-
-@dataclass
-class Curve:
-    """A codec's operating points on one data set, from the lowest rate to the highest."""
-
-    name: str
-    dataset: str
-    codec: str
-    experiment: str | None
-    runs: list[str]
-    classic: bool
-    """JPEG and its like: nothing was trained."""
-    points: list[dict[str, Any]] = field(default_factory=list)
-    """Means over images: the averaged columns of the results table, the point's fields, "run", "images"."""
-    items: frozenset[str] = frozenset()
-    """Names of the images that every point was measured on; of published curves nobody knows them."""
-    uneven: bool = False
-    """Whether some points were measured on other images than others, or on an image twice."""
-    rows: list[dict[str, Row]] = field(default_factory=list)
-    """For each point, the row of the results table of every image; empty for published curves."""
-    published: bool = False
-    """Means over a data set that others published (`report/published.py`)."""
-    source: str = ""
-    """Where a published curve comes from."""
-    db_of_mean: bool = False
-    """Whether "ms_ssim_db" is that of the mean MS-SSIM; elsewhere it is the mean of the images' dB, which is higher."""
-
-    def has(self, metric: str) -> bool:
-        """Whether every point has this metric."""
-        return bool(self.points) and all(point.get(metric) is not None for point in self.points)
-
-    def keep(self, chosen: Sequence[int]) -> Curve:
-        """The same curve with these points only, by their place."""
-        rows = [self.rows[i] for i in chosen] if self.rows else []
-        return replace(self, points=[self.points[i] for i in chosen], rows=rows)
-
-
-def empty_point() -> dict[str, Any]:
-    """A point of which nothing is known: every key that the points of curves have."""
-    return dict.fromkeys((*_POINT, *_AVERAGED, "run", "images"))
 
 
 def curves(rows: Iterable[Mapping[str, Any]]) -> list[Curve]:
@@ -120,7 +73,7 @@ def shown_range(made: Sequence[Curve], metric: str) -> tuple[Interval, Interval]
     A classic codec's best quality costs several times the rate of any learned point and would squeeze these
     into a corner. None when there is no learned curve.
     """
-    drawn = [curve for curve in made if curve.has(metric)]
+    drawn = over_the_same(made, metric)
     rates = [point["bpp"] for curve in drawn if not (curve.classic or curve.published) for point in curve.points]
     if not rates:
         return None
@@ -158,7 +111,7 @@ def _curve(dataset: str, codec: str, rows: Sequence[Mapping[str, Any]]) -> Curve
     groups: dict[tuple[str, Any], list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault((_text(row, "run"), row.get("label")), []).append(row)
-    measured = [(_point(group), {_text(row, "item"): row for row in group}) for group in groups.values()]
+    measured = [(mean_point(group), {_text(row, "item"): row for row in group}) for group in groups.values()]
     measured.sort(key=lambda pair: pair[0]["bpp"])
     items = [frozenset(by_item) for _, by_item in measured]
     experiments = {row.get("experiment") for row in rows}
@@ -174,19 +127,6 @@ def _curve(dataset: str, codec: str, rows: Sequence[Mapping[str, Any]]) -> Curve
         uneven=len(set(items)) > 1 or len(rows) > sum(map(len, items)),
         rows=[by_item for _, by_item in measured],
     )
-
-
-def _point(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    point = empty_point() | {key: rows[0].get(key) for key in _POINT}
-    point |= {key: mean(number(row, key) for row in rows) for key in _AVERAGED}
-    point["label"] = str(point["label"]) if point["label"] is not None else ""
-    return point | {"run": _text(rows[0], "run"), "images": len(rows)}
-
-
-def number(row: Row, key: str) -> float | None:
-    """A value of a row; None where it is missing, NaN, or no number, which further columns of a table may hold."""
-    value = row.get(key)
-    return value if isinstance(value, int | float) and not math.isnan(value) else None
 
 
 def _without_repeats(made: Sequence[Curve]) -> list[Curve]:

@@ -10,7 +10,8 @@ from typing import Any
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.bd import bd_rate
 from nic_lightning.report.comparison import compare
-from nic_lightning.report.curves import Curve, curves
+from nic_lightning.report.curve import Curve
+from nic_lightning.report.curves import curves
 from nic_lightning.report.figures import rd_figure
 from nic_lightning.report.gathering import Gathering, read_csv, write_csv
 from nic_lightning.runs.index import Run, find_runs

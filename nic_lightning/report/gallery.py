@@ -13,7 +13,7 @@ from typing import Any
 from nic_lightning.errors import RunError
 from nic_lightning.metrics.names import RECONSTRUCTIONS, reconstruction_path
 from nic_lightning.report.columns import finite, shortened
-from nic_lightning.report.curves import Curve
+from nic_lightning.report.curve import Curve
 from nic_lightning.report.reading import Sources
 from nic_lightning.runs.files import read_inside
 from nic_lightning.runs.index import Run

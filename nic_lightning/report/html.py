@@ -13,7 +13,8 @@ from pathlib import Path
 
 from nic_lightning.errors import RunError, UserError
 from nic_lightning.report import sections
-from nic_lightning.report.curves import Curve, curves, datasets, default_anchor, named
+from nic_lightning.report.curve import Curve
+from nic_lightning.report.curves import curves, datasets, default_anchor, named
 from nic_lightning.report.embedded import MAX_CURVES, MAX_ROWS
 from nic_lightning.report.features import trains_features
 from nic_lightning.report.gallery import gallery

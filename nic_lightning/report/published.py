@@ -14,8 +14,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from nic_lightning.errors import UserError
+from nic_lightning.report.curve import Curve
 from nic_lightning.report.curve_reader import read_curves, same_dataset
-from nic_lightning.report.curves import Curve
 
 SUFFIXES = (".json", ".csv")
 

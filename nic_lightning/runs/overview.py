@@ -50,8 +50,8 @@ class Line:
 
     def as_json(self) -> dict[str, Any]:
         """Strict JSON: numbers that are none as text."""
-        values = asdict(self) | {"metrics": {key: _strict(value) for key, value in self.metrics.items()}}
-        return values | {"loss": _strict(self.loss)}
+        values = asdict(self) | {"metrics": {key: strict(value) for key, value in self.metrics.items()}}
+        return values | {"loss": strict(self.loss)}
 
 
 def overview(run: Run) -> Line:
@@ -207,5 +207,6 @@ def _count(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value <= 2**53 else None
 
 
-def _strict(value: float | None) -> float | str | None:
+def strict(value: float | None) -> float | str | None:
+    """A number for strict JSON: one that is not finite as text."""
     return str(value) if value is not None and not math.isfinite(value) else value

@@ -17,7 +17,7 @@ from urllib.parse import urlparse
 
 from nic_lightning.runs.files import write_atomically
 from nic_lightning.runs.quiet_exit import leave_quietly
-from nic_lightning.runs.results import mean
+from nic_lightning.runs.results import mean_of_all
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import WandbLogger
@@ -237,7 +237,7 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     summary = {}
     for (dataset, codec, label), group in groups.items():
         for metric in _SHOWN:
-            value = mean(row.get(metric) for row in group)
+            value = mean_of_all(row.get(metric) for row in group)
             if value is not None:
                 summary[f"{dataset}/{codec}/{metric}@{label}"] = value
     return summary

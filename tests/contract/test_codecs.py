@@ -20,6 +20,9 @@ from nic_lightning.codecs.narrowing import NarrowableCodec
 from nic_lightning.commands.export import narrowed
 from nic_lightning.config import check_targets, compose
 from nic_lightning.errors import BitstreamError
+from nic_lightning.metrics.evaluation import evaluate_codec
+from nic_lightning.report.curves import curves
+from nic_lightning.report.text import rd_table
 
 NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "codec").glob("*.yaml"))
 SMALL = {"width": 8, "hidden": 6, "base": 4, "widest": 8, "latents": 6, "hyper": 4, "halvings": 2, "size": 32}
@@ -92,6 +95,21 @@ def test_files_bring_back_images_of_any_size(codec, picture, size):
         assert x_hat.dtype == torch.float32
         assert 0 <= x_hat.min() <= x_hat.max() <= 1
         assert codec.pack(codec.compress(x, point), point) == data  # no chance in it
+
+
+def test_an_image_too_small_for_a_metric_is_in_no_mean_of_it(codec, picture):
+    points = [p for p in codec.operating_points if not isinstance(codec, LearnedCodec) or codec.reconstructs(p)][:1]
+    images = [("large", picture(176, 164)[0]), ("tiny", picture(40, 33)[0])]
+    rows = evaluate_codec(codec, images, "mixed", points=points)
+    if not points:
+        assert rows == []  # it translates only
+        return
+    assert [row["ms_ssim_db"] is None for row in rows] == [False, True]
+    (curve,) = curves(rows)
+    assert (curve.points[0]["psnr"] is not None, curve.points[0]["ms_ssim_db"]) == (True, None)
+    (point,) = curve.over("ms_ssim_db").points
+    assert (point["bpp"], point["ms_ssim_db"]) == (rows[0]["bpp"], rows[0]["ms_ssim_db"])
+    assert "over 1 of 2 images: tiny has no finite MS-SSIM" in rd_table(rows)
 
 
 def test_hostile_bytes_end_in_a_sentence(codec, picture):

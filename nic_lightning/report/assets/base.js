@@ -80,7 +80,12 @@ const table = once(() => {
 /** Indices of the curves on the chosen data set. */
 const curvesHere = () => data.curves.flatMap((curve, i) => (curve.dataset === state.dataset ? [i] : []));
 const curvesShown = () => curvesHere().filter((i) => !state.hidden.has(data.curves[i].name));
-const curveHas = (curve, metric) => curve.points.length > 0 && curve.points.every((point) => point[metric] !== null);
+/** Means over the images that have a finite value of the metric, rates too. */
+const pointsOver = (curve, metric) => curve.over[metric] ?? curve.points;
+const curveHas = (curve, metric) => {
+  const points = pointsOver(curve, metric);
+  return points.length > 0 && points.every((point) => point[metric] !== null);
+};
 
 const GLYPHS = { circle: "●", square: "■", diamond: "◆", "triangle-up": "▲", "triangle-down": "▼", x: "✖", star: "★" };
 /** A curve's mark, as the plots draw it. */
