@@ -6,7 +6,6 @@ Starts without torch, so that `nic data` answers at once.
 from __future__ import annotations
 
 import difflib
-import glob
 import hashlib
 import importlib.util
 import os
@@ -17,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from nic_lightning.data.images import UnreadableImage, list_images, read_rgb
+from nic_lightning.data.places import folders_of, warn_of_folder_here
 from nic_lightning.data.sets import CATALOG, CatalogEntry
 from nic_lightning.errors import DataError
 
@@ -107,7 +107,8 @@ def entry(name: str) -> CatalogEntry:
 def locate(spec: str | Path, root: str | Path | None = None) -> Located:
     """Find a catalogued set by name, or a folder by path; the path may hold wildcards ("photos/train/*").
 
-    Relative paths are looked up below the data root first, then below the working directory.
+    Relative paths are looked up below the data root first, then below the working directory; a folder that exists
+    comes before wildcards (`places.folders_of`).
 
     Raises:
         DataError: unknown name, missing folder, or a folder without image files.
@@ -116,6 +117,8 @@ def locate(spec: str | Path, root: str | Path | None = None) -> Located:
     base = find_root(root)
     known = CATALOG.get(text)
     located = _locate_entry(known, base) if known else _locate_folders(text, base)
+    if known:
+        warn_of_folder_here(text, located.folders)
     if not located.files:
         links = f" ({len(located.refused)} links were not followed)" if located.refused else ""
         where = ", ".join(map(str, located.folders))
@@ -223,7 +226,7 @@ def _locate_entry(known: CatalogEntry, root: Path) -> Located:
         raise DataError(
             f"The folder {' or '.join(str(folder) for folder, _ in places)} of data set {known.name!r} is "
             f"missing: get the set from {known.source} and unpack it there, or name another data root with "
-            f"{ROOT_IS_SET_BY}."
+            f"{ROOT_IS_SET_BY}." + (f" For the folder here give ./{known.name}." if Path(known.name).is_dir() else "")
         )
     files: list[Path] = []
     refused: list[str] = []
@@ -244,12 +247,7 @@ def _package_folder(package: str) -> Path:
 
 def _locate_folders(text: str, root: Path) -> Located:
     spec = os.path.expanduser(text)
-    folders: list[Path] = []
-    for base in (root, Path()):
-        folders = [base / place for place in sorted(glob.glob(spec, root_dir=base))]
-        folders = [folder for folder in folders if folder.is_dir()]
-        if folders:
-            break
+    folders = folders_of(text, root)
     if not folders:
         if re.fullmatch(r"[\w-]+", text):
             entry(text)

@@ -18,6 +18,7 @@ from nic_lightning.data.catalog import find_root
 from nic_lightning.data.datamodule import ImageDataModule
 from nic_lightning.data.datasets import ImageFolder
 from nic_lightning.data.images import Pixels, read_rgb
+from nic_lightning.data.places import folders_of
 from nic_lightning.data.transforms import to_tensor
 from nic_lightning.errors import DataError
 
@@ -260,7 +261,9 @@ def _uniform(key: str) -> Iterator[float]:
 
 
 def _find(folder: str | Path, root: str | Path | None) -> Path:
-    for place in (find_root(root) / folder, Path(folder)):
-        if place.is_dir():
-            return place
+    found = folders_of(str(folder), find_root(root))
+    if len(found) > 1:
+        raise DataError(f"{folder} matches {len(found)} folders, such as {found[0]} and {found[1]}; name one.")
+    if found:
+        return found[0]
     raise DataError(f"There is no folder {folder} below {find_root(root)} or here; set NIC_DATA or data.root.")
