@@ -155,7 +155,7 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder, or a folder of runs")
     parser.add_argument("-o", "--out", type=Path, default=Path("report.html"), metavar="FILE")
     parser.add_argument("--anchor", metavar="NAME", help="curve, run or codec that BD-rates are told against at first")
-    text = "published curve (vtm, cheng2020-attn, ..., all), or a CSV or JSON file of curves; may be repeated"
+    text = "published curve (vtm, cheng2020-anchor, ..., all), or a CSV or JSON file of curves; may be repeated"
     parser.add_argument("--published", action="append", default=[], metavar="NAME", help=text)
     parser.add_argument("--figures", type=Path, metavar="DIR", help="write PNG figures, CSV and LaTeX tables, too")
     parser.set_defaults(run=_report)

@@ -49,8 +49,8 @@ def _with_published(made: list[Curve], args: argparse.Namespace) -> list[Curve]:
             errors.append(error)
     if errors and len(errors) == len(sets):
         raise errors[0]
-    for error in errors:
-        print(error, file=sys.stderr)
+    for sentence in dict.fromkeys([*map(str, errors), *(curve.note for curve in made if curve.note)]):
+        print(sentence, file=sys.stderr)
     return made
 
 

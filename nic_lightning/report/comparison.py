@@ -193,6 +193,9 @@ def _with_published(anchor: Curve, test: Curve, wanted: _Wanted, per_image: bool
     if wanted.metric == "ms_ssim_db" and (anchor.db_of_mean or test.db_of_mean):
         points = [_with_db_of_mean(curve) for curve in (anchor, test)]
         note += " MS-SSIM in dB is that of the mean on both sides."
+    if not wanted.metric.startswith("ms_ssim"):
+        for curve in (anchor, test):
+            note += f" {curve.name} was trained for MS-SSIM." * (curve.published and curve.codec.endswith("-ms-ssim"))
     return Comparison(anchor.name, test.name, wanted.metric, wanted.delta(*points), None, None, note)
 
 

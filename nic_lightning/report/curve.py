@@ -47,6 +47,8 @@ class Curve:
     """Means over a data set that others published (`report/published.py`)."""
     source: str = ""
     """Where a published curve comes from."""
+    note: str = ""
+    """What the reader has to know of how it was chosen."""
     db_of_mean: bool = False
     """Whether "ms_ssim_db" is that of the mean MS-SSIM; elsewhere it is the mean of the images' dB, which is higher."""
     left_out: frozenset[str] = frozenset()

@@ -106,6 +106,7 @@ def write_page(
     if len(rows) > MAX_ROWS:
         problems.append(f"There are {len(rows):,} rows of results, and the page's table shows {MAX_ROWS:,} of them.")
     data = page_data(sources, made, anchors, rows[:MAX_ROWS]) | {"pictures": pictures.items, "figures": figures}
+    problems += dict.fromkeys(curve.note for curve in made if curve.note)
     problems += [problem for run in sources.runs for problem in run.problems]
     parts.append(sections.problem_list(problems))
     out = Path(out)
