@@ -77,8 +77,8 @@ class Budget:
         if fitting:
             return fitting, None
         return ranked[:1], (
-            f"No operating point codes this image within {limit:g} ms on this machine; the cheapest takes "
-            f"{latency:.1f} ms."
+            f"The cheapest operating point takes {latency:.1f} ms for this image on this machine, more than "
+            f"{limit:g} ms; the others were not tried."
         )
 
 
