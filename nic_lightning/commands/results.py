@@ -11,7 +11,7 @@ from nic_lightning.errors import UserError
 from nic_lightning.report.curve import Curve
 from nic_lightning.report.curve_writer import write_curves
 from nic_lightning.report.curves import curves, datasets
-from nic_lightning.runs.index import find_runs
+from nic_lightning.runs.index import about_links, find_runs
 
 
 def results(runs: Sequence[Path], out: Path, form: str, dataset: str | None, overwrite: bool) -> None:
@@ -25,6 +25,8 @@ def results(runs: Sequence[Path], out: Path, form: str, dataset: str | None, ove
 
 def measured_curves(runs: Sequence[Path], dataset: str | None) -> list[Curve]:
     """Curves of the runs, on one data set or on all; results that cannot be read are told on stderr."""
+    for sentence in about_links(runs):
+        print(sentence, file=sys.stderr)
     rows: list[dict[str, Any]] = []
     for run in find_runs(runs):
         known = len(run.problems)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nic_lightning.errors import RunError, UserError
-from nic_lightning.runs.index import Run, find_runs
+from nic_lightning.runs.index import Run, about_links, find_runs
 from nic_lightning.runs.overview import Line, columns, overview, table
 from nic_lightning.runs.summary import MEASURED_FLOW, differences, gap_notes, summary
 from nic_lightning.runs.tags import change_tags
@@ -27,6 +28,8 @@ def list_runs(
         RunError: there is no run.
     """
     lines = [overview(run) for run in find_runs([folder])]
+    for sentence in about_links([folder]):
+        print(sentence, file=sys.stderr)
     kept = [line for line in lines if set(tags) <= set(line.tags) and (not states or line.state in states)]
     if lines and not kept and not as_json:
         wanted = [f"the tag {tag}" for tag in tags] + [" or ".join(f"state {state}" for state in states)] * bool(states)

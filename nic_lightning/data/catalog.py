@@ -120,8 +120,9 @@ def locate(spec: str | Path, root: str | Path | None = None) -> Located:
     if known:
         warn_of_folder_here(text, located.folders)
     if not located.files:
-        links = f" ({len(located.refused)} links were not followed)" if located.refused else ""
         where = ", ".join(map(str, located.folders))
+        links = f"; {located.refused[0]}" if located.refused else ""
+        links += f", and {len(located.refused) - 1} more links" if len(located.refused) > 1 else ""
         raise DataError(f"There are no images of data set {located.name!r} in {where}{links}.")
     return located
 

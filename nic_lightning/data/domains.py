@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from nic_lightning.data.catalog import find_root
 from nic_lightning.data.datamodule import ImageDataModule
 from nic_lightning.data.datasets import ImageFolder
-from nic_lightning.data.images import Pixels, read_rgb
+from nic_lightning.data.images import Pixels, read_image
 from nic_lightning.data.places import folders_of
 from nic_lightning.data.transforms import to_tensor
 from nic_lightning.errors import DataError
@@ -228,16 +228,16 @@ def read_reference(path: str | Path, size: int) -> tuple[Tensor, str]:
     Raises:
         DataError: it cannot be read, or its sides differ more than `CROP_RATIO` allows, that is than in training.
     """
-    pixels = read_rgb(path)
+    pixels, changes = read_image(path)
     height, width = pixels.shape[:2]
     if not CROP_RATIO[0] <= width / height <= CROP_RATIO[1]:
         raise DataError(
             f"The reference {path} has {height}x{width} pixels, and making it square would distort it more than "
             f"training did: cut a square out of it."
         )
-    if (height, width) == (size, size):
-        return to_tensor(pixels), f"style of {path}"
-    return to_tensor(resized(pixels, size)), f"style of {path} ({height}x{width} resized to {size}x{size})"
+    done = [*changes, *([f"{height}x{width} resized to {size}x{size}"] if (height, width) != (size, size) else [])]
+    about = f"style of {path}" + (f" ({', '.join(done)})" if done else "")
+    return to_tensor(resized(pixels, size) if (height, width) != (size, size) else pixels), about
 
 
 def _part(height: int, width: int, numbers: Iterator[float]) -> tuple[float, float, float, float]:

@@ -12,8 +12,7 @@ import numpy as np
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.bd import KINDS, METHODS, BdError, BdResult, Points, bd_quality, bd_rate
 from nic_lightning.metrics.bootstrap import DRAWS, MIN_IMAGES, Interval, Measured, bootstrap, bootstrap_mean
-from nic_lightning.report.curve import QUALITIES, Curve, about_gaps, number
-from nic_lightning.report.curve_reader import to_db
+from nic_lightning.report.curve import QUALITIES, Curve, about_gaps, number, to_db
 
 
 @dataclass(frozen=True)

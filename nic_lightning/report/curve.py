@@ -162,3 +162,8 @@ def number(row: Row, key: str) -> float | None:
 
 def _is_finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
+
+
+def to_db(similarity: float) -> float:
+    """MS-SSIM in [-1, 1] as -10 log10(1 - MS-SSIM); infinite for 1."""
+    return -10 * math.log10(1 - similarity) if similarity < 1 else math.inf

@@ -12,7 +12,7 @@ from nic_lightning.errors import RunError
 from nic_lightning.runs.channels import read_channel_rates
 from nic_lightning.runs.distances import read_distances
 from nic_lightning.runs.files import checked_path
-from nic_lightning.runs.index import MARKS, Run, find_runs, rename, run_folders
+from nic_lightning.runs.index import MARKS, Run, about_links, find_runs, rename, run_folders
 
 _MEASURES = ("bpp", "bpp_estimated", "psnr", "ms_ssim", "ms_ssim_db", "lpips", "encode_ms", "decode_ms")
 _MAX_LOG = 2**28
@@ -68,7 +68,7 @@ def read_sources(paths: Iterable[str | Path]) -> Sources:
     runs = find_runs(path for path in listed if path not in empty or len(empty) == len(listed))
     _shorten_names(runs)
     problems = [f"{path} holds no run: no folder with a {MARKS[0]}, {MARKS[1]} or {MARKS[2]}." for path in empty]
-    return Sources([_read(run) for run in runs], problems)
+    return Sources([_read(run) for run in runs], problems + about_links(listed))
 
 
 def _read(run: Run) -> Source:

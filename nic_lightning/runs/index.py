@@ -103,7 +103,8 @@ def find_runs(paths: Iterable[str | Path]) -> list[Run]:
             raise RunError(f"{path} does not exist; name a run folder, or a folder of runs.")
         folders = run_folders(path)
         if not folders:
-            raise RunError(f"{path} holds no run: no folder with a {MARKS[0]}, {MARKS[1]} or {MARKS[2]}.")
+            links = " ".join(["", *about_links([path])])
+            raise RunError(f"{path} holds no run: no folder with a {MARKS[0]}, {MARKS[1]} or {MARKS[2]}.{links}")
         for folder in folders:
             key = folder.resolve()
             if key not in found:
@@ -168,6 +169,21 @@ def run_folders(root: Path) -> list[Path]:
             found.append(folder)
         elif depth < MAX_DEPTH:
             waiting += [(folder / name, depth + 1) for name in sorted(children, reverse=True)]
+    return found
+
+
+def about_links(roots: Iterable[str | Path]) -> list[str]:
+    """A sentence for each of `roots` that holds links to folders, in which no run is sought."""
+    found = []
+    for root in map(Path, roots):
+        try:
+            with os.scandir(root) as entries:
+                links = sorted(entry.path for entry in entries if entry.is_symlink() and entry.is_dir())
+        except OSError:
+            continue
+        if links and not any(os.path.lexists(root / mark) for mark in MARKS):
+            others = f" Nor are {len(links) - 1} more." if len(links) > 1 else ""
+            found.append(f"{links[0]} is a link, which is not followed: name {os.path.realpath(links[0])}.{others}")
     return found
 
 

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from nic_lightning.commands.runs import list_runs
 from nic_lightning.errors import RunError
-from nic_lightning.runs.index import find_runs, read_run
+from nic_lightning.report.reading import read_sources
+from nic_lightning.runs.index import about_links, find_runs, read_run
 from nic_lightning.runs.record import RunRecord
 from nic_lightning.runs.results import write_results
 
@@ -173,3 +176,18 @@ def test_a_problem_names_the_run_as_the_rest_does(tmp_path):
         ["a/mod: config.yaml is damaged."],
         ["b/mod: config.yaml is damaged."],
     ]
+
+
+def test_links_to_folders_are_named_with_the_way_out(tmp_path, capsys):
+    make_run(tmp_path / "disk" / "a")
+    (tmp_path / "runs").mkdir()
+    os.symlink(tmp_path / "disk" / "a", tmp_path / "runs" / "a")
+    sentence = f"{tmp_path}/runs/a is a link, which is not followed: name {tmp_path}/disk/a."
+    with pytest.raises(RunError, match=f"holds no run.*{re.escape(sentence)}$"):
+        find_runs([tmp_path / "runs"])
+    make_run(tmp_path / "runs" / "b")
+    assert about_links([tmp_path / "runs", tmp_path / "runs" / "b", tmp_path / "none"]) == [sentence]
+    list_runs(tmp_path / "runs")
+    assert capsys.readouterr().err == f"{sentence}\n"
+    assert read_sources([tmp_path / "runs"]).problems == [sentence]
+    assert [run.name for run in find_runs([tmp_path / "runs" / "a"])] == ["a"]
