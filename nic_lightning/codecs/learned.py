@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from nic_lightning import bitstream
 from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
-from nic_lightning.errors import BitstreamError, UserError
+from nic_lightning.errors import BitstreamError, UserError, choices
 from nic_lightning.layers.precision import without_autocast
 
 
@@ -123,8 +123,8 @@ class LearnedCodec(nn.Module):
                 return self.point_at(float(label))
             except ValueError:
                 pass
-        known = ", ".join(p.label for p in self.candidate_points)
-        raise UserError(f"The codec has no operating point {label!r}; it has {known}.")
+        offer = choices(label, [point.label for point in self.candidate_points])
+        raise UserError(f"The codec has no operating point {label!r}; {offer}.")
 
     def point_at(self, lmbda: float) -> OperatingPoint:
         """The point of a lambda, trained or between two trained ones."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from nic_lightning.data.images import UnreadableImage, list_images, read_rgb
 from nic_lightning.data.places import folders_of, warn_of_folder_here
 from nic_lightning.data.sets import CATALOG, CatalogEntry
-from nic_lightning.errors import DataError
+from nic_lightning.errors import DataError, choices
 
 __all__ = [
     "CATALOG",
@@ -98,9 +98,11 @@ def entry(name: str) -> CatalogEntry:
         return CATALOG[name]
     near = difflib.get_close_matches(name.lower(), CATALOG, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? " if near else ""
+    offer = choices(name, sorted(CATALOG))
+    offer = f"{offer[0].upper()}{offer[1:]}" if hint else offer
     raise DataError(
-        f"There is no data set or folder {name!r}: {hint}Known sets are {', '.join(sorted(CATALOG))}; "
-        "any folder of images can be given by its path."
+        f"There is no data set or folder {name!r}: {hint}{offer}; nic data list has all, and any folder of images can "
+        "be given by its path."
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from nic_lightning.errors import RunError, UserError
+from nic_lightning.errors import RunError, UserError, choices
 from nic_lightning.report import sections
 from nic_lightning.report.curve import Curve
 from nic_lightning.report.curves import curves, datasets, default_anchor, named
@@ -130,8 +130,7 @@ def choose_anchors(made: Sequence[Curve], wanted: str | None) -> dict[str, Curve
         if found is not None:
             chosen[dataset] = found
     if wanted is not None and named(made, wanted) is None:
-        names = ", ".join(dict.fromkeys(curve.name for curve in made)) or "none"
-        raise UserError(f"No curve is named {wanted!r}; there are: {names}.")
+        raise UserError(f"No curve is named {wanted!r}; {choices(wanted, [curve.name for curve in made])}.")
     return chosen
 
 

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from nic_lightning.errors import UserError
+from nic_lightning.errors import UserError, choices
 from nic_lightning.report.curve import Curve
 from nic_lightning.report.curve_reader import read_curves, same_dataset
 
@@ -81,8 +81,10 @@ def _shipped(name: str, dataset: str) -> list[Curve]:
     if not chosen:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
+        offer = choices(name, known)
         raise UserError(
-            f"No published curve on {dataset} is named {name!r}.{hint} There are {', '.join(known)}, or a file."
+            f"No published curve on {dataset} is named {name!r}.{hint} {offer[0].upper()}{offer[1:]}; all takes every "
+            "one, and files of curves can be given by their path."
         )
     here = [curve for curve in library() if same_dataset(curve.dataset, dataset)]
     return [replace(curve, note=note) for curve in here if curve.name in chosen]

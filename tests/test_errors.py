@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from nic_lightning.errors import choices
+
+MANY = [f"q{number}" for number in range(5, 100, 5)]
+CODECS = ["avif", "bpg", "cae", "conditional", "hyperprior", "jpeg", "jpeg2000", "jpeg_444", "jpegxl", "webp"]
+
+
+def test_few_names_are_listed():
+    assert choices("x", ["b", "a", "b"]) == "there are: b, a"
+    assert choices("x", []) == "there are: none"
+
+
+def test_of_many_names_the_near_ones_are_offered():
+    assert choices("jpg", CODECS) == "the nearest of 10 are jpeg, jpegxl, bpg"
+    assert choices("hyper", CODECS) == "the nearest of 10 is hyperprior"
+    assert choices("zzz", CODECS) == (
+        "there are: avif, bpg, cae, conditional, hyperprior, jpeg, jpeg2000, jpeg_444, and 2 more"
+    )
+
+
+def test_of_many_numbers_the_nearest_are_offered():
+    assert choices("q51", MANY) == "the nearest of 19 are q50, q55, q45"
+    assert choices("q500", MANY) == "the nearest of 19 are q95, q90, q85"
+    assert choices("200", [str(2**k) for k in range(5, 15)]) == "the nearest of 10 are 256, 128, 64"
+    assert choices("w9", [*MANY, "w8"]) == "the nearest of 20 is w8"
