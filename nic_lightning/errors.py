@@ -33,6 +33,13 @@ class Interrupted(RunError):
     exit_code = 130
 
 
+def counted(number: int, noun: str, verbs: str = "") -> str:
+    """A number and its noun, "1 image" or "1,200 images"; with verbs such as "is/are" the one that fits behind it."""
+    one, many = verbs.split("/") if verbs else ("", "")
+    text = f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{text} {one if number == 1 else many}".rstrip()
+
+
 FEW, NEAR = 8, 3
 """Names that a sentence lists, and how many it offers of more than that."""
 

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
-from nic_lightning.errors import choices
+import ast
+import re
+from pathlib import Path
+
+import nic_lightning
+from nic_lightning.errors import choices, counted
 
 MANY = [f"q{number}" for number in range(5, 100, 5)]
 CODECS = ["avif", "bpg", "cae", "conditional", "hyperprior", "jpeg", "jpeg2000", "jpeg_444", "jpegxl", "webp"]
@@ -24,3 +29,22 @@ def test_of_many_numbers_the_nearest_are_offered():
     assert choices("q500", MANY) == "the nearest of 19 are q95, q90, q85"
     assert choices("200", [str(2**k) for k in range(5, 15)]) == "the nearest of 10 are 256, 128, 64"
     assert choices("w9", [*MANY, "w8"]) == "the nearest of 20 is w8"
+
+
+def test_a_number_and_its_noun_agree():
+    assert [counted(n, "image") for n in (0, 1, 2, 1200)] == ["0 images", "1 image", "2 images", "1,200 images"]
+    assert [counted(n, "image", "is/are") for n in (1, 2)] == ["1 image is", "2 images are"]
+
+
+def test_no_message_leaves_the_plural_open():
+    """No "1 point(s)" in any text of the package."""
+    root = Path(nic_lightning.__file__).parent
+    open_ones = re.compile(r"(?<=[\w} ])[a-z]{3,}\(s\)")
+    texts = [
+        (path.name, node.value)
+        for path in root.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert [(name, text) for name, text in texts if open_ones.search(text)] == []
+    assert open_ones.search(" point(s) are")

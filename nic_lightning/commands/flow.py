@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nic_lightning.baselines.matchers import Found, Matcher, matcher, same_settings
 from nic_lightning.commands.flow_arguments import SHOWN
 from nic_lightning.data.frames import Frame, Window, open_frames, windows
-from nic_lightning.errors import DataError, UserError
+from nic_lightning.errors import DataError, UserError, counted
 from nic_lightning.flow.colour import error_map, to_colours, to_png, warp
 from nic_lightning.flow.io import FORMATS, encode, read_flow
 from nic_lightning.flow.stages import stage_flows
@@ -98,7 +98,7 @@ def flow(
             write_atomically(path, _file(what, found, window, true, wishes))
         print(_line(found, window, targets, true, seconds), flush=True)
     if kept:
-        print(f"{kept} frames were done before and are kept.")
+        print(f"{counted(kept, 'frame', 'was/were')} done before and kept.")
     write_atomically(out / SETTINGS, _text(settings_of_all))
     return 0
 

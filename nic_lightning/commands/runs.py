@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nic_lightning.errors import RunError, UserError
+from nic_lightning.errors import RunError, UserError, counted
 from nic_lightning.runs.index import Run, about_links, find_runs
 from nic_lightning.runs.overview import Line, columns, overview, table
 from nic_lightning.runs.summary import MEASURED_FLOW, differences, gap_notes, summary
@@ -76,7 +76,7 @@ def one_run(folder: Path) -> Run:
     """The run in `folder`; RunError where it is no run, or holds several."""
     runs = find_runs([folder])
     if len(runs) > 1 or runs[0].folder != folder:
-        raise RunError(f"{folder} holds {len(runs)} run{'s' * (len(runs) > 1)}; name one, such as {runs[0].folder}.")
+        raise RunError(f"{folder} holds {counted(len(runs), 'run')}; name one, such as {runs[0].folder}.")
     return runs[0]
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from nic_lightning.data.images import UnreadableImage, list_images, read_rgb
 from nic_lightning.data.places import folders_of, warn_of_folder_here
 from nic_lightning.data.sets import CATALOG, CatalogEntry
-from nic_lightning.errors import DataError, choices
+from nic_lightning.errors import DataError, choices, counted
 
 __all__ = [
     "CATALOG",
@@ -124,7 +124,7 @@ def locate(spec: str | Path, root: str | Path | None = None) -> Located:
     if not located.files:
         where = ", ".join(map(str, located.folders))
         links = f"; {located.refused[0]}" if located.refused else ""
-        links += f", and {len(located.refused) - 1} more links" if len(located.refused) > 1 else ""
+        links += f", and {counted(len(located.refused) - 1, 'more link')}" if len(located.refused) > 1 else ""
         raise DataError(f"There are no images of data set {located.name!r} in {where}{links}.")
     return located
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from nic_lightning.data.datasets import MIB, ImageFolder, RandomCrops
 from nic_lightning.data.sampler import EpochSampler
-from nic_lightning.errors import DataError
+from nic_lightning.errors import DataError, counted
 
 log = logging.getLogger(__name__)
 _Images = TypeVar("_Images")
@@ -250,13 +250,13 @@ class ImageDataModule(pl.LightningDataModule):
         small = sum(min(size) < self.crop for size in images.sizes)
         if small:
             log.warning(
-                "%s: %d images are smaller than the crop of %d pixels and are padded by reflection.",
-                *(images.name, small, self.crop),
+                "%s: %s smaller than the crop of %d pixels and padded by reflection.",
+                *(images.name, counted(small, "image", "is/are"), self.crop),
             )
 
     def _say_what_is_in_memory(self, images: Images) -> None:
         count, size = images.cached
-        log.info("%s: %d images, %d in memory (%d MiB).", images.name, len(images), count, size // MIB)
+        log.info("%s: %s, %d in memory (%d MiB).", images.name, counted(len(images), "image"), count, size // MIB)
         if count < len(images) and self.cache_mb:
             log.warning(
                 "%s: %d of %d images fit into %d MiB of memory, the others are decoded for each crop: raise "

@@ -20,7 +20,7 @@ from nic_lightning.data.datasets import ImageFolder
 from nic_lightning.data.images import Pixels, read_image
 from nic_lightning.data.places import folders_of
 from nic_lightning.data.transforms import to_tensor
-from nic_lightning.errors import DataError
+from nic_lightning.errors import DataError, counted
 
 CROP_PROBABILITY, CROP_AREA, CROP_RATIO = 0.5, (0.8, 1.0), (0.9, 1.1)
 """How often a part is cut out, its area over the image's, and its width over its height."""
@@ -70,14 +70,14 @@ class DomainFolders:
             raise DataError(f"{self.folder} has no domain {missing[0]!r}; it has {', '.join(present) or 'none'}.")
         if len(self.domains) < 2:
             raise DataError(
-                f"{self.folder} holds {len(self.domains)} domains; translation needs a folder each for two."
+                f"{self.folder} holds {counted(len(self.domains), 'domain')}; translation needs a folder each for two."
             )
         share = cache_mb // len(self.domains)
         self.images = [ImageFolder(self.folder / name, cache_mb=share) for name in self.domains]
         for name, images in zip(self.domains, self.images, strict=True):
             if len(images) < least:
                 raise DataError(
-                    f"Domain {name!r} of {self.folder} has {len(images)} usable image(s); it needs {least}."
+                    f"Domain {name!r} of {self.folder} has {counted(len(images), 'usable image')}; it needs {least}."
                 )
 
     def __len__(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nic_lightning.errors import UserError
+from nic_lightning.errors import UserError, counted
 from nic_lightning.metrics.bd import KINDS, METHODS, BdError, BdResult, Points, bd_quality, bd_rate
 from nic_lightning.metrics.bootstrap import DRAWS, MIN_IMAGES, Interval, Measured, bootstrap, bootstrap_mean
 from nic_lightning.report.curve import QUALITIES, Curve, about_gaps, number, to_db
@@ -130,7 +130,7 @@ def _of_means(anchor: Curve, test: Curve, wanted: _Wanted) -> Comparison:
     result = wanted.delta(anchor.points, test.points)
     images, interval, note = len(anchor.items), None, None
     if wanted.draws and images < MIN_IMAGES:
-        note = f"{images} image(s) are too few for an interval."
+        note = f"{counted(images, 'image', 'is/are')} too few for an interval."
     elif wanted.draws:
         interval, note = _interval(anchor, test, wanted)
     return Comparison(anchor.name, test.name, wanted.metric, result, None, interval, note, images)
@@ -160,12 +160,12 @@ def _per_image(anchor: Curve, test: Curve, wanted: _Wanted) -> Comparison:
     values = [one.value for one in found.values()]
     interval, notes = None, []
     if wanted.draws and len(values) < MIN_IMAGES:
-        notes.append(f"{len(values)} image(s) are too few for an interval.")
+        notes.append(f"{counted(len(values), 'image', 'is/are')} too few for an interval.")
     elif wanted.draws:
         interval = bootstrap_mean(np.array(values), draws=wanted.draws, seed=wanted.seed)
     if left_out:
-        gone = f"{len(left_out)} of {len(anchor.items)} images have no delta of their own and are left out"
-        notes.append(f"{gone}: {', '.join(left_out)}.")
+        gone = f"{len(left_out)} of {counted(len(anchor.items), 'image')} without a delta of their own"
+        notes.append(f"Left out {gone}: {', '.join(left_out)}.")
     result, note = _mean_result(list(found.values())), " ".join(notes) or None
     return Comparison(anchor.name, test.name, wanted.metric, result, None, interval, note, len(values), left_out)
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nic_lightning import __version__
-from nic_lightning.errors import UserError
+from nic_lightning.errors import UserError, counted
 from nic_lightning.report.curve import METRICS, QUALITIES, Curve
 from nic_lightning.report.curve_reader import COUNTS, KEYS, NUMBERS, TEXTS
 from nic_lightning.runs.files import write_atomically
@@ -92,7 +92,7 @@ def _parts(curve: Curve) -> list[Curve]:
         kept = {metric, *(("ms_ssim",) if metric == "ms_ssim_db" else ())}
         points = [{**point, **dict.fromkeys(QUALITIES.keys() - kept)} for point in part.points]
         title = QUALITIES[metric].split(" [")[0]
-        parts.append(replace(part, name=f"{curve.name}, {title} of {len(part.items)} images", points=points))
+        parts.append(replace(part, name=f"{curve.name}, {title} of {counted(len(part.items), 'image')}", points=points))
     return parts
 
 

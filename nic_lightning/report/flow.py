@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from nic_lightning.errors import RunError
+from nic_lightning.errors import RunError, counted
 from nic_lightning.metrics.flow_errors import averages
 from nic_lightning.metrics.names import FLOW_PICTURES, safe_name
 from nic_lightning.report.gallery import MAX_IMAGE, checked_png
@@ -64,7 +64,8 @@ def flow_table(rows: Iterable[Row]) -> str:
             density, seconds = _text(overall_density(group), 1), _text(mean(row.get("time") for row in group), 2)
             lines.append([name, stage, *cells, over, density, seconds])
         counts = {len(group) for group in methods.values()}
-        title = f"{dataset} ({' or '.join(map(str, sorted(counts)))} images)"
+        last = counted(max(counts), "image")
+        title = f"{dataset} ({' or '.join([*map(str, sorted(counts)[:-1]), last])})"
         header = ["method", "stage", *(_COLUMNS[key] for key in _SHOWN), "sequences", "density %", "s"]
         blocks.append("\n".join(printable(line) for line in [title, *aligned(header, lines)]))
     return "\n\n".join(blocks)

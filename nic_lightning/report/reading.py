@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nic_lightning.errors import RunError
+from nic_lightning.errors import RunError, counted
 from nic_lightning.runs.channels import read_channel_rates
 from nic_lightning.runs.distances import read_distances
 from nic_lightning.runs.files import checked_path
@@ -102,7 +102,7 @@ def _check_log(run: Run, log: Sequence[dict[str, Any]]) -> None:
     if not log:
         run.add_problem("metrics.jsonl holds no line that can be read.")
     elif ends > len(log):
-        run.add_problem(f"{ends - len(log)} of {ends} lines of metrics.jsonl are damaged and left out.")
+        run.add_problem(f"Left out {ends - len(log)} of {counted(ends, 'line')} of metrics.jsonl: damaged.")
     bad = {key: line["step"] for line in reversed(log) for key, value in line.items() if _is_bad(value)}
     for key, step in list(bad.items())[:3]:
         run.add_problem(f"{key[:80]} is not finite at step {step}.")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from nic_lightning.errors import UserError
+from nic_lightning.errors import UserError, counted
 
 TOLERANCE = 0.1
 """How far, in dB, a narrower width may lie below the wider one before it has left its curve."""
@@ -113,7 +113,9 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> list[_WidthCurve]:
     made = []
     for width, by_lambda in sorted(points.items()):
         if len(by_lambda) < 3:
-            raise UserError(f"Width {width} has models at {len(by_lambda)} lambdas; three at least make a curve.")
+            raise UserError(
+                f"Width {width} has models at {counted(len(by_lambda), 'lambda')}; three at least make a curve."
+            )
         means = [(value, *np.mean(pairs, axis=0)) for value, pairs in sorted(by_lambda.items())]
         lambdas, rates, errors = (np.array(column) for column in zip(*means, strict=True))
         if not (np.diff(rates) > 0).all() or not (np.diff(errors) < 0).all():

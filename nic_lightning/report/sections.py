@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from nic_lightning.errors import counted
 from nic_lightning.report.curve import Curve, gaps_of
 from nic_lightning.report.curves import datasets
 from nic_lightning.report.features import trains_features
@@ -83,7 +84,7 @@ def configurations(runs: Sequence[Run]) -> str:
         part = details(escaped(run.name), _configuration(run))
         size += len(part)
         if size > _MAX_CONFIGURATIONS:
-            parts.append(f'<p class="note">{len(runs) - len(parts)} more runs: see their folders.</p>')
+            parts.append(f'<p class="note">{counted(len(runs) - len(parts), "more run")}: see their folders.</p>')
             break
         parts.append(part)
     return f'<div id="config-differences"></div>{details("Whole configurations", "".join(parts))}' if parts else ""

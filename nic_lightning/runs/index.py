@@ -182,7 +182,7 @@ def about_links(roots: Iterable[str | Path]) -> list[str]:
         except OSError:
             continue
         if links and not any(os.path.lexists(root / mark) for mark in MARKS):
-            others = f" Nor are {len(links) - 1} more." if len(links) > 1 else ""
+            others = f" Nor {'is' if len(links) == 2 else 'are'} {len(links) - 1} more." if len(links) > 1 else ""
             found.append(f"{links[0]} is a link, which is not followed: name {os.path.realpath(links[0])}.{others}")
     return found
 

@@ -65,7 +65,7 @@ def gap_notes(points: Sequence[Mapping[str, Any]]) -> list[str]:
     found = {}
     for point in points:
         for key, count in point["gaps"].items():
-            about = f"{point['dataset']}: {count} of {point['images']} images have a finite {key}"
+            about = f"{point['dataset']}: {count} of {point['images']} images with a finite {key}"
             found[f"{about}; nic report has their mean, beside that of their rates."] = None
     return list(found)
 

@@ -71,7 +71,7 @@ def test_images_without_a_delta_of_their_own_are_named():
     found = compare(*curves(rows("a") + bent), "psnr", per_image=True)
     assert found.images == 11
     assert "not monotone" in found.left_out["0.png"]
-    assert "1 of 12 images have no delta of their own and are left out: 0.png" in found.note
+    assert "Left out 1 of 12 images without a delta of their own: 0.png." in found.note
     for each in bent:
         each["psnr"] = -each["psnr"]
     assert "No image has a delta" in compare(*curves(rows("a") + bent), "psnr", per_image=True).problem
@@ -80,7 +80,7 @@ def test_images_without_a_delta_of_their_own_are_named():
 def test_few_images_have_no_interval():
     found = compare(*curves(rows("a", images=4) + rows("b", images=4)), "psnr", draws=100)
     assert found.interval is None
-    assert found.note == "4 image(s) are too few for an interval."
+    assert found.note == "4 images are too few for an interval."
 
 
 def test_other_images_or_an_image_twice_are_not_compared():

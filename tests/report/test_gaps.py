@@ -140,8 +140,8 @@ def test_a_run_says_how_many_images_have_a_value(tmp_path: Path, capsys):
     folder = make_run(tmp_path / "run", rows())
     show(folder)
     out = capsys.readouterr().out
-    assert "kodak: 2 of 4 images have a finite ms_ssim_db; nic report has their mean" in out
-    assert "kodak: 3 of 4 images have a finite psnr" in out
+    assert "kodak: 2 of 4 images with a finite ms_ssim_db; nic report has their mean" in out
+    assert "kodak: 3 of 4 images with a finite psnr" in out
     show(folder, as_json=True)
     point = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["results"][0]
     assert (point["psnr"], point["ms_ssim_db"], point["gaps"]) == ("inf", None, {"psnr": 3, "ms_ssim_db": 2})

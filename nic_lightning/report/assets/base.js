@@ -53,6 +53,12 @@ function signed(value, digits, unit) {
   return isNumber(value) ? (value > 0 ? "+" : "") + shown(value, digits, unit) : "–";
 }
 
+/** "1 image", "2 images"; `verbs` such as ["is", "are"] give the one that fits. */
+function counted(count, noun, verbs = null) {
+  const text = count === 1 ? `1 ${noun}` : `${count.toLocaleString("en")} ${noun}s`;
+  return verbs ? `${text} ${verbs[count === 1 ? 0 : 1]}` : text;
+}
+
 function buffer(text) {
   const raw = atob(text);
   const bytes = new Uint8Array(raw.length);

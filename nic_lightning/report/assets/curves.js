@@ -43,7 +43,7 @@
     for (const metric of data.metrics) {
       if (isNumber(point[metric.key])) lines.push(`${metric.name} ${shown(point[metric.key], metric.digits)}${metric.unit}`);
     }
-    lines.push(state.image ? plain(state.image) : curve.published ? "published" : `mean of ${point.images} images`);
+    lines.push(state.image ? plain(state.image) : curve.published ? "published" : `mean of ${counted(point.images, "image")}`);
     if (point.run && !curve.published) {
       const step = data.steps[point.run];
       lines.push(`run ${plain(point.run)}${step === undefined ? "" : `, step ${step.toLocaleString("en")}`}`);
@@ -157,7 +157,7 @@
   const places = new Map();
   const plots = element("div", { class: "plots" });
   const rest = hideTheRest();
-  const note = rest ? `${rest} more curves are in the legend: click one to see it, or filter.` : "";
+  const note = rest ? `${counted(rest, "more curve", ["is", "are"])} in the legend: click one to see it, or filter.` : "";
   home.append(...[datasetTabs(), controls(), chips, note ? element("p", { class: "note" }, note) : null, plots].filter(Boolean));
   for (const metric of data.metrics) {
     const place = element("div", { class: "plot", id: `rd-${metric.key}` });
