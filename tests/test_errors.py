@@ -48,3 +48,28 @@ def test_no_message_leaves_the_plural_open():
     ]
     assert [(name, text) for name, text in texts if open_ones.search(text)] == []
     assert open_ones.search(" point(s) are")
+
+
+def test_messages_and_guides_use_the_words_that_a_reader_searches_for():
+    """Reported, stated, available, reproduce: not told, not at hand, not have again. "Told apart" is English."""
+    wrong = re.compile(
+        r"\btold\b(?! apart| to\b)|\btells\b(?!.* (apart|from))|\bat hand\b|\bhave again\b", re.IGNORECASE
+    )
+    root = Path(nic_lightning.__file__).parent
+    texts = [
+        (path.name, path.read_text()) for path in (root.parent / "README.md", *(root.parent / "docs").glob("*.md"))
+    ]
+    for path in root.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        docstrings = {
+            id(node.body[0].value)
+            for node in ast.walk(tree)
+            if isinstance(node, documented) and node.body and isinstance(node.body[0], ast.Expr)
+        }
+        texts += [
+            (path.name, node.value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+        ]
+    assert [(name, found[0]) for name, text in texts if (found := wrong.search(text))] == []

@@ -111,7 +111,7 @@ class Jpeg(PillowCodec):
 
 
 class WebP(PillowCodec):
-    """Lossy WebP by libwebp as Pillow ships it, default effort; a file does not tell its quality.
+    """Lossy WebP by libwebp as Pillow ships it, default effort; a file does not state its quality.
 
     Args:
         qualities: quality settings, 0..100.

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class LambdaSchedule:
-    """Algorithm 1 without the training: told what every width reaches, it says the lambdas to go on with.
+    """Algorithm 1 without the training: given what every width reaches, it returns the lambdas to go on with.
 
     From the widest width down, one pair of neighbours after the other: the wider one's lambda is fixed, and all
     narrower ones are multiplied by kappa, again and again. That moves the narrower point along its curve to lower rates

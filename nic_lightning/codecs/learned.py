@@ -92,7 +92,7 @@ class LearnedCodec(nn.Module):
     def receiver_example(self, point: OperatingPoint) -> dict[str, Any]:
         """What only a receiver has, as further arguments of `forward`, `synthesis` and `decompress`: here, nothing.
 
-        Measurements decode with it where nobody has told what else to take.
+        Measurements decode with it where nothing else is given.
         """
         return {}
 

@@ -24,7 +24,7 @@ def results(runs: Sequence[Path], out: Path, form: str, dataset: str | None, ove
 
 
 def measured_curves(runs: Sequence[Path], dataset: str | None) -> list[Curve]:
-    """Curves of the runs, on one data set or on all; results that cannot be read are told on stderr."""
+    """Curves of the runs, on one data set or on all; results that cannot be read are reported on stderr."""
     for sentence in about_links(runs):
         print(sentence, file=sys.stderr)
     rows: list[dict[str, Any]] = []

@@ -184,7 +184,7 @@ def list_table(root: str | Path | None = None, more: Callable[[Path], Iterable[t
     `more` gives rows of other sets below the root, such as those of optical flow.
     """
     base = find_root(root)
-    rows: list[tuple[str, ...]] = [("name", "at hand", "checksums", "licence", "source")]
+    rows: list[tuple[str, ...]] = [("name", "found", "checksums", "licence", "source")]
     for known in CATALOG.values():
         try:
             found = len(_locate_entry(known, base).files)

@@ -68,8 +68,8 @@ class ImageDataModule(pl.LightningDataModule):
         root: the data root; default NIC_DATA, else ./data.
         crop: side of the training crops in pixels.
         batch_size: crops in a batch of one rank.
-        workers: loader processes; None takes 0 where all images are in memory or at most two cores are at
-            hand, else half the cores up to 4.
+        workers: loader processes; None takes 0 where all images are in memory or there are at most two
+            cores, else half the cores up to 4.
         samples_per_epoch: crops in an epoch over all ranks; None takes one from each image.
         seed: all crops and their order follow from it.
         cache_mb: MiB of decoded images to keep in memory, training and validation together, for each rank.

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 VIDEOS = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ogv", ".y4m", ".gif"})
 _MISCOUNT = 0.02
-"""By how much, and a frame besides, the count that a sound video tells may be too large: some tell their duration."""
+"""By how much, and a frame besides, the count that a sound video claims may be too large: some state their duration."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _of_files(files: Iterable[Path]) -> Iterator[Frame]:
 
 
 def _of_video(path: Path) -> Iterator[Frame]:
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong is told below, in a sentence
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong is said below, in a sentence
     import cv2
 
     level = cv2.getLogLevel()
@@ -156,7 +156,7 @@ def _of_video(path: Path) -> Iterator[Frame]:
             raise DataError(f"Flow is between two frames, and {path} holds {number} that can be decoded.")
         if number + 1 < (1 - _MISCOUNT) * told:
             raise DataError(
-                f"{path} tells of {told:.0f} frames and ends after {number}: it is cut or damaged. What was made of "
+                f"{path} claims {told:.0f} frames and ends after {number}: it is cut or damaged. What was made of "
                 "the frames before is kept."
             )
     finally:

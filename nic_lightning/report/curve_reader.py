@@ -158,7 +158,7 @@ def _check_headings(found: Sequence[str | None]) -> None:
     """Refuse a table without a rate or a quality, with the columns that it has and those that are taken."""
     plain = [_plain(heading) for heading in found if heading is not None]
     if not plain or ("bpp" in plain and any(heading in _QUALITY_NAMES for heading in plain)):
-        return  # an empty table is told as such
+        return  # an empty table has a sentence of its own
     shown = ", ".join(repr(_text(heading)[:60]) for heading in plain[:8]) + (", ..." if len(plain) > 8 else "")
     other = next((sign for sign in ";\t|" if sign in plain[0]), None)
     way = f" Its signs {other!r} separate no columns: use commas." if other else ""

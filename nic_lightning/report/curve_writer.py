@@ -73,7 +73,7 @@ def write_curves(made: Sequence[Curve], folder: Path, form: str = "json", overwr
             wrong = [key for key in KEYS if point[key] is not None and not math.isfinite(point[key])]
             if wrong:
                 raise UserError(
-                    f"{curve.name} at {point['label']} has {wrong[0]} {point[wrong[0]]}, which files cannot tell."
+                    f"{curve.name} at {point['label']} has {wrong[0]} {point[wrong[0]]}, which the files cannot hold."
                 )
     for curve, path in zip(made, paths, strict=True):
         write_atomically(path, as_json(curve) if form == "json" else as_csv(curve))

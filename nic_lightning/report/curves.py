@@ -103,7 +103,7 @@ def named(made: Sequence[Curve], wanted: str) -> Curve | None:
 
 
 def default_anchor(made: Sequence[Curve]) -> Curve | None:
-    """What BD-rates are told against: the first classic codec, else the first curve."""
+    """What BD-rates are computed against: the first classic codec, else the first curve."""
     return next((curve for curve in made if curve.classic), made[0] if made else None)
 
 

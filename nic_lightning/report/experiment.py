@@ -30,12 +30,12 @@ class Experiment(Gathering):
     """
 
     anchor: str
-    """Name of the curve that BD-rates are told against."""
+    """Name of the curve that BD-rates are computed against."""
     folders: Mapping[str, str]
     """Name in the tables -> folder of the run, or of the runs of a sweep, in RUNS."""
     dataset: str = "kodak"
     times: bool = False
-    """Whether measured.csv tells the milliseconds of encoder and decoder, too."""
+    """Whether measured.csv has the milliseconds of encoder and decoder, too."""
 
     def collect(self, runs: Path, out: Path) -> list[str]:
         """Write all files into `out`; sentences about what is missing. Raises UserError when there are no results."""

@@ -129,7 +129,7 @@ def _scenes(methods: Mapping[tuple[str, str], Sequence[Row]]) -> str:
 
 
 def _times(methods: Mapping[tuple[str, str], Sequence[Row]]) -> str:
-    """Mean wall time of an image, and of its parts where a method tells them."""
+    """Mean wall time of an image, and of its parts where a method reports them."""
     final = {name: group for (name, stage), group in methods.items() if stage == FINAL}
     keys = sorted({key for group in final.values() for key in group[0] if key.startswith("time_")})
     used = ["time", *(key for key in keys if any(mean(row.get(key) for row in group) for group in final.values()))]

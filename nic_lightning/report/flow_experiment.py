@@ -89,7 +89,7 @@ class FlowExperiment(Gathering):
 
     @cached_property
     def measures(self) -> list[Measure]:
-        """What measured.csv tells, column by column."""
+        """What measured.csv holds, column by column."""
         errors = [(number, kind, column) for number, kind in enumerate(self.averages) for column in self.columns]
         found = []
         for number, kind, column in errors:

@@ -44,7 +44,7 @@ def write_report(
         runs: run folders, or folders of runs.
         out: HTML file to write.
         title: heading of the page.
-        anchor: curve or codec that the page tells BD-rates against at first; None: the first classic codec, else the
+        anchor: curve or codec that the page computes BD-rates against at first; None: the first classic codec, else the
             first curve.
         published: names of published curves, or their files, to draw beside the runs'.
 

@@ -1,4 +1,4 @@
-"""Run folders for a report: read once, named apart, and everything that is wrong with them told. No torch needed."""
+"""Run folders for a report: read once, named apart, and what is wrong with them reported. No torch needed."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _read(run: Run) -> Source:
 
 
 def _read_file(run: Run, read: Callable[[Path], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """What a file of the run holds; nothing where it is damaged, which is told."""
+    """What a file of the run holds; nothing where it is damaged, which is reported."""
     try:
         return read(run.folder)
     except RunError as error:
@@ -92,13 +92,13 @@ def _read_file(run: Run, read: Callable[[Path], list[dict[str, Any]]]) -> list[d
 
 
 def _check_log(run: Run, log: Sequence[dict[str, Any]]) -> None:
-    """Tell of lines that are no lines, and of values that are no numbers."""
+    """Report lines that are no lines, and of values that are no numbers."""
     try:
         path = checked_path(run.folder, "metrics.jsonl", _MAX_LOG)
         with path.open("rb") as file:
             ends = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(2**20), b""))
     except (RunError, OSError):
-        return  # missing, or told by run.metrics()
+        return  # missing, or reported by run.metrics()
     if not log:
         run.add_problem("metrics.jsonl holds no line that can be read.")
     elif ends > len(log):

@@ -22,7 +22,7 @@ _TAIL = 2**18
 _MAX_METRICS = 2**30
 _MAX_KEYS = 500
 _RECENT = 20
-"""Lines that are always read: the pace is told from them."""
+"""Lines that are always read: the pace is computed from them."""
 _SOUGHT = (b'"train/loss"', b'"val')
 """Before those, lines are read only as far back as the last with each of these."""
 

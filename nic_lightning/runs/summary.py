@@ -1,4 +1,4 @@
-"""What a run folder tells at a glance, and what sets runs apart: for `nic runs show`, `diff` and the dashboard."""
+"""What a run folder shows at a glance, and what sets runs apart: for `nic runs show`, `diff` and the dashboard."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def wandb_mode(mode: str | None = None) -> str:
 
 
 def is_logged_in() -> bool:
-    """Whether a W&B key is at hand, in the environment or a netrc file. Asks no server."""
+    """Whether there is a W&B key, in the environment or a netrc file. Asks no server."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     named = os.environ.get("NETRC")
