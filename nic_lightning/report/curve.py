@@ -53,6 +53,7 @@ class Curve:
     """Whether "ms_ssim_db" is that of the mean MS-SSIM; elsewhere it is the mean of the images' dB, which is higher."""
     left_out: frozenset[str] = frozenset()
     """Images of the data set that the means are not over."""
+    _gaps: dict[str, frozenset[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def has(self, metric: str) -> bool:
         """Whether every point has this metric, on the images that it can be given for."""
@@ -69,6 +70,11 @@ class Curve:
         None where no image has one. A point at which most images are exact, as lossless coding has it, is no reason to
         leave out these images: it is the point that has no finite value.
         """
+        if metric not in self._gaps:
+            self._gaps[metric] = self._find_gaps(metric)
+        return self._gaps[metric]
+
+    def _find_gaps(self, metric: str) -> frozenset[str]:
         known = [{item: _is_finite(number(row, metric)) for item, row in by_item.items()} for by_item in self.rows]
         ever = {item for by_item in known for item, finite in by_item.items() if finite}
         if not ever:
