@@ -17,7 +17,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, replace
 
-from nic_lightning.errors import BitstreamError
+from nic_lightning.errors import BitstreamError, counted
 
 MAGIC = b"NIC1"
 VERSION = 2
@@ -95,7 +95,9 @@ def count_layers(content: Container) -> int:
     if layers is None:
         raise BitstreamError("The file has no layers: only a scalable codec, such as codec=scalable, writes them.")
     if layers != len(content.strings) or layers == 0:
-        raise BitstreamError(f"The file declares {layers} layers and holds {len(content.strings)}: it is altered.")
+        raise BitstreamError(
+            f"The file declares {counted(layers, 'layer')} and holds {len(content.strings)}: it is altered."
+        )
     return layers
 
 
@@ -107,7 +109,7 @@ def truncate(data: bytes, count: int, max_pixels: int = MAX_PIXELS) -> bytes:
     content = unpack(data, max_pixels)
     layers = count_layers(content)
     if not 1 <= count <= layers:
-        raise BitstreamError(f"{count} layers were asked for; the file has {layers}.")
+        raise BitstreamError(f"{counted(count, 'layer', 'was/were')} asked for; the file has {layers}.")
     return pack(replace(content, point=layered_point(count), strings=content.strings[:count]))
 
 

@@ -85,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     codec_arguments.add_grid(commands.add_parser("grid", help="pictures of translations, of one run or of several"))
     text = "a trained codec as a folder of its own: safetensors, JSON, ONNX"
     codec_arguments.add_export(commands.add_parser("export", help=text))
-    _add_runs(commands.add_parser("runs", help="what runs there are, and how to have one again"))
+    _add_runs(commands.add_parser("runs", help="list, compare, tag and reproduce runs"))
     _add_resume(commands.add_parser("resume", help="continue an interrupted run, or a sweep, from its folder alone"))
     _add_report(commands.add_parser("report", help="one HTML page that compares runs"))
     flow_arguments.add_flow(commands.add_parser("flow", help="optical flow of frames or a video"))
@@ -108,7 +108,9 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--root", type=Path, help="folder of the data sets (default: $NIC_DATA, or ./data)")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    actions.add_parser("list", parents=[root], help="the catalogue, and what is at hand").set_defaults(run=_data_list)
+    actions.add_parser("list", parents=[root], help="the catalogue, and which files are there").set_defaults(
+        run=_data_list
+    )
     text = "the weight files of other networks that can be used: names, places, SHA-256, and which are there"
     actions.add_parser("weights", help=text, description=text.capitalize() + ".").set_defaults(run=_data_weights)
     check = actions.add_parser("check", parents=[root], help="which files are present, missing or damaged")
@@ -127,12 +129,12 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
     run_arguments.add_rm(actions.add_parser("rm", help="delete runs"))
     run_arguments.add_push(actions.add_parser("push", help="upload to W&B what was recorded offline"))
     text = "Print a shell script that makes the run again: commit, uncommitted changes, packages, command line."
-    action = actions.add_parser("reproduce", help="the commands that make a run again", description=text)
+    action = actions.add_parser("reproduce", help="print the commands that reproduce a run", description=text)
     action.add_argument("folder", type=Path, metavar="RUN", help="run folder")
     action.add_argument(
         "--start",
         action="store_true",
-        help="do it now, with the packages at hand, and compare the losses; this runs the code that the run folder "
+        help="do it now, with the installed packages, and compare the losses; this runs the code that the run folder "
         "holds as git.diff, so do it with folders that you trust",
     )
     action.add_argument("-o", "--out", type=Path, metavar="DIR", help="new folder (default in print: reproduced)")
@@ -154,8 +156,10 @@ def _add_resume(parser: argparse.ArgumentParser) -> None:
 def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folder, or a folder of runs")
     parser.add_argument("-o", "--out", type=Path, default=Path("report.html"), metavar="FILE")
-    parser.add_argument("--anchor", metavar="NAME", help="curve, run or codec that BD-rates are told against at first")
-    text = "published curve (vtm, cheng2020-attn, ..., all), or a CSV or JSON file of curves; may be repeated"
+    parser.add_argument(
+        "--anchor", metavar="NAME", help="curve, run or codec that BD-rates are computed against at first"
+    )
+    text = "published curve (vtm, cheng2020-anchor, ..., all), or a CSV or JSON file of curves; may be repeated"
     parser.add_argument("--published", action="append", default=[], metavar="NAME", help=text)
     parser.add_argument("--figures", type=Path, metavar="DIR", help="write PNG figures, CSV and LaTeX tables, too")
     parser.set_defaults(run=_report)

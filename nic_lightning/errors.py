@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
+import re
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -28,6 +31,41 @@ class Interrupted(RunError):
     """A run was stopped from outside, its last checkpoint intact."""
 
     exit_code = 130
+
+
+def counted(number: int, noun: str, verbs: str = "") -> str:
+    """A number and its noun, "1 image" or "1,200 images"; with verbs such as "is/are" the one that fits behind it."""
+    one, many = verbs.split("/") if verbs else ("", "")
+    text = f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{text} {one if number == 1 else many}".rstrip()
+
+
+FEW, NEAR = 8, 3
+"""Names that a sentence lists, and how many it offers of more than that."""
+
+
+def choices(word: str, names: Iterable[str]) -> str:
+    """What to offer for a name that is none of `names`, as the end of a sentence.
+
+    "there are: a, b" where they are few, "the nearest of 24 are a, b, c" where they are many, and the first few where
+    none is near. Of names such as "q50" those of the nearest number are near.
+    """
+    listed = list(dict.fromkeys(names))
+    if len(listed) <= FEW:
+        return f"there are: {', '.join(listed) or 'none'}"
+    near = _nearest_numbers(word, listed) or difflib.get_close_matches(word, listed, n=NEAR, cutoff=0.5)
+    if near:
+        return f"the nearest of {len(listed)} {'is' if len(near) == 1 else 'are'} {', '.join(near)}"
+    return f"there are: {', '.join(listed[:FEW])}, and {len(listed) - FEW} more"
+
+
+def _nearest_numbers(word: str, names: list[str]) -> list[str]:
+    """Where word and names are numbers behind one beginning: those of the nearest numbers, nearest first."""
+    parts = [re.fullmatch(r"(\D*)(\d{1,15}(?:\.\d{1,15})?)", text) for text in (word, *names)]
+    found = [(part[1], float(part[2])) for part in parts if part]
+    if len(found) < len(parts) or len({beginning for beginning, _ in found}) > 1:
+        return []
+    return sorted(names, key=lambda name: abs(found[names.index(name) + 1][1] - found[0][1]))[:NEAR]
 
 
 _MAKE_ROOM, _ELSEWHERE = "make room, and the same command goes on", "give a folder that you may write to"

@@ -7,7 +7,7 @@ from typing import Any
 
 from nic_lightning import config
 from nic_lightning.config import FULL_ERROR, LAUNCHERS, ConfigError, EvaluateConfig, TrainConfig, options
-from nic_lightning.errors import UserError, disk_error
+from nic_lightning.errors import UserError, choices, disk_error
 from nic_lightning.targets import nearest
 
 
@@ -84,7 +84,7 @@ def _sentence(error: BaseException) -> str:
         if group == "hydra/launcher" and name in LAUNCHERS:
             return f"The launcher {name} is not installed: pip install 'nic_lightning[{LAUNCHERS[name]}]'."
         found = re.findall(r"^\t(\S+)$", text, re.MULTILINE) or options(group)
-        return f"There is no {group} '{name}'{nearest(name, found)}; there are: {', '.join(found)}."
+        return f"There is no {group} '{name}'{nearest(name, found)}; {choices(name, found)}."
     if bad := re.search(r"Value '(.*)' of type '\w+' could not be converted to (\w+)\s+full_key: (\S+)", text):
         return f"{bad[3]} must be of type {bad[2].lower()}, not '{bad[1]}'."
     if bad := re.search(r"Value '(.*)' is not a valid (\w+).*\s+full_key: (\S+)", text):

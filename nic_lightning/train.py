@@ -221,7 +221,7 @@ def checkpoint_to_continue(folder: Path) -> str | None:
 def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
     """Real files of every evaluation set at every operating point, into the results table, the terminal and W&B.
 
-    Every rank measures its share of the images; the first one tells.
+    Every rank measures its share of the images; the first one prints the results.
     """
     from nic_lightning.callbacks.evaluation import Ranks, evaluate_into_run, measurements
     from nic_lightning.callbacks.progress import EvaluationProgress

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from nic_lightning.errors import UserError
-from nic_lightning.report.curves import Curve, curves
+from nic_lightning.report.curve import Curve
+from nic_lightning.report.curves import curves
 from nic_lightning.report.experiment import Experiment, Row
 from nic_lightning.report.gathering import fill
 from nic_lightning.report.saturation import lambdas_from_rows

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nic_lightning.metrics.bd import bd_rate
-from nic_lightning.report.curves import Curve, empty_point
+from nic_lightning.report.curve import Curve, empty_point
 from nic_lightning.report.experiment import Experiment, percent
 from nic_lightning.report.figures import rd_figure
 from nic_lightning.report.gathering import fill, read_csv
@@ -28,7 +28,20 @@ COUNTERPARTS = {
     "vtm": "vtm",
 }
 """Measured curve -> the published one to hold it against."""
-NAMES = ("jpeg", "jpeg_444", "jpeg2000", "webp", "webp_best", "avif", "avif_444", "hevc", "hevc_444", "jpegxl", "bpg", "vtm")
+NAMES = (
+    "jpeg",
+    "jpeg_444",
+    "jpeg2000",
+    "webp",
+    "webp_best",
+    "avif",
+    "avif_444",
+    "hevc",
+    "hevc_444",
+    "jpegxl",
+    "bpg",
+    "vtm",
+)
 MAX_RATE = 2.0
 """The figure ends here, in bits per pixel."""
 

@@ -25,6 +25,7 @@ from nic_lightning.analysis.bench_arguments import parse
 from nic_lightning.analysis.sizes import parse_size
 from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.errors import counted
 from nic_lightning.losses.rate_distortion import COMPRESSAI_FACTOR, rate_distortion
 
 LMBDA = 1024.0
@@ -164,7 +165,9 @@ def ready(what: str, arguments: Sequence[str] | None) -> tuple[argparse.Namespac
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print both comparisons as medians and ratios of the same round, and what bounds them."""
     args, (height, width), threads = ready("codec", arguments)
-    print(f"width {args.width}, {threads} threads, torch {torch.__version__}, medians of {args.rounds} rounds")
+    print(
+        f"width {args.width}, {counted(threads, 'thread')}, torch {torch.__version__}, medians of {args.rounds} rounds"
+    )
     crops = torch.rand(args.batch, 3, args.crop, args.crop)
     times = alternate(args.rounds, crops, peer_step(args.width), our_step(args.width), convolutions(args.width))
     _print(f"training step, {args.batch} crops of {args.crop}", "convolutions alone", times)

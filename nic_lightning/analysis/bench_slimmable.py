@@ -17,12 +17,14 @@ from nic_lightning.analysis.efficiency import measure
 from nic_lightning.analysis.latency import STAGES, photograph, spread, stage_times
 from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.slimmable import SlimmableAutoencoder
+from nic_lightning.errors import counted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print both comparisons, and what bounds them."""
     args, size, threads = ready("slimmable", arguments)
-    print(f"{args.gdn}, {threads} threads, torch {torch.__version__}, medians of {args.rounds} rounds, quartiles")
+    used = counted(threads, "thread")
+    print(f"{args.gdn}, {used}, torch {torch.__version__}, medians of {args.rounds} rounds, quartiles")
     print(training(args.widths, args.gdn, torch.rand(args.batch, 3, args.crop, args.crop), args.rounds))
     print(coding(args.widths, args.gdn, size, args.rounds))
     return 0

@@ -25,7 +25,7 @@ class Budget:
     Args:
         codec: one whose points differ in cost; UserError for another.
         max_macs: multiply-accumulates for each pixel of the image itself, padding included in the count.
-        max_latency_ms: milliseconds on this machine for an image of the size at hand.
+        max_latency_ms: milliseconds on this machine for an image of that size.
     """
 
     def __init__(self, codec: LearnedCodec, max_macs: float | None = None, max_latency_ms: float | None = None):
@@ -34,7 +34,7 @@ class Budget:
                 raise UserError(f"{name} {value:g} is not a positive number.")
         self.codec, self.max_macs, self.max_latency_ms = codec, max_macs, max_latency_ms
         self._known: dict[tuple[int, int], tuple[Sequence[OperatingPoint], str | None]] = {}
-        # Convolutions cost in proportion to the padded image: one tile tells the cost of any size.
+        # Convolutions cost in proportion to the padded image: one tile gives the cost of any size.
         tile = measure(codec, (codec.downsampling, codec.downsampling)).points
         macs = [p.analysis.macs_per_pixel + p.synthesis.macs_per_pixel for p in tile]
         if len(set(macs)) == 1:
@@ -77,8 +77,8 @@ class Budget:
         if fitting:
             return fitting, None
         return ranked[:1], (
-            f"No operating point codes this image within {limit:g} ms on this machine; the cheapest takes "
-            f"{latency:.1f} ms."
+            f"The cheapest operating point takes {latency:.1f} ms for this image on this machine, more than "
+            f"{limit:g} ms; the others were not tried."
         )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
-from nic_lightning.errors import UserError
+from nic_lightning.errors import UserError, counted
 
 STAGES = ("analysis", "synthesis", "encoding", "decoding")
 """Transforms, then what makes a string of latents and latents of a string: entropy coding, with hyper transforms."""
@@ -99,8 +99,9 @@ def photograph(size: tuple[int, int]) -> Tensor:
 def latency_table(latencies: Sequence[PointLatency], repeat: int) -> str:
     """The times as text for a terminal."""
     cell = "{:>8.1f} ({:.1f} to {:.1f})".format
+    threads = counted(torch.get_num_threads(), "thread")
     lines = [
-        f"milliseconds on this machine: batch 1, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        f"milliseconds on this machine: batch 1, {threads}, torch {torch.__version__}",
         f"medians of {repeat} rounds in which the points take turns, in brackets the middle half",
         f"  {'point':>12}" + "".join(f"  {stage:>26}" for stage in STAGES),
     ]

@@ -114,7 +114,7 @@ class Jpeg(PillowCodec):
 
 
 class WebP(PillowCodec):
-    """Lossy WebP by libwebp as Pillow ships it; a file does not tell its quality.
+    """Lossy WebP by libwebp as Pillow ships it; a file does not state its quality.
 
     Args:
         qualities: quality settings, 0..100.

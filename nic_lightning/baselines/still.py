@@ -22,7 +22,7 @@ MAX_PIXELS = 2**26
 """Larger pictures are neither written nor decoded: the header of a hostile file may claim any size."""
 MAX_BYTES = 2**28
 UNKNOWN = OperatingPoint(index=-1, label="unknown")
-"""Point of a file whose setting cannot be told."""
+"""Point of a file whose setting is not known."""
 Pixels = np.ndarray[Any, Any]
 """One picture, (H, W, 3) RGB, uint8."""
 Chroma = Literal["4:2:0", "4:4:4"]
@@ -103,7 +103,7 @@ class StillImageCodec(ABC):
         return files[0]
 
     def unpack(self, data: bytes) -> tuple[Encoded, OperatingPoint]:
-        """A file as its encoded form, and its setting if that can be told.
+        """A file as its encoded form, and its setting if that is known.
 
         Only the header is read; a picture that is damaged further in is refused by `decompress`.
 

@@ -22,7 +22,7 @@ from nic_lightning.data.datasets import ImageFolder, evaluation_set
 from nic_lightning.data.domains import resized
 from nic_lightning.data.images import Pixels
 from nic_lightning.data.transforms import to_tensor
-from nic_lightning.errors import UserError
+from nic_lightning.errors import UserError, choices
 from nic_lightning.metrics.channels import ChannelRates
 from nic_lightning.metrics.distances import Distances
 from nic_lightning.metrics.evaluation import evaluate_codec
@@ -257,7 +257,7 @@ def _point(codec: ImageCodec, label: str) -> OperatingPoint:
         return codec.point(label)
     found = {point.label: point for point in codec.operating_points}
     if label not in found:
-        raise UserError(f"{codec.name} has no operating point '{label}'; it has {', '.join(found)}.")
+        raise UserError(f"{codec.name} has no operating point '{label}'; {choices(label, found)}.")
     return found[label]
 
 

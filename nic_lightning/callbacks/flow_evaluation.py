@@ -115,7 +115,7 @@ def _measure(matcher: Matcher, item: FlowItem, pictures: Path | None) -> list[Ro
 
 
 def _stage_times(found: Any) -> dict[str, float]:
-    """Wall and processor seconds of each stage, as "time_cost_volume" and "core_cost_volume"; a peer tells none."""
+    """Wall and processor seconds of each stage, as "time_cost_volume" and "core_cost_volume"; a peer reports none."""
     seconds = getattr(found, "seconds", {})
     names = {stage: stage.replace(" ", "_").replace("-", "_") for stage in seconds}
     return {

@@ -69,7 +69,7 @@ class Guard(pl.Callback):
         if not latest:
             return
         values = torch.stack([value.detach().float() for value in latest.values()])
-        if self._first_bad is None or self._names != list(latest):  # a task may have more to tell later on
+        if self._first_bad is None or self._names != list(latest):  # a task may have more to log later on
             self.look()
             self._names = list(latest)
             self._first_bad = torch.full_like(values, -1, dtype=torch.long)

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class LambdaSchedule:
-    """Algorithm 1 without the training: told what every width reaches, it says the lambdas to go on with.
+    """Algorithm 1 without the training: given what every width reaches, it returns the lambdas to go on with.
 
     From the widest width down, one pair of neighbours after the other: the wider one's lambda is fixed, and all
     narrower ones are multiplied by kappa, again and again. That moves the narrower point along its curve to lower rates
@@ -180,6 +180,8 @@ class LambdaScheduling(pl.Callback):
 def measure(trainer: pl.Trainer, module: Any) -> tuple[list[float], list[float]]:
     """Mean estimated bits per pixel and mean PSNR in dB of the validation images, one of each for every point.
 
+    Images that some point reproduces exactly, such as black ones, have no finite PSNR there: no mean is over these.
+
     Training goes on as if nothing had been measured: quantiles and mode are put back, no random number is drawn.
     """
     codec, training = module.codec, module.training
@@ -191,9 +193,12 @@ def measure(trainer: pl.Trainer, module: Any) -> tuple[list[float], list[float]]
             x = x.to(module.device)
             with trainer.precision_plugin.forward_context():
                 outputs = list(codec.outputs(x))
-            for row, output in zip(sums, outputs, strict=True):
+            qualities = [psnr(x, output.x_hat.float()).sum().double() for output in outputs]
+            if not torch.stack(qualities).isfinite().all():
+                continue
+            for row, output, quality in zip(sums, outputs, qualities, strict=True):
                 rate = bits(output.likelihoods) / (x.shape[-2] * x.shape[-1])
-                row += torch.stack([rate.double(), psnr(x, output.x_hat.float()).sum().double(), rate.new_tensor(1.0)])
+                row += torch.stack([rate.double(), quality, rate.new_tensor(1.0)])
     finally:
         module.train(training)
         module.on_validation_end()

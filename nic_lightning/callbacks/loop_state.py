@@ -19,7 +19,7 @@ def stand_between_steps(checkpoint: dict[str, Any], batches: float, accumulate: 
         checkpoint: as Lightning made it.
         batches: in an epoch of this rank.
         accumulate: batches in a step.
-        fetched: whether it was made there, with the next batch at hand; else after the end of training, or at another
+        fetched: whether it was made there, with the next batch fetched; else after the end of training, or at another
             moment, when it is left as it is.
     """
     loops = checkpoint["loops"]["fit_loop"]

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from tqdm import tqdm
 
 from nic_lightning.codecs.base import OperatingPoint
+from nic_lightning.errors import counted
 
 
 class Progress(pl.Callback):
@@ -80,7 +81,7 @@ class EvaluationProgress:
             self._bar.update()
         elif time.monotonic() - self._printed >= self.seconds:
             self._printed = time.monotonic()
-            print(f"measured {self._count} files, the last {shown}", file=sys.stderr, flush=True)
+            print(f"measured {counted(self._count, 'file')}, the last {shown}", file=sys.stderr, flush=True)
 
     def __enter__(self) -> EvaluationProgress:
         return self

@@ -188,8 +188,13 @@ def _through(own: TranslationSystem, names: Sequence[str], evaluator: Translatio
         name, _, label = text.partition("@")
         codec = load_codec(name) if Path(name).is_dir() else classic_codecs([name])[0]
         point = (points_of(codec, [label]) or [])[0] if label else _nearest(codec, own, evaluator)
-        systems.append(CompressThenTranslate(own.networks, codec, point))
-        systems.append(TranslateThenCompress(own.networks, codec, point))
+        for made in (
+            CompressThenTranslate(own.networks, codec, point),
+            TranslateThenCompress(own.networks, codec, point),
+        ):
+            if any(made.name == other.name for other in systems):  # another run of the same codec and point
+                made.name = f"{made.name} ({text})"
+            systems.append(made)
     return systems
 
 

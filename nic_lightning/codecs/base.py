@@ -24,7 +24,7 @@ class OperatingPoint:
     lmbda: float | None = None
     """Weight of the distortion: `loss = lmbda * MSE([0, 1] images) + bits per pixel`."""
     width: int | None = None
-    """Channels of every layer, where it is told: of slimmable codecs, and of the models that they are compared with."""
+    """Channels of every layer, where known: of slimmable codecs, and of the models that they are compared with."""
     mode: str | None = None
     """Task of a multi-task codec, such as "autoencode" or "translate"."""
     quality: float | None = None

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from nic_lightning import bitstream
 from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
 from nic_lightning.entropy.models import rows_of_file_version
-from nic_lightning.errors import BitstreamError, UserError
+from nic_lightning.errors import BitstreamError, UserError, choices
 from nic_lightning.layers.precision import without_autocast
 
 
@@ -93,7 +93,7 @@ class LearnedCodec(nn.Module):
     def receiver_example(self, point: OperatingPoint) -> dict[str, Any]:
         """What only a receiver has, as further arguments of `forward`, `synthesis` and `decompress`: here, nothing.
 
-        Measurements decode with it where nobody has told what else to take.
+        Measurements decode with it where nothing else is given.
         """
         return {}
 
@@ -124,8 +124,8 @@ class LearnedCodec(nn.Module):
                 return self.point_at(float(label))
             except ValueError:
                 pass
-        known = ", ".join(p.label for p in self.candidate_points)
-        raise UserError(f"The codec has no operating point {label!r}; it has {known}.")
+        offer = choices(label, [point.label for point in self.candidate_points])
+        raise UserError(f"The codec has no operating point {label!r}; {offer}.")
 
     def point_at(self, lmbda: float) -> OperatingPoint:
         """The point of a lambda, trained or between two trained ones."""

@@ -80,7 +80,7 @@ class SlimmableCodec(NarrowableCodec):
         return alone, alone.operating_points[-1]
 
     def file_fingerprint(self, point: OperatingPoint) -> bytes:
-        """That of `narrowed(width)`, so that files do not tell how wide the codec is beyond their own width."""
+        """That of `narrowed(width)`, so that files do not show how wide the codec is beyond their own width."""
         whole, level = self.fingerprint(), point.index
         if self._file_fingerprints.get(level, (b"",))[0] != whole:
             with torch.device("meta"):

@@ -16,7 +16,7 @@ from nic_lightning.codecs.cae import AnalysisTransform, SynthesisTransform
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.narrowing import NarrowableCodec
 from nic_lightning.entropy.models import EntropyBottleneck
-from nic_lightning.errors import BitstreamError, UserError
+from nic_lightning.errors import BitstreamError, UserError, counted
 from nic_lightning.layers.convolution import deconv, store_kernels
 from nic_lightning.layers.gdn import to_storage
 from nic_lightning.layers.slimmable import SlimmableDeconv, slimmable_gdn
@@ -140,7 +140,7 @@ class ScalableAutoencoder(NarrowableCodec):
             raise BitstreamError("The file names an operating point that this codec does not have.")
         if count > len(self._points):
             raise BitstreamError(
-                f"The file has {count} layers and this codec decodes {len(self._points)}: give --layers "
+                f"The file has {counted(count, 'layer')} and this codec decodes {len(self._points)}: give --layers "
                 f"{len(self._points)}, or shorten it by nic truncate."
             )
         return self._points[count - 1]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,11 +52,12 @@ def search_point(
     """Find the operating point whose file of image `x` (1, 3, H, W) is nearest to a target.
 
     Give `bpp` (bits of the whole file per pixel, met within the fraction `tolerance`) or `psnr` (dB, met within
-    0.05 dB). With a continuous lambda this is bisection in log lambda; rate grows with lambda only
-    approximately, so the nearest file seen is kept. A codec without one tries all its points. With `points`, these are
-    tried and no others. Outside what is reachable, the result is the nearest reachable file with a message; a classic
-    codec's ladder of qualities is ours and not all that it can do, so there it is an error. Raises `UserError` for a
-    target that makes no sense, or lies outside a classic codec's ladder.
+    0.05 dB). With a continuous lambda this is bisection in log lambda; rate and quality grow with lambda only
+    approximately, so the trained points are tried, too, where it fails, then what lies between neighbours on both sides
+    of the target, and the nearest file seen is kept. A codec without one tries all its points. With `points`, these are
+    tried and no others. Where none meets the target, the result is the nearest with a message about what was tried; a
+    classic codec's ladder of qualities is ours and not all that it can do, so outside of it that is an error. Raises
+    `UserError` for a target that makes no sense, or lies outside a classic codec's ladder.
     """
     if (bpp is None) == (psnr is None):
         raise UserError("Give a target rate or a target PSNR, and only one of them.")
@@ -80,34 +83,68 @@ def search_point(
         if best.point.quality is not None and not _within(trials, target, allowed):
             raise UserError(f"{codec.name}: {message}")
     else:
-        best, message = _bisect(lambda v: attempt(codec.point_at(v)), lambdas, target, allowed, unit)  # pyright: ignore[reportAttributeAccessIssue]
+        search = _Search(attempt, codec, target, allowed)
+        search.run(lambdas)
+        best = search.best
+        message = _message(best, search.trials, target, allowed, unit)
     quality = best.value if psnr is not None else _psnr(codec, best.encoded, best.point, x)
     return SearchResult(best.point, best.encoded, best.data, _bpp(best.data, x), quality, message)
 
 
-def _bisect(
-    attempt: Callable[[float], _Trial], lambdas: tuple[float, float], target: float, allowed: float, unit: str
-) -> tuple[_Trial, str | None]:
-    low, high = math.log(lambdas[0]), math.log(lambdas[1])
-    trials = [attempt(lambdas[0]), attempt(lambdas[1])]
-    if trials[0].value < target < trials[1].value:
-        while len(trials) < MAX_FILES and min(abs(t.value - target) for t in trials) > allowed:
-            middle = (low + high) / 2
-            trials.append(attempt(math.exp(middle)))
-            low, high = (middle, high) if trials[-1].value < target else (low, middle)
-    best = min(trials, key=lambda t: abs(t.value - target))
-    return best, _message(best, trials, target, allowed, unit)
+class _Search:
+    """Files at any lambda of a codec until one meets the target, or MAX_FILES are written."""
+
+    def __init__(self, attempt: Callable[[OperatingPoint], _Trial], codec: Any, target: float, allowed: float):
+        self.attempt, self.codec, self.target, self.allowed = attempt, codec, target, allowed
+        self.trials: list[_Trial] = []
+
+    @property
+    def best(self) -> _Trial:
+        return min(self.trials, key=lambda trial: abs(trial.value - self.target))
+
+    @property
+    def done(self) -> bool:
+        return len(self.trials) >= MAX_FILES or abs(self.best.value - self.target) <= self.allowed
+
+    def run(self, lambdas: tuple[float, float]) -> None:
+        """Between the ends, where they lie on both sides of the target; else at trained points, and between these."""
+        first, last = (self._at(lmbda) for lmbda in lambdas)
+        if first.value < self.target < last.value:
+            self._between(first, last)
+        for point in self.codec.operating_points:
+            if not self.done and all(trial.point.lmbda != point.lmbda for trial in self.trials):
+                self._try(point)
+        for low, high in pairwise(sorted(self.trials, key=lambda trial: trial.point.lmbda or 0.0)):
+            if min(low.value, high.value) < self.target < max(low.value, high.value):
+                self._between(low, high)
+
+    def _between(self, low: _Trial, high: _Trial) -> None:
+        """Halve the interval of log lambda between two files on both sides of the target, either one the better."""
+        rising = low.value < high.value
+        ends = [math.log(trial.point.lmbda or 1.0) for trial in (low, high)]
+        while not self.done:
+            middle = sum(ends) / 2
+            below = self._at(math.exp(middle)).value < self.target
+            ends[0 if below == rising else 1] = middle
+
+    def _at(self, lmbda: float) -> _Trial:
+        return self._try(self.codec.point_at(lmbda))
+
+    def _try(self, point: OperatingPoint) -> _Trial:
+        self.trials.append(self.attempt(point))
+        return self.trials[-1]
 
 
-def _message(best: _Trial, trials: Iterable[_Trial], target: float, allowed: float, unit: str) -> str | None:
+def _message(best: _Trial, trials: Sequence[_Trial], target: float, allowed: float, unit: str) -> str | None:
     if abs(best.value - target) <= allowed:
         return None
     values = [t.value for t in trials]
     nearest = f"the nearest gives {best.value:.3f} {unit}"
+    tried = "the one point that was tried" if len(values) == 1 else f"the {len(values)} points that were tried"
     if _within(trials, target):
-        return f"No operating point gives {target:g} {unit} on this image; {nearest}."
+        return f"None of {tried} gives {target:g} {unit} on this image; {nearest}."
     reach = f"{min(values):.3f} to {max(values):.3f} {unit}"
-    return f"This codec reaches {reach} on this image, not {target:g} {unit}; {nearest}."
+    return f"{tried[0].upper()}{tried[1:]} reach {reach} on this image, not {target:g} {unit}; {nearest}."
 
 
 def _within(trials: Iterable[_Trial], target: float, allowed: float = 0.0) -> bool:

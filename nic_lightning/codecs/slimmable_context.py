@@ -59,7 +59,7 @@ class SlimmableContext(SlimmableHyperprior):
         return super()._hash({**state, "order": torch.tensor(ORDERS.index(self.context.order))})
 
     def hyper_input(self, y: Tensor) -> Tensor:
-        """Latents with their sign: side information tells means, too."""
+        """Latents with their sign: side information gives means, too."""
         return y
 
     def likelihoods(self, y: Tensor, point: OperatingPoint) -> tuple[Tensor, dict[str, Tensor]]:
@@ -120,7 +120,7 @@ class SlimmableContext(SlimmableHyperprior):
     def _quantise(
         self, y: Tensor, z_hat: Tensor, point: OperatingPoint, keep: Callable[[Tensor, Tensor, Tensor], None]
     ) -> Tensor:
-        """Quantised latents of one image; `keep` is told positions, symbols and scales of every pass."""
+        """Quantised latents of one image; `keep` gets positions, symbols and scales of every pass."""
         flat = y.detach()[0].double().cpu().flatten(1).t()
 
         def quantise(positions: Tensor, means: Tensor, scales: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nic_lightning.codecs.loading import build_codec, misfit, reason
 from nic_lightning.codecs.translation import I2ICodec
-from nic_lightning.errors import RunError, UserError
+from nic_lightning.errors import RunError, UserError, counted
 
 _NETWORKS = ("generator", "mapping_network", "style_encoder")
 _MAX_FILE = 2**31
@@ -45,7 +45,9 @@ def read_release(path: Path, domains: Sequence[str]) -> tuple[I2ICodec, dict[str
         raise RunError(f"{path} does not hold the networks of StarGAN v2: they have too many layers.")
     count = config.pop("count")
     if len(domains) != count:
-        raise UserError(f"{path} has {count} domains; name as many with --domains, in the order of sorted folders.")
+        raise UserError(
+            f"{path} has {counted(count, 'domain')}; name as many with --domains, in the order of sorted folders."
+        )
     config |= {"_target_": f"{I2ICodec.__module__}.{I2ICodec.__name__}", "domains": list(domains)}
     config["decoder_input"] = "continuous"
     if not _fits(config, path.stat().st_size):

@@ -35,7 +35,7 @@ class I2ICodec(LearnedCodec):
                   z ─ Q ─ z_hat ─ h_s ─ scales
 
     E^c, G, M and E^s are the networks of StarGAN v2, cut between encoder and decoder; y is coded with a scale
-    hyperprior (Ballé et al. 2018). The thesis does not tell the number of latent channels nor of the hyperprior's; all
+    hyperprior (Ballé et al. 2018). The thesis does not state the number of latent channels nor of the hyperprior's; all
     512 of StarGAN v2's content and 64 are ours (58,252,355 parameters with entropy models, 2 domains).
 
     G begins with an instance normalisation, which blows a channel that noise alone fills up to unit variance, while
@@ -152,7 +152,7 @@ class I2ICodec(LearnedCodec):
         if style is None:
             known = ", ".join(self.domains)
             raise UserError(
-                f"{self.name} translates into a style, which the receiver chooses: tell the domain ({known}), "
+                f"{self.name} translates into a style, which the receiver chooses: give the domain ({known}), "
                 "--domain of nic decompress, style= in Python."
             )
         return style.to(y_hat)

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from nic_lightning.commands.results import measured_curves
-from nic_lightning.errors import UserError
+from nic_lightning.errors import UserError, choices
 from nic_lightning.report import bd_table
 from nic_lightning.report.comparison import Comparison, comparisons
-from nic_lightning.report.curves import Curve, datasets, default_anchor, named
+from nic_lightning.report.curve import Curve
+from nic_lightning.report.curves import datasets, default_anchor, named
 from nic_lightning.report.fronts import convex_hull, joined, pareto
 from nic_lightning.report.published import published_curves
 
@@ -23,8 +24,8 @@ def bd(args: argparse.Namespace) -> int:
     chosen = {dataset: _anchor(made, dataset, args.anchor) for dataset in datasets(made)}
     anchors = {dataset: anchor for dataset, anchor in chosen.items() if anchor is not None}
     if args.anchor is not None and not anchors:
-        names = ", ".join(dict.fromkeys(curve.name for curve in made))
-        raise UserError(f"No curve is named {args.anchor!r}; there are: {names}. Others come with --published.")
+        offer = choices(args.anchor, [curve.name for curve in made])
+        raise UserError(f"No curve is named {args.anchor!r}; {offer}. Others come with --published.")
     tables = [(anchor, _rows(made, anchor, args)) for anchor in anchors.values()]
     tables = [(anchor, rows) for anchor, rows in tables if rows]
     if not tables:
@@ -48,8 +49,8 @@ def _with_published(made: list[Curve], args: argparse.Namespace) -> list[Curve]:
             errors.append(error)
     if errors and len(errors) == len(sets):
         raise errors[0]
-    for error in errors:
-        print(error, file=sys.stderr)
+    for sentence in dict.fromkeys([*map(str, errors), *(curve.note for curve in made if curve.note)]):
+        print(sentence, file=sys.stderr)
     return made
 
 

@@ -22,6 +22,7 @@ from nic_lightning.analysis.bench_arguments import parse
 from nic_lightning.analysis.sizes import parse_size
 from nic_lightning.analysis.timing import Timing, once, timed
 from nic_lightning.commands.bench_flow_device import device_steps
+from nic_lightning.errors import counted
 from nic_lightning.flow.settings import preset
 
 OPENCV = ("dis_medium", "farneback", "deepflow")
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     _set_threads(args.threads)
     frames = moving_frames(height, width)
     say = (lambda text: None) if args.json else print
-    say(f"{args.size}, +-{args.max_displacement} px, {args.threads} threads, medians of {args.repeats}")
+    say(f"{args.size}, +-{args.max_displacement} px, {counted(args.threads, 'thread')}, medians of {args.repeats}")
     say(f"{'':34}{'wall s':>8}{'core-s':>8}  rate, and the bound that limits it")
     rows = []
     for part in (_steps, partial(device_steps, name=args.device), partial(_pipelines_and_peers, raft=not args.no_raft)):

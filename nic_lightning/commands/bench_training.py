@@ -23,6 +23,7 @@ from nic_lightning.callbacks.standard import standard_callbacks
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.commands.bare_translation import bare_iterations
 from nic_lightning.config import ConfigError, check_targets, compose
+from nic_lightning.errors import counted
 from nic_lightning.losses.rate_distortion import rate_distortion
 from nic_lightning.runs.loggers import RecordLogger
 from nic_lightning.runs.record import RunRecord
@@ -116,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     alternate, loading = measure(config, args.block, args.rounds)
     step, bare = statistics.median(alternate.framework), statistics.median(alternate.bare)
     ratios = [a / b for a, b in zip(alternate.framework, alternate.bare, strict=True)]
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, medians of {args.rounds} rounds")
+    print(f"{counted(torch.get_num_threads(), 'thread')}, torch {torch.__version__}, medians of {args.rounds} rounds")
     print(f"training step: nic-train {1e3 * step:.1f} ms, bare loop {1e3 * bare:.1f} ms, ", end="")
     print(f"ratio {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
     size = config.data.batch_size

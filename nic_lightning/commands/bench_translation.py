@@ -14,7 +14,7 @@ from nic_lightning.analysis.translation_times import scaled_to, table, times
 from nic_lightning.codecs.loading import load_codec
 from nic_lightning.codecs.translation import I2ICodec
 from nic_lightning.config import ConfigError, check_targets, compose
-from nic_lightning.errors import UserError
+from nic_lightning.errors import UserError, counted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     size = args.size or codec.size
     x = photograph((size, size))
     what = f"run {args.run}" if args.run else f"untrained, content scaled to {scaled_to(codec, x, args.bpp):.2f} bpp"
-    print(f"{codec.name}, {what}, one image of {size}x{size}, {args.threads} threads, torch {torch.__version__}")
+    threads = counted(args.threads, "thread")
+    print(f"{codec.name}, {what}, one image of {size}x{size}, {threads}, torch {torch.__version__}")
     print(f"core-milliseconds, medians of {args.rounds} rounds in which all take turns")
     print(table(times(codec, x, args.rounds)))
     return 0

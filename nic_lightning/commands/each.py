@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,16 +14,28 @@ MAX_FILE_BYTES = 8 * MAX_PIXELS
 """Nothing longer than 64 bits for each pixel of the largest image is read as a .nic file."""
 
 
-def each(sources: list[Path], out: Path, suffix: str, one: Callable[[Path, Path], str], overwrite: bool) -> int:
-    """Run `one(source, target)` for each file and print what it returns; the exit code, 2 when one of them failed."""
+def each(
+    sources: list[Path],
+    out: Path,
+    suffix: str,
+    one: Callable[[Path, Path], str],
+    overwrite: bool,
+    *,
+    whole_names: bool = False,
+) -> int:
+    """Run `one(source, target)` for each file and print what it returns; the exit code, 2 when one of them failed.
+
+    Targets have their source's name without its ending; with `whole_names` those that would share a target keep it:
+    photo.jpg and photo.png become photo.jpg.nic and photo.png.nic.
+    """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is not a folder; give one with -o.")
     failed, written = 0, set()
-    for source in sources:
-        target = out / f"{source.stem}{suffix}"
+    for source, name in zip(sources, _names(sources, whole_names), strict=True):
+        target = out / f"{name}{suffix}"
         try:
             if target in written:
-                raise UserError(f"another file of this command already made {target}")
+                raise UserError(f"another file of this command already made {target}; give a folder of its own by -o")
             require_free(target, overwrite)
             print(one(source, target), flush=True)
             written.add(target)
@@ -33,6 +46,12 @@ def each(sources: list[Path], out: Path, suffix: str, one: Callable[[Path, Path]
     if failed:
         print(f"{failed} of {len(sources)} files failed.", file=sys.stderr)
     return 2 if failed else 0
+
+
+def _names(sources: list[Path], whole_names: bool) -> list[str]:
+    """What targets are called, without their ending."""
+    stems = Counter(source.stem for source in dict.fromkeys(sources))
+    return [source.name if whole_names and stems[source.stem] > 1 else source.stem for source in sources]
 
 
 def require_free(target: Path, overwrite: bool) -> None:

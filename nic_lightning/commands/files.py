@@ -16,7 +16,7 @@ from nic_lightning.codecs.translation import I2ICodec
 from nic_lightning.commands.choice import Choice, chooser
 from nic_lightning.commands.each import each, read_file, require_free
 from nic_lightning.commands.styles import styles_of, translate
-from nic_lightning.data.images import read_rgb
+from nic_lightning.data.images import read_image
 from nic_lightning.data.transforms import to_tensor
 from nic_lightning.metrics.evaluation import save_png
 from nic_lightning.metrics.fidelity import psnr as psnr_of
@@ -26,6 +26,8 @@ from nic_lightning.runs.files import write_atomically
 def compress(images: list[Path], out: Path, run: Path, *, overwrite: bool = False, **wishes: Any) -> int:
     """Write one .nic file for each image into `out`; the exit code, 2 when one of them could not be.
 
+    It is called photo.nic, or photo.png.nic where another image is called photo, too.
+
     `wishes` are those of `choice.chooser`: a point, a target, a budget.
     """
     codec = load_codec(run)
@@ -33,16 +35,19 @@ def compress(images: list[Path], out: Path, run: Path, *, overwrite: bool = Fals
     choose = chooser(codec, **wishes)
 
     def one(source: Path, target: Path) -> str:
-        x = to_tensor(read_rgb(source))[None]
+        pixels, changes = read_image(source)
+        x = to_tensor(pixels)[None]
         choice = choose(x)
         quality = _quality(codec, choice, x)
         write_atomically(target, choice.data)
         size = len(choice.data)
-        note = f"  ({choice.message})" if choice.message else ""
+        lost = [f"{change[0].upper()}{change[1:]}." for change in changes]
+        notes = " ".join(filter(None, [choice.message, *lost]))
+        note = f"  ({notes})" if notes else ""
         rate = 8 * size / (x.shape[-2] * x.shape[-1])
         return f"{target}: {size:,} bytes, {rate:.4f} bpp, point {choice.point.label}{quality}{note}"
 
-    return each(images, out, ".nic", one, overwrite)
+    return each(images, out, ".nic", one, overwrite, whole_names=True)
 
 
 def _quality(codec: LearnedCodec, choice: Choice, x: Tensor) -> str:

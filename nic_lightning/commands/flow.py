@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nic_lightning.baselines.matchers import Found, Matcher, matcher, same_settings
 from nic_lightning.commands.flow_arguments import SHOWN
 from nic_lightning.data.frames import Frame, Window, open_frames, windows
-from nic_lightning.errors import DataError, UserError
+from nic_lightning.errors import DataError, UserError, counted
 from nic_lightning.flow.colour import error_map, to_colours, to_png, warp
 from nic_lightning.flow.io import FORMATS, encode, read_flow
 from nic_lightning.flow.stages import stage_flows
@@ -98,7 +98,7 @@ def flow(
             write_atomically(path, _file(what, found, window, true, wishes))
         print(_line(found, window, targets, true, seconds), flush=True)
     if kept:
-        print(f"{kept} frames were done before and are kept.")
+        print(f"{counted(kept, 'frame', 'was/were')} done before and kept.")
     write_atomically(out / SETTINGS, _text(settings_of_all))
     return 0
 
@@ -168,7 +168,7 @@ def _file(what: str, found: Found, window: Window, truth: NDArray[Any] | None, w
 
 
 def stage_pictures(found: Found, largest: float | None = None) -> list[NDArray[np.uint8]]:
-    """Flow in colours after each stage that a result tells, all on the scale of the final flow."""
+    """Flow in colours after each stage that a result has, all on the scale of the final flow."""
     speed = np.linalg.norm(found.flow, axis=-1)
     scale = largest or (float(np.nanmax(speed)) if np.isfinite(speed).any() else 1.0)
     return [to_colours(flow, scale) for flow in stage_flows(found.flow, found.stages).values()]
@@ -202,7 +202,7 @@ def _truth(path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def _claim(out: Path, settings: dict[str, Any], wishes: Wishes) -> bool:
-    """Note what makes the results in `out`, and tell whether all of them are to be made.
+    """Note what makes the results in `out`, and return whether all of them are to be made.
 
     Raises UserError when something else made those that are there.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -41,7 +41,7 @@ def grid(runs: list[Path], images: str, out: Path, *, sources: int, seed: int, o
             raise UserError(f"{run} and {runs[0]} do not compare: only the latter translates among {known}.")
     folders = DomainFolders(images, domains=list(first.domains), least=1)
     evaluator = TranslationEvaluator(folders, folders, first.size, seed=seed)
-    systems = [system_of(codec, _name(run)) for run, codec in zip(runs, codecs, strict=True)]
+    systems = [system_of(codec, name) for codec, name in zip(codecs, _names(runs), strict=True)]
     made = grids(systems[0], evaluator, sources) if len(runs) == 1 else dict(_levers(systems, evaluator, sources))
     paths = [out / f"{safe_name(title)}.png" for title in made]
     for path in paths:
@@ -65,6 +65,12 @@ def _translation(run: Path) -> I2ICodec:
     if not isinstance(codec, I2ICodec):
         raise UserError(f"The codec of {run} does not translate; nic grid is for codec=i2icodec and codec=ui2icodec.")
     return codec
+
+
+def _names(runs: Sequence[Path]) -> list[str]:
+    """What the columns are called: with the paths of runs that share a name."""
+    names = [_name(run) for run in runs]
+    return [str(run) if names.count(name) > 1 else name for run, name in zip(runs, names, strict=True)]
 
 
 def _name(run: Path) -> str:

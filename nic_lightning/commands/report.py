@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from nic_lightning.errors import counted
 from nic_lightning.report.features import features_lines
 from nic_lightning.report.flow import flow_table
 from nic_lightning.report.folder import write_figures
@@ -35,10 +36,10 @@ def report(
         tables.append(features)
     print("\n\n".join(tables) or rd_table([]))
     if problems:
-        print(f"\n{len(problems)} problem(s), which the page lists; the first: {_printable(problems[0])}")
+        print(f"\n{counted(len(problems), 'problem')}, which the page lists; the first: {_printable(problems[0])}")
     if figures is not None:
         written = write_figures(made, choose_anchors(made, anchor), sources.rows, figures)
-        print(f"\nFigures and tables: {len(written)} files in {figures.resolve()}")
+        print(f"\nFigures and tables: {counted(len(written), 'file')} in {figures.resolve()}")
     print(f"\nReport: {out.resolve()}")
 
 

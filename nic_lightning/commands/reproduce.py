@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from nic_lightning.commands.runs import one_run
 from nic_lightning.errors import RunError
 from nic_lightning.runs.files import read_inside
-from nic_lightning.runs.index import find_runs, read_run
+from nic_lightning.runs.index import read_run
 from nic_lightning.runs.overrides import changes
 from nic_lightning.runs.record import read_metrics
 from nic_lightning.runs.reproduction import Reproduction, git, read, script
@@ -26,10 +27,7 @@ def reproduce(folder: Path, start: bool = False, out: Path | None = None) -> int
     Nothing outside `out` is written. Returns the exit code of the training, or 1 when its losses differ. Raises
     RunError where the folder holds too little.
     """
-    runs = find_runs([folder])
-    if len(runs) > 1 or runs[0].folder != folder:
-        raise RunError(f"{folder} holds {len(runs)} runs; name one, such as {runs[0].folder}.")
-    made = read(runs[0])
+    made = read(one_run(folder))
     if not start:
         print(script(made, out or PRINTED), end="")
         return 0

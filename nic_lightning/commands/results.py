@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from nic_lightning.errors import UserError
+from nic_lightning.report.curve import Curve
 from nic_lightning.report.curve_writer import write_curves
-from nic_lightning.report.curves import Curve, curves, datasets
-from nic_lightning.runs.index import find_runs
+from nic_lightning.report.curves import curves, datasets
+from nic_lightning.runs.index import about_links, find_runs
 
 
 def results(runs: Sequence[Path], out: Path, form: str, dataset: str | None, overwrite: bool) -> None:
@@ -23,11 +24,13 @@ def results(runs: Sequence[Path], out: Path, form: str, dataset: str | None, ove
 
 
 def measured_curves(runs: Sequence[Path], dataset: str | None) -> list[Curve]:
-    """Curves of the runs, on one data set or on all; results that cannot be read are told on stderr."""
+    """Curves of the runs, on one data set or on all; results that cannot be read are reported on stderr."""
+    for sentence in about_links(runs):
+        print(sentence, file=sys.stderr)
     rows: list[dict[str, Any]] = []
     for run in find_runs(runs):
         known = len(run.problems)
-        rows += [{**row, "run": run.name} for row in run.results()]  # two folders may have recorded the same name
+        rows += run.results()
         for problem in run.problems[known:]:
             print(problem, file=sys.stderr)
     made = curves(rows)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nic_lightning.errors import RunError, UserError
-from nic_lightning.runs.index import Run, find_runs
+from nic_lightning.errors import RunError, UserError, counted
+from nic_lightning.runs.index import Run, about_links, find_runs
 from nic_lightning.runs.overview import Line, columns, overview, table
-from nic_lightning.runs.summary import MEASURED_FLOW, differences, summary
+from nic_lightning.runs.summary import MEASURED_FLOW, differences, gap_notes, summary
 from nic_lightning.runs.tags import change_tags
 
 _DOWN = ("step", "when")
@@ -27,6 +28,8 @@ def list_runs(
         RunError: there is no run.
     """
     lines = [overview(run) for run in find_runs([folder])]
+    for sentence in about_links([folder]):
+        print(sentence, file=sys.stderr)
     kept = [line for line in lines if set(tags) <= set(line.tags) and (not states or line.state in states)]
     if lines and not kept and not as_json:
         wanted = [f"the tag {tag}" for tag in tags] + [" or ".join(f"state {state}" for state in states)] * bool(states)
@@ -73,7 +76,7 @@ def one_run(folder: Path) -> Run:
     """The run in `folder`; RunError where it is no run, or holds several."""
     runs = find_runs([folder])
     if len(runs) > 1 or runs[0].folder != folder:
-        raise RunError(f"{folder} holds {len(runs)} run{'s' * (len(runs) > 1)}; name one, such as {runs[0].folder}.")
+        raise RunError(f"{folder} holds {counted(len(runs), 'run')}; name one, such as {runs[0].folder}.")
     return runs[0]
 
 
@@ -108,7 +111,7 @@ def _as_text(found: dict[str, Any]) -> str:
         rated = any(point["bpp"] is not None for point in found["results"])
         shown = _SHOWN if rated else (*_SHOWN[:4], *MEASURED_FLOW)
         rows = [[_cell(point[key]) for key in shown] for point in found["results"]]
-        parts += ["Results, means over images", columns([shown, *rows])]
+        parts += ["Results, means over images", "\n".join([columns([shown, *rows]), *gap_notes(found["results"])])]
     return "\n\n".join(parts)
 
 

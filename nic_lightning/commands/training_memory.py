@@ -151,7 +151,9 @@ def measured(config: DictConfig, parts: int) -> int:
 def report(config: DictConfig) -> str:
     """A line for each number of parts, from the whole batch to single images."""
     if not str(config.task._target_).endswith("TranslationTask"):
-        raise UserError("The memory of translation's training is told: give experiment=ui2icodec or task=translation.")
+        raise UserError(
+            "Only the memory of translation's training is measured: give experiment=ui2icodec or task=translation."
+        )
     size, batch, precision = config.codec.size, config.data.batch_size, config.trainer.precision
     choices = [n for n in range(1, batch + 1) if batch % n == 0]
     head = f"{config.name}, images of {size}x{size}, batch {batch}, {precision}"

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from nic_lightning.report.curves import METRICS, Curve
+from nic_lightning.report.curve import METRICS, Curve, over_the_same
 from nic_lightning.report.plots import PALETTE
 from nic_lightning.runs.tail import Tail
 
@@ -58,10 +58,8 @@ def curve_plot(tails: Mapping[str, Tail], title: str, axis: str = "step", log: b
 def rd_plot(made: Sequence[Curve], metric: str) -> dict[str, Any]:
     """Rate against quality: solid lines for learned codecs, dashed ones for classic codecs."""
     traces = []
-    for number, curve in enumerate(made):
-        if not curve.has(metric):
-            continue
-        colour = PALETTE[number % len(PALETTE)]
+    colours = {curve.name: PALETTE[number % len(PALETTE)] for number, curve in enumerate(made)}
+    for curve in over_the_same(made, metric):
         traces.append(
             {
                 "type": "scatter",
@@ -71,7 +69,7 @@ def rd_plot(made: Sequence[Curve], metric: str) -> dict[str, Any]:
                 "y": [_finite(point[metric]) for point in curve.points],
                 "text": [html.escape(point["label"]) for point in curve.points],
                 "hovertemplate": "%{text}: %{x:.4f} bpp, %{y:.4g}<extra>%{fullData.name}</extra>",
-                "line": {"color": colour, "width": 2.2, **({"dash": "dash"} if curve.classic else {})},
+                "line": {"color": colours[curve.name], "width": 2.2, **({"dash": "dash"} if curve.classic else {})},
                 "marker": {"size": 4 if curve.classic else 7},
             }
         )

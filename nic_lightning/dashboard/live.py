@@ -68,7 +68,7 @@ class Live:
             run = Run(folder, key)
             signature = (key, facts.st_size, facts.st_mtime_ns, facts.st_ino)
             found = self._tables.get(signature, lambda run=run: (run.results(), run.problems))
-            rows += ({**row, "run": key} for row in found[0])
+            rows += found[0]
             problems += found[1]
         return rows, problems
 

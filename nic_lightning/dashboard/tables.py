@@ -8,10 +8,10 @@ from typing import Any
 from dash import html
 
 from nic_lightning.report.comparison import compare
-from nic_lightning.report.curves import METRICS, Curve
+from nic_lightning.report.curve import METRICS, Curve
 from nic_lightning.runs.index import Run
 from nic_lightning.runs.overview import shown
-from nic_lightning.runs.summary import differences, summary
+from nic_lightning.runs.summary import differences, gap_notes, summary
 
 MAX_SHOWN = 8
 """Runs whose facts are shown side by side."""
@@ -68,13 +68,16 @@ def bd_table(made: Sequence[Curve], anchor: Curve) -> list[Any]:
                 notes += [f"{curve.name}, {METRICS[metric]}: {found.problem}"] if found else []
             else:
                 low, high = found.result.overlap
+                if found.without:
+                    notes.append(f"{curve.name}, {METRICS[metric]}: {found.note}")
                 weak = "weak" if found.result.overlap_fraction < 0.5 else ""
                 cells += [f"{found.result.value:+.1f} %", html.Span(f"{low:.4g} to {high:.4g}", className=weak)]
         rows.append(cells)
     header = ["against " + anchor.name]
     for metric in metrics:
         header += [f"BD-rate, {METRICS[metric].split(' [')[0]}", "over"]
-    why = html.Details([html.Summary(f"Why {len(notes)} have no value"), html.Ul([html.Li(note) for note in notes])])
+    listed = html.Ul([html.Li(note) for note in notes])
+    why = html.Details([html.Summary("Values that are missing, or of some images only"), listed])
     return [table(header, rows), *([why] if notes else [])]
 
 
@@ -102,9 +105,10 @@ def _facts_of(found: Mapping[str, Any]) -> Any:
         numbers = [(key, f"{float(value):.6g}") for key, value in found["metrics"].items() if key != "time"]
         parts.append(html.Details([html.Summary("Last metrics"), table(["metric", "last value"], numbers)], open=True))
     if found["results"]:
-        header = list(found["results"][0])
+        header = [key for key in found["results"][0] if key != "gaps"]
         rows = [[_cell(point[key]) for key in header] for point in found["results"]]
-        parts.append(html.Details([html.Summary("Results, means over images"), table(header, rows)], open=True))
+        notes = html.Ul([html.Li(shown(note)) for note in gap_notes(found["results"])], className="notes")
+        parts.append(html.Details([html.Summary("Results, means over images"), table(header, rows), notes], open=True))
     settings = [(shown(key), shown(value)) for key, value in found["config"].items()]
     parts.append(html.Details([html.Summary("Configuration"), table(["key", "value"], settings)]))
     return html.Div([html.H3(shown(found["name"])), *parts], className="run")

@@ -6,7 +6,6 @@ Starts without torch, so that `nic data` answers at once.
 from __future__ import annotations
 
 import difflib
-import glob
 import hashlib
 import importlib.util
 import os
@@ -17,8 +16,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from nic_lightning.data.images import UnreadableImage, list_images, read_rgb
+from nic_lightning.data.places import folders_of, warn_of_folder_here
 from nic_lightning.data.sets import CATALOG, CatalogEntry
-from nic_lightning.errors import DataError
+from nic_lightning.errors import DataError, choices, counted
 
 __all__ = [
     "CATALOG",
@@ -98,16 +98,19 @@ def entry(name: str) -> CatalogEntry:
         return CATALOG[name]
     near = difflib.get_close_matches(name.lower(), CATALOG, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? " if near else ""
+    offer = choices(name, sorted(CATALOG))
+    offer = f"{offer[0].upper()}{offer[1:]}" if hint else offer
     raise DataError(
-        f"There is no data set or folder {name!r}: {hint}Known sets are {', '.join(sorted(CATALOG))}; "
-        "any folder of images can be given by its path."
+        f"There is no data set or folder {name!r}: {hint}{offer}; nic data list has all, and any folder of images can "
+        "be given by its path."
     )
 
 
 def locate(spec: str | Path, root: str | Path | None = None) -> Located:
     """Find a catalogued set by name, or a folder by path; the path may hold wildcards ("photos/train/*").
 
-    Relative paths are looked up below the data root first, then below the working directory.
+    Relative paths are looked up below the data root first, then below the working directory; a folder that exists
+    comes before wildcards (`places.folders_of`).
 
     Raises:
         DataError: unknown name, missing folder, or a folder without image files.
@@ -116,9 +119,12 @@ def locate(spec: str | Path, root: str | Path | None = None) -> Located:
     base = find_root(root)
     known = CATALOG.get(text)
     located = _locate_entry(known, base) if known else _locate_folders(text, base)
+    if known:
+        warn_of_folder_here(text, located.folders)
     if not located.files:
-        links = f" ({len(located.refused)} links were not followed)" if located.refused else ""
         where = ", ".join(map(str, located.folders))
+        links = f"; {located.refused[0]}" if located.refused else ""
+        links += f", and {counted(len(located.refused) - 1, 'more link')}" if len(located.refused) > 1 else ""
         raise DataError(f"There are no images of data set {located.name!r} in {where}{links}.")
     return located
 
@@ -178,7 +184,7 @@ def list_table(root: str | Path | None = None, more: Callable[[Path], Iterable[t
     `more` gives rows of other sets below the root, such as those of optical flow.
     """
     base = find_root(root)
-    rows: list[tuple[str, ...]] = [("name", "at hand", "checksums", "licence", "source")]
+    rows: list[tuple[str, ...]] = [("name", "found", "checksums", "licence", "source")]
     for known in CATALOG.values():
         try:
             found = len(_locate_entry(known, base).files)
@@ -223,7 +229,7 @@ def _locate_entry(known: CatalogEntry, root: Path) -> Located:
         raise DataError(
             f"The folder {' or '.join(str(folder) for folder, _ in places)} of data set {known.name!r} is "
             f"missing: get the set from {known.source} and unpack it there, or name another data root with "
-            f"{ROOT_IS_SET_BY}."
+            f"{ROOT_IS_SET_BY}." + (f" For the folder here give ./{known.name}." if Path(known.name).is_dir() else "")
         )
     files: list[Path] = []
     refused: list[str] = []
@@ -244,12 +250,7 @@ def _package_folder(package: str) -> Path:
 
 def _locate_folders(text: str, root: Path) -> Located:
     spec = os.path.expanduser(text)
-    folders: list[Path] = []
-    for base in (root, Path()):
-        folders = [base / place for place in sorted(glob.glob(spec, root_dir=base))]
-        folders = [folder for folder in folders if folder.is_dir()]
-        if folders:
-            break
+    folders = folders_of(text, root)
     if not folders:
         if re.fullmatch(r"[\w-]+", text):
             entry(text)

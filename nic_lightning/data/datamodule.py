@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from nic_lightning.data.datasets import MIB, ImageFolder, RandomCrops
 from nic_lightning.data.sampler import EpochSampler
-from nic_lightning.errors import DataError
+from nic_lightning.errors import DataError, counted
 
 log = logging.getLogger(__name__)
 _Images = TypeVar("_Images")
@@ -68,8 +68,8 @@ class ImageDataModule(pl.LightningDataModule):
         root: the data root; default NIC_DATA, else ./data.
         crop: side of the training crops in pixels.
         batch_size: crops in a batch of one rank.
-        workers: loader processes; None takes 0 where all images are in memory or at most two cores are at
-            hand, else half the cores up to 4.
+        workers: loader processes; None takes 0 where all images are in memory or there are at most two
+            cores, else half the cores up to 4.
         samples_per_epoch: crops in an epoch over all ranks; None takes one from each image.
         seed: all crops and their order follow from it.
         cache_mb: MiB of decoded images to keep in memory, training and validation together, for each rank.
@@ -250,13 +250,13 @@ class ImageDataModule(pl.LightningDataModule):
         small = sum(min(size) < self.crop for size in images.sizes)
         if small:
             log.warning(
-                "%s: %d images are smaller than the crop of %d pixels and are padded by reflection.",
-                *(images.name, small, self.crop),
+                "%s: %s smaller than the crop of %d pixels and padded by reflection.",
+                *(images.name, counted(small, "image", "is/are"), self.crop),
             )
 
     def _say_what_is_in_memory(self, images: Images) -> None:
         count, size = images.cached
-        log.info("%s: %d images, %d in memory (%d MiB).", images.name, len(images), count, size // MIB)
+        log.info("%s: %s, %d in memory (%d MiB).", images.name, counted(len(images), "image"), count, size // MIB)
         if count < len(images) and self.cache_mb:
             log.warning(
                 "%s: %d of %d images fit into %d MiB of memory, the others are decoded for each crop: raise "

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from nic_lightning.data.catalog import Located, locate
-from nic_lightning.data.images import Pixels, UnreadableImage, probe, read_rgb
+from nic_lightning.data.images import Changes, Pixels, UnreadableImage, probe_image, read_image, read_rgb
 from nic_lightning.data.transforms import center_crop, random_crop, to_tensor
 from nic_lightning.errors import DataError
 
@@ -64,6 +64,8 @@ class ImageFolder(Dataset[tuple[str, Tensor]]):
         self.name = "+".join(source.name for source in sources)
         self.crop = crop
         self.skipped: list[str] = [link for source in sources for link in source.refused]
+        self.changed: dict[str, list[str]] = {}
+        """Files that lost something when they were read, by what was done to them (`images.Changes`)."""
         self._budget = cache_mb * MIB
         self._cache: dict[int, Pixels] = {}
         self._cached_bytes = 0
@@ -75,6 +77,8 @@ class ImageFolder(Dataset[tuple[str, Tensor]]):
             raise DataError(f"There is no usable image in {self.name!r}: {self._account()}.")
         if self.skipped:
             log.warning("%s: left out %s.", self.name, self._account())
+        for change, files in self.changed.items():
+            log.warning("%s: %s in %s.", self.name, change, _some(files, len(self)))
         _warn_if_partial(sources)
 
     def __len__(self) -> int:
@@ -120,10 +124,13 @@ class ImageFolder(Dataset[tuple[str, Tensor]]):
                         return
                     self._add(item, result)
 
-    def _add(self, item: tuple[str, Path], result: Pixels | tuple[int, int] | str) -> None:
-        if isinstance(result, str):
-            self.skipped.append(f"{item[1]}: {result}")
+    def _add(self, item: tuple[str, Path], found: tuple[Pixels | tuple[int, int], Changes] | str) -> None:
+        if isinstance(found, str):
+            self.skipped.append(f"{item[1]}: {found}")
             return
+        result, changes = found
+        for change in changes:
+            self.changed.setdefault(change, []).append(item[1].name)
         if isinstance(result, np.ndarray):
             self._keep(len(self._files), result)
             result = (result.shape[0], result.shape[1])
@@ -199,12 +206,19 @@ def evaluation_set(name_or_folder: str | Path, root: str | Path | None = None) -
     return ImageFolder(name_or_folder, root)
 
 
-def _examine(item: tuple[str, Path], keep: bool) -> Pixels | tuple[int, int] | str:
-    """The decoded image, its (H, W) if it was only probed, or the reason why it is refused."""
+def _examine(item: tuple[str, Path], keep: bool) -> tuple[Pixels | tuple[int, int], Changes] | str:
+    """The decoded image, or its (H, W) if it was only probed, and what it lost; or the reason why it is refused."""
     try:
-        return read_rgb(item[1]) if keep else probe(item[1])
+        return read_image(item[1]) if keep else probe_image(item[1])
     except UnreadableImage as error:
         return error.reason
+
+
+def _some(files: list[str], count: int) -> str:
+    """How many files of how many, and the first of them."""
+    more = len(files) - NAMED
+    names = ", ".join(files[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    return f"{len(files)} of {count} images: {names}"
 
 
 def _named(sources: list[Located]) -> list[tuple[str, Path]]:

@@ -17,9 +17,10 @@ from torch.utils.data import DataLoader, Dataset
 from nic_lightning.data.catalog import find_root
 from nic_lightning.data.datamodule import ImageDataModule
 from nic_lightning.data.datasets import ImageFolder
-from nic_lightning.data.images import Pixels, read_rgb
+from nic_lightning.data.images import Pixels, read_image
+from nic_lightning.data.places import folders_of
 from nic_lightning.data.transforms import to_tensor
-from nic_lightning.errors import DataError
+from nic_lightning.errors import DataError, counted
 
 CROP_PROBABILITY, CROP_AREA, CROP_RATIO = 0.5, (0.8, 1.0), (0.9, 1.1)
 """How often a part is cut out, its area over the image's, and its width over its height."""
@@ -69,14 +70,14 @@ class DomainFolders:
             raise DataError(f"{self.folder} has no domain {missing[0]!r}; it has {', '.join(present) or 'none'}.")
         if len(self.domains) < 2:
             raise DataError(
-                f"{self.folder} holds {len(self.domains)} domains; translation needs a folder each for two."
+                f"{self.folder} holds {counted(len(self.domains), 'domain')}; translation needs a folder each for two."
             )
         share = cache_mb // len(self.domains)
         self.images = [ImageFolder(self.folder / name, cache_mb=share) for name in self.domains]
         for name, images in zip(self.domains, self.images, strict=True):
             if len(images) < least:
                 raise DataError(
-                    f"Domain {name!r} of {self.folder} has {len(images)} usable image(s); it needs {least}."
+                    f"Domain {name!r} of {self.folder} has {counted(len(images), 'usable image')}; it needs {least}."
                 )
 
     def __len__(self) -> int:
@@ -227,16 +228,16 @@ def read_reference(path: str | Path, size: int) -> tuple[Tensor, str]:
     Raises:
         DataError: it cannot be read, or its sides differ more than `CROP_RATIO` allows, that is than in training.
     """
-    pixels = read_rgb(path)
+    pixels, changes = read_image(path)
     height, width = pixels.shape[:2]
     if not CROP_RATIO[0] <= width / height <= CROP_RATIO[1]:
         raise DataError(
             f"The reference {path} has {height}x{width} pixels, and making it square would distort it more than "
             f"training did: cut a square out of it."
         )
-    if (height, width) == (size, size):
-        return to_tensor(pixels), f"style of {path}"
-    return to_tensor(resized(pixels, size)), f"style of {path} ({height}x{width} resized to {size}x{size})"
+    done = [*changes, *([f"{height}x{width} resized to {size}x{size}"] if (height, width) != (size, size) else [])]
+    about = f"style of {path}" + (f" ({', '.join(done)})" if done else "")
+    return to_tensor(resized(pixels, size) if (height, width) != (size, size) else pixels), about
 
 
 def _part(height: int, width: int, numbers: Iterator[float]) -> tuple[float, float, float, float]:
@@ -260,7 +261,9 @@ def _uniform(key: str) -> Iterator[float]:
 
 
 def _find(folder: str | Path, root: str | Path | None) -> Path:
-    for place in (find_root(root) / folder, Path(folder)):
-        if place.is_dir():
-            return place
+    found = folders_of(str(folder), find_root(root))
+    if len(found) > 1:
+        raise DataError(f"{folder} matches {len(found)} folders, such as {found[0]} and {found[1]}; name one.")
+    if found:
+        return found[0]
     raise DataError(f"There is no folder {folder} below {find_root(root)} or here; set NIC_DATA or data.root.")

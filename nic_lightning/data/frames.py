@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import re
 from collections import deque
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from nic_lightning.data.images import MAX_PIXELS, SUFFIXES, Pixels, list_images, read_rgb
+from nic_lightning.data.images import MAX_PIXELS, SUFFIXES, Pixels, list_images, read_image
 from nic_lightning.errors import DataError
+
+log = logging.getLogger(__name__)
 
 VIDEOS = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ogv", ".y4m", ".gif"})
 _MISCOUNT = 0.02
-"""By how much, and a frame besides, the count that a sound video tells may be too large: some tell their duration."""
+"""By how much, and a frame besides, the count that a sound video claims may be too large: some state their duration."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,9 @@ def windows(frames: Iterable[Frame]) -> Iterator[Window]:
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
-        found, _ = list_images(path, recursive=False)
+        found, refused = list_images(path, recursive=False)
+        for link in refused:
+            log.warning("%s.", link)
         return sorted(found, key=_number)
     if path.is_file():
         if path.suffix.lower() in VIDEOS:
@@ -119,12 +124,17 @@ def _number(path: Path) -> list[tuple[int, str]]:
 
 
 def _of_files(files: Iterable[Path]) -> Iterator[Frame]:
+    said: set[str] = set()
     for path in files:
-        yield Frame(path.stem, read_rgb(path))
+        pixels, changes = read_image(path)
+        for change in set(changes) - said:
+            log.warning("%s: %s; so it is with all frames of that kind.", path, change)
+        said |= set(changes)
+        yield Frame(path.stem, pixels)
 
 
 def _of_video(path: Path) -> Iterator[Frame]:
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong is told below, in a sentence
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong is said below, in a sentence
     import cv2
 
     level = cv2.getLogLevel()
@@ -146,7 +156,7 @@ def _of_video(path: Path) -> Iterator[Frame]:
             raise DataError(f"Flow is between two frames, and {path} holds {number} that can be decoded.")
         if number + 1 < (1 - _MISCOUNT) * told:
             raise DataError(
-                f"{path} tells of {told:.0f} frames and ends after {number}: it is cut or damaged. What was made of "
+                f"{path} claims {told:.0f} frames and ends after {number}: it is cut or damaged. What was made of "
                 "the frames before is kept."
             )
     finally:

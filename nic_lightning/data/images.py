@@ -20,6 +20,13 @@ MAX_PIXELS = 89_478_485
 
 Pixels = NDArray[np.uint8]
 """One image, shape (H, W, 3), RGB, 0 to 255."""
+Changes = tuple[str, ...]
+"""What an image lost when it was read, as what was done: TRANSPARENCY, DEPTH, FRAMES."""
+_LINK = "a link that leaves the folder is not followed; copy the file, or name its folder"
+_LINKED_FOLDER = "a link to a folder is not followed; name the folder that it leads to"
+TRANSPARENCY = "transparency was put on black"
+DEPTH = "16 bits a channel were cut to 8"
+FRAMES = "only the first of several frames was read"
 
 
 class UnreadableImage(DataError):
@@ -44,14 +51,18 @@ def list_images(folder: Path, *, recursive: bool = True, pattern: str = "*") -> 
         here = Path(place)
         for name in folders:
             if (here / name).is_symlink():
-                refused.append(f"{here / name}: a link to a folder, which is not followed")
+                refused.append(
+                    f"{here / name}: a link to a folder is not followed; name its target as a folder of its own"
+                )
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
         for name in sorted(files):
             path = here / name
             if name.startswith(".") or path.suffix.lower() not in SUFFIXES or not fnmatch(name, pattern):
                 continue
             if path.is_symlink() and not path.resolve().is_relative_to(inside):
-                refused.append(f"{path}: a link that leaves the folder")
+                refused.append(
+                    f"{path}: a link that leaves the folder is not followed; copy the file, or name its folder"
+                )
             else:
                 found.append(path)
     return sorted(found), refused
@@ -68,6 +79,11 @@ def read_rgb(path: str | Path) -> Pixels:
         UnreadableImage: not a regular file, not an image, cut, damaged, of an unsupported kind or over
         `MAX_PIXELS`.
     """
+    return read_image(path)[0]
+
+
+def read_image(path: str | Path) -> tuple[Pixels, Changes]:
+    """As `read_rgb`, and what the image lost by it, which its user should know."""
     path = Path(path)
     try:
         with _open(path) as image:
@@ -79,22 +95,27 @@ def read_rgb(path: str | Path) -> Pixels:
 
 
 def probe(path: Path) -> tuple[int, int]:
-    """(H, W) of the file as stored; `UnreadableImage` if it is damaged. Does not keep the pixels.
+    """(H, W) of the file as stored; `UnreadableImage` if it is damaged. Does not keep the pixels."""
+    return probe_image(path)[0]
+
+
+def probe_image(path: Path) -> tuple[tuple[int, int], Changes]:
+    """As `probe`, and what reading the image will change.
 
     A PNG carries a checksum in every chunk, which is far quicker to verify than its pixels are to decode.
     """
     try:
         with _open(path) as image:
-            if image.format == "PNG":
-                width, height = image.size
+            if image.format == "PNG" and not _has_alpha(image):
+                (width, height), changes = image.size, _header_changes(image)
                 image.verify()
-                return height, width
+                return (height, width), changes
     except UnreadableImage:
         raise
     except Exception as error:
         raise UnreadableImage(path, _reason(error)) from error
-    height, width = read_rgb(path).shape[:2]
-    return height, width
+    pixels, changes = read_image(path)
+    return (pixels.shape[0], pixels.shape[1]), changes
 
 
 def _open(path: Path) -> Image.Image:
@@ -113,19 +134,38 @@ def _open(path: Path) -> Image.Image:
     return image
 
 
-def _to_rgb(path: Path, image: Image.Image) -> Pixels:
+def _has_alpha(image: Image.Image) -> bool:
+    return "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La")
+
+
+def _header_changes(image: Image.Image) -> Changes:
+    """What is lost by what the header says; of an image that is not loaded yet, which forgets it then."""
+    codings = [tile[3] if isinstance(tile[3], tuple) else (tile[3],) for tile in getattr(image, "tile", ())]
+    deep = any(
+        ";16" in str(part) or (type(part) is int and image.format == "PPM" and part > 255)
+        for coding in codings
+        for part in coding
+    )
+    several = image.format != "JPEG" and getattr(image, "is_animated", False)  # phones put depth maps into JPEG
+    return (DEPTH,) * deep + (FRAMES,) * bool(several)
+
+
+def _to_rgb(path: Path, image: Image.Image) -> tuple[Pixels, Changes]:
+    changes = _header_changes(image)
     image.load()
     upright = _upright(image)
     if upright.mode.startswith("I;16") or (upright.mode == "I" and image.format == "PNG"):
         grey = (np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        return np.repeat(grey[:, :, None], 3, axis=2), changes
     if upright.mode in ("I", "F"):
         raise UnreadableImage(path, f"pixels of kind {upright.mode!r} have no known range")
-    if "transparency" in upright.info or upright.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+    if _has_alpha(upright):
         upright = upright.convert("RGBA")
+        if np.asarray(upright)[..., 3].min() < 255:
+            changes += (TRANSPARENCY,)
         black = Image.new("RGBA", upright.size, (0, 0, 0, 255))
         upright = Image.alpha_composite(black, upright)
-    return np.array(upright.convert("RGB"))
+    return np.array(upright.convert("RGB")), changes
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -253,7 +253,7 @@ class BetweenBottlenecks(_FactorisedCoding):
 
 
 class GaussianConditional(_Tables, _CompressAiGaussian):
-    """Gaussian whose scale, and mean if any, are told by side information; a table for each of 64 log-spaced scales."""
+    """Gaussian whose scale, and mean if any, follow from side information; a table for each of 64 log-spaced scales."""
 
     SCALE_MIN, SCALE_MAX, LEVELS = 0.11, 256.0, 64
 
@@ -263,10 +263,13 @@ class GaussianConditional(_Tables, _CompressAiGaussian):
         )
         super().__init__(table, scale_bound=self.SCALE_MIN)
 
-    def forward(self, y: Tensor, scales: Tensor, training: bool | None = None) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Noisy or rounded latents and likelihoods given scales, all (N, C, h, w), in float32; means are zero."""
+    def forward(
+        self, y: Tensor, scales: Tensor, means: Tensor | None = None, training: bool | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Noisy or quantised latents and likelihoods given scales and means, all (N, C, h, w), in float32."""
         with without_autocast(y.device.type):
-            return super().forward(y.float(), scales.float(), training=training)
+            means = None if means is None else means.float()
+            return super().forward(y.float(), scales.float(), means, training=training)
 
     def likelihood(self, y_hat: Tensor, scales: Tensor, means: Tensor) -> Tensor:
         """Likelihoods of latents that are noisy or quantised already, all (N, C, h, w), in float32."""
@@ -288,16 +291,21 @@ class GaussianConditional(_Tables, _CompressAiGaussian):
         """Make the integer tables of the 64 scales."""
         super().update()
 
-    def encode(self, y: Tensor, scales: Tensor) -> tuple[bytes, Tensor]:
-        """String of latents (1, C, h, w) given their scales, and the rounded latents."""
+    def encode(self, y: Tensor, scales: Tensor, means: Tensor | None = None) -> tuple[bytes, Tensor]:
+        """String of latents (1, C, h, w) given scales and means, and what `decode` makes of it with the very same."""
+        if means is not None:
+            y, means = y.to(self.scale_table), means.to(self.scale_table)
+            require_finite(means)
         require_finite(y)
-        symbols = self.quantise(y)
-        return self.tables.encode(to_int32(symbols), self.rows(scales)), symbols
+        symbols = self.quantise(y, 0.0 if means is None else means)
+        string = self.tables.encode(to_int32(symbols), self.rows(scales))
+        return string, symbols if means is None else symbols + means
 
-    def decode(self, string: bytes, scales: Tensor) -> Tensor:
+    def decode(self, string: bytes, scales: Tensor, means: Tensor | None = None) -> Tensor:
         """Latents (1, C, h, w) of a string; raises BitstreamError for one that `encode` did not write."""
-        symbols = self.tables.decode(string, self.rows(scales))
-        return torch.from_numpy(symbols).view(scales.shape).to(self.scale_table)
+        symbols = torch.from_numpy(self.tables.decode(string, self.rows(scales))).view(scales.shape)
+        symbols = symbols.to(self.scale_table)
+        return symbols if means is None else symbols + means.to(self.scale_table)
 
     def rows(self, scales: Tensor) -> np.ndarray:
         """Table of each latent, flat int32: that of the smallest tabulated scale that is not below its own.

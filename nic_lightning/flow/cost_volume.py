@@ -1,7 +1,7 @@
 """Matching costs C(p, v) = 1 - <u_p, u'_{p+v}> of all displacements, as DCFlow stores them (thesis Eq. 5.4).
 
 A volume is uint8 (h, w, n, n), n = 2 * radius + 1: entry [y, x, dy + radius, dx + radius] = floor(127 * C), 0..254,
-and `outside`, DCFlow's 64 unless told, where p + v lies outside of the frame. It is made block by block; there is
+and `outside`, DCFlow's 64 by default, where p + v lies outside of the frame. It is made block by block; there is
 never a float volume.
 
 The second frame's volume holds the same numbers: C'(q, -v) = C(q - v, v). `match` can write it in the same pass, at

@@ -2,7 +2,7 @@
 
 "ric": robust interpolation of correspondences (Hu, Li, Song 2017). "edge_aware": locally affine models over an
 edge-aware distance, after EpicFlow (Revaud et al. 2015). Edges are the image's own gradients: models of structured
-edges are not at hand.
+edges are not available.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ _FILLER = 1.666666752e9
 
 
 def read_flow(path: str | Path) -> Flow:
-    """The flow of a file; its format is told from its first bytes.
+    """The flow of a file; its format follows from its first bytes.
 
     Raises:
         DataError: no such file, another format, cut, or of a size that it does not hold or that nobody can.

@@ -49,7 +49,7 @@ def plan(
         radius: largest label.
         volumes: bytes for each pixel and label of a whole frame.
         strip_volumes: the same of a strip.
-        free: bytes there are, or None where the system does not tell.
+        free: bytes there are, or None where the system does not say.
         called: how the sentences call them.
 
     Raises:

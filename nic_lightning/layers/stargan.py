@@ -2,7 +2,7 @@
 
 Layers, initial values and names of attributes are those of its released networks, so that state dicts of these load;
 the high-pass skips (w_hpf > 0) are left out: they would carry features of the encoder past the bitstream. Images are
-(N, 3, H, W) in [-1, 1]; what the decoder gives is not bounded. A domain is told by its index, one for each image.
+(N, 3, H, W) in [-1, 1]; what the decoder gives is not bounded. A domain is given by its index, one for each image.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nic_lightning.errors import UserError
+from nic_lightning.errors import UserError, counted
 
 LOWER_IS_BETTER = frozenset({"lpips"})
 METHODS = ("pchip", "akima", "cubic")
@@ -74,7 +74,7 @@ def usable_points(points: Points, metric: str, role: str, method: str = "pchip")
     least = 4 if method == "cubic" else 2
     if len(points) < least:
         needs = "at least two" if least == 2 else "at least four with cubic interpolation"
-        raise BdError(f"The {role} curve has {len(points)} point(s); a Bjontegaard delta needs {needs}.")
+        raise BdError(f"The {role} curve has {counted(len(points), 'point')}; a Bjontegaard delta needs {needs}.")
     for point in points:
         rate, quality = point.get("bpp"), point.get(metric)
         if rate is None or not _finite(rate) or not _finite(quality) or rate <= 0:

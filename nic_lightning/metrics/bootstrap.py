@@ -62,7 +62,7 @@ def bootstrap(
     Args:
         anchor: measurements of the anchor.
         test: measurements of the same images in the same order.
-        metric: key of the quality, which tells whether less is better.
+        metric: key of the quality, which decides whether less is better.
         kind: "rate" or "quality", as of `BdResult`.
         method: interpolation, one of METHODS.
         draws: how often images are drawn.

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from nic_lightning.codecs.base import OperatingPoint
-from nic_lightning.metrics.fid import PatchFid
+from nic_lightning.metrics.fid import PATCH, PatchFid
+from nic_lightning.metrics.sums import summed
 
 
 class Distances:
@@ -28,23 +29,33 @@ class Distances:
     ) -> None:
         self._metrics = {point.label: [PatchFid(one).to(device) for one in extractors] for point in points}
         self._first = points[0].label if points else ""
+        self._rates = {point.label: (0.0, 0, 0) for point in points}
+        """Bits per pixel and number of the images that have a patch, and number of all."""
 
-    def add(self, point: OperatingPoint, x: Tensor, x_hat: Tensor) -> None:
-        """Add an original and what a file of it decodes to, both (1, 3, H, W) in [0, 1]."""
+    def add(self, point: OperatingPoint, x: Tensor, x_hat: Tensor, bpp: float) -> None:
+        """Add an original and what a file of it decodes to, both (1, 3, H, W) in [0, 1], and the file's rate."""
+        counts = min(x.shape[-2:]) >= PATCH
+        rate, images, all_images = self._rates[point.label]
+        self._rates[point.label] = (rate + bpp * counts, images + counts, all_images + 1)
         for metric in self._metrics[point.label]:
             if point.label == self._first:
                 metric.update(x, real=True)
             metric.update(x_hat.float(), real=False)
 
     def rows(self, codec: str, dataset: str) -> list[dict[str, Any]]:
-        """As `runs.distances.write_distances` takes them. With several ranks all must call it."""
+        """As `runs.distances.write_distances` takes them. With several ranks all must call it.
+
+        "bpp" is the mean rate of the "images" that have a patch, of "images_in_all".
+        """
         found = []
         for label, metrics in self._metrics.items():
+            bpp, images, all_images = summed(*self._rates[label]) if metrics else (0.0, 0, 0)
+            mean = bpp / images if images else None
+            rates = {"bpp": mean, "images": int(images), "images_in_all": int(all_images)}
             for metric, first in zip(metrics, self._metrics[self._first], strict=True):
                 metric.take_originals(first)
                 result = metric.result()
-                place = {"codec": codec, "dataset": dataset, "label": label}
-                found.append(
-                    place | {"name": result.name, "value": result.value, "patches": result.real, "note": result.note}
-                )
+                place = {"codec": codec, "dataset": dataset, "label": label, "name": result.name}
+                measured = {"value": result.value, "patches": result.real, "note": result.note}
+                found.append(place | measured | rates)
         return found

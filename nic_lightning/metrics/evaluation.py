@@ -171,13 +171,13 @@ class _ImageWork:
                 found.rates.extend((point.label, latent, values) for latent, values in rates.items())
             found.rows.append(self._row(name, x, point, trip, likelihoods))
             if self.distances is not None and _reconstructs(codec, point):
-                decoded.append((point, trip.x_hat))
+                decoded.append((point, trip.x_hat, found.rows[-1]["bpp"]))
             if folder is not None:
                 save_png(trip.x_hat[0], reconstruction_path(folder, self.dataset, name, point.label))
             if self.on_item is not None:
                 self.on_item(name, point)
-        for point, x_hat in decoded:  # of an image that is not refused at a later point
-            self.distances.add(point, x, x_hat)  # pyright: ignore[reportOptionalMemberAccess]
+        for point, x_hat, bpp in decoded:  # of an image that is not refused at a later point
+            self.distances.add(point, x, x_hat, bpp)  # pyright: ignore[reportOptionalMemberAccess]
         return found
 
     def _row(

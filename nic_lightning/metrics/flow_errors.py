@@ -2,7 +2,7 @@
 
 Regions, as of the Sintel benchmark (Butler et al. 2012): "all" pixels whose true flow is known, those of them seen in
 the next frame ("noc") and not ("occ"); by true speed in pixels (s0_10, s10_40, s40 and more); by distance in pixels
-from the nearest boundary of the occlusion mask (d0_10, d10_60, d60_140), from which the training sequences tell it.
+from the nearest boundary of the occlusion mask (d0_10, d10_60, d60_140), from which the training sequences give it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class FlowErrors:
     outliers: dict[str, int] = field(default_factory=dict)
     """Pixels of VISIBILITY regions off by more than 3 pixels and more than 5 % of the true motion (KITTI 2015)."""
     count: dict[str, int] = field(default_factory=dict)
-    """Pixels with both flows known. A region that the data set does not tell is left out."""
+    """Pixels with both flows known. A region that the data set does not mark is left out."""
     known: dict[str, int] = field(default_factory=dict)
     """Pixels with the true flow known."""
 
@@ -66,7 +66,7 @@ def flow_errors(
     Args:
         flow: estimate; unknown pixels lower the density and enter no error.
         truth: true flow; unknown pixels are left out.
-        occluded: (H, W) pixels not seen in the next frame; None: only "all" and speeds are told.
+        occluded: (H, W) pixels not seen in the next frame; None: only "all" and speeds are measured.
         excluded: (H, W) pixels to leave out, such as those that Sintel calls invalid.
 
     Raises:

@@ -48,7 +48,7 @@ class FeatureJudge:
 
     @torch.no_grad()
     def add(self, pixels: Tensor, domain: int) -> None:
-        """Add outputs of the task at hand, uint8 (N, 3, H, W), which should look like images of `domain`."""
+        """Add outputs of the current task, uint8 (N, 3, H, W), which should look like images of `domain`."""
         assert self._classifier is not None
         features = self.extractor(pixels)
         self._fids[domain].update(features, real=False)

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from nic_lightning.report.comparison import compare
-from nic_lightning.report.curves import METRICS, Curve, datasets, default_anchor
+from nic_lightning.report.curve import METRICS, Curve
+from nic_lightning.report.curves import datasets, default_anchor
 
 
 def bd_rows(made: Sequence[Curve]) -> list[dict[str, Any]]:
     """A row for each data set, curve and metric against the data set's anchor: its first classic codec, else curve.
 
     `bd_rate` in per cent, None where `problem` says why there is none; `low` and `high` bound the quality that both
-    curves cover, `overlap` is that interval as a part of what either covers.
+    curves cover, `overlap` is that interval as a part of what either covers; `note` says which images it is not of.
     """
     rows = []
     for dataset in datasets(made):
@@ -31,5 +32,5 @@ def bd_rows(made: Sequence[Curve]) -> list[dict[str, Any]]:
                         low, high = found.result.overlap
                         row |= {"bd_rate": found.result.value, "low": low, "high": high}
                         row |= {"overlap": found.result.overlap_fraction}
-                    rows.append(row | {"problem": found.problem})
+                    rows.append(row | {"images": found.images, "problem": found.problem, "note": found.note})
     return rows

@@ -12,7 +12,7 @@ from typing import Any
 from nic_lightning.metrics.bd import BdResult
 from nic_lightning.report import latex
 from nic_lightning.report.comparison import QUALITIES, Comparison
-from nic_lightning.report.curves import Curve
+from nic_lightning.report.curve import Curve
 from nic_lightning.report.text import aligned
 from nic_lightning.runs.text import printable
 
@@ -31,6 +31,7 @@ def record(comparison: Comparison, curve: Curve) -> dict[str, Any]:
     made |= {"failed_draws": interval.failed if interval else None}
     made |= {f"overlap_{end}": result.overlap[i] if result else None for i, end in enumerate(("low", "high"))}
     made |= {"overlap_fraction": result.overlap_fraction if result else None, "images": comparison.images}
+    made |= {"images_without_value": len(comparison.without)}
     made |= {"published": curve.published, "source": curve.source or None}
     return made | {"problem": comparison.problem, "note": comparison.note}
 
@@ -39,7 +40,8 @@ def as_json(rows: Sequence[tuple[Comparison, Curve]]) -> str:
     """A list of records, each with the curve's points and the run of each, and the images that were left out."""
     listed = []
     for comparison, curve in rows:
-        points = [{key: point[key] for key in ("run", "label", "bpp", comparison.metric)} for point in curve.points]
+        measured = curve.without(comparison.without).points
+        points = [{key: point[key] for key in ("run", "label", "bpp", comparison.metric)} for point in measured]
         listed.append(record(comparison, curve) | {"points": points, "left_out": dict(comparison.left_out)})
     return json.dumps(listed, indent=2)
 
@@ -113,9 +115,14 @@ def _cells(rows: Sequence[tuple[Comparison, Curve]], kind: str) -> tuple[list[st
         if comparison.interval:
             low, high = (_value(end, metric, kind) for end in (comparison.interval.low, comparison.interval.high))
             between = f"{low} to {high}"
-        images = "-" if comparison.images is None else str(comparison.images)
+        images = "-" if comparison.images is None else _of_all(comparison)
         lines.append([curve.name, numbers[0], between, *numbers[1:], images, " ".join(marks)])
     return header, lines, notes
+
+
+def _of_all(comparison: Comparison) -> str:
+    gone = len(comparison.without)
+    return f"{comparison.images} of {(comparison.images or 0) + gone}" if gone else str(comparison.images)
 
 
 def _notes(comparison: Comparison) -> list[str]:

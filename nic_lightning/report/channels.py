@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nic_lightning.report.columns import finite, shortened
-from nic_lightning.report.curves import Curve
+from nic_lightning.report.curve import Curve
 from nic_lightning.report.reading import Sources
 
 MAX_VALUES = 400_000

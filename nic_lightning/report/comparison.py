@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from nic_lightning.errors import UserError
+from nic_lightning.errors import UserError, counted
 from nic_lightning.metrics.bd import KINDS, METHODS, BdError, BdResult, Points, bd_quality, bd_rate
 from nic_lightning.metrics.bootstrap import DRAWS, MIN_IMAGES, Interval, Measured, bootstrap, bootstrap_mean
-from nic_lightning.report.curve_reader import to_db
-from nic_lightning.report.curves import METRICS, Curve, number
-
-QUALITIES = METRICS | {"ms_ssim": "MS-SSIM", "accuracy": "Accuracy"}
-"""What deltas can be told over, and how it is called."""
+from nic_lightning.report.curve import QUALITIES, Curve, about_gaps, number, to_db
 
 
 @dataclass(frozen=True)
@@ -50,6 +46,8 @@ class Comparison:
     """How many images the value is of; None against published means."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Per image: images whose own curves have no delta, and why."""
+    without: tuple[str, ...] = ()
+    """Images that it is not of, since a curve has no finite value of the metric there."""
 
 
 def compare(
@@ -64,6 +62,8 @@ def compare(
     seed: int = 0,
 ) -> Comparison:
     """Delta of `test` against `anchor`, or why there is none.
+
+    It is of the images that have a finite value of the metric on both curves, rates too.
 
     Args:
         anchor: curve to compare with.
@@ -87,10 +87,22 @@ def compare(
         try:
             if anchor.published or test.published:
                 return _with_published(anchor, test, wanted, per_image)
-            return (_per_image if per_image else _of_means)(anchor, test, wanted)
+            return _of_the_same(anchor, test, wanted, _per_image if per_image else _of_means)
         except BdError as error:
             problem = str(error)
     return Comparison(anchor.name, test.name, metric, None, problem)
+
+
+def _of_the_same(
+    anchor: Curve, test: Curve, wanted: _Wanted, delta: Callable[[Curve, Curve, _Wanted], Comparison]
+) -> Comparison:
+    """The delta over the images that have the metric on both curves; its note says which have not."""
+    gone = anchor.gaps(wanted.metric) | test.gaps(wanted.metric)
+    found = delta(anchor.without(gone), test.without(gone), wanted)
+    if not gone:
+        return found
+    notes = [f"Over {about_gaps(wanted.metric, found.images or 0, gone)}.", found.note]
+    return replace(found, note=" ".join(filter(None, notes)), without=tuple(sorted(gone)))
 
 
 def comparisons(made: Sequence[Curve], anchor: Curve, metric: str, **options: Any) -> list[Comparison]:
@@ -118,7 +130,7 @@ def _of_means(anchor: Curve, test: Curve, wanted: _Wanted) -> Comparison:
     result = wanted.delta(anchor.points, test.points)
     images, interval, note = len(anchor.items), None, None
     if wanted.draws and images < MIN_IMAGES:
-        note = f"{images} image(s) are too few for an interval."
+        note = f"{counted(images, 'image', 'is/are')} too few for an interval."
     elif wanted.draws:
         interval, note = _interval(anchor, test, wanted)
     return Comparison(anchor.name, test.name, wanted.metric, result, None, interval, note, images)
@@ -148,12 +160,12 @@ def _per_image(anchor: Curve, test: Curve, wanted: _Wanted) -> Comparison:
     values = [one.value for one in found.values()]
     interval, notes = None, []
     if wanted.draws and len(values) < MIN_IMAGES:
-        notes.append(f"{len(values)} image(s) are too few for an interval.")
+        notes.append(f"{counted(len(values), 'image', 'is/are')} too few for an interval.")
     elif wanted.draws:
         interval = bootstrap_mean(np.array(values), draws=wanted.draws, seed=wanted.seed)
     if left_out:
-        gone = f"{len(left_out)} of {len(anchor.items)} images have no delta of their own and are left out"
-        notes.append(f"{gone}: {', '.join(left_out)}.")
+        gone = f"{len(left_out)} of {counted(len(anchor.items), 'image')} without a delta of their own"
+        notes.append(f"Left out {gone}: {', '.join(left_out)}.")
     result, note = _mean_result(list(found.values())), " ".join(notes) or None
     return Comparison(anchor.name, test.name, wanted.metric, result, None, interval, note, len(values), left_out)
 
@@ -171,11 +183,18 @@ def _mean_result(results: Sequence[BdResult]) -> BdResult:
 def _with_published(anchor: Curve, test: Curve, wanted: _Wanted, per_image: bool) -> Comparison:
     if per_image:
         raise BdError("A published curve is a mean over images and cannot be compared image by image.")
+    for curve in (anchor, test):
+        if gone := curve.gaps(wanted.metric):
+            about = about_gaps(wanted.metric, len(curve.items - gone), gone)
+            raise BdError(f"A published curve is a mean over all images, and {curve.name} has values on {about}.")
     points = [anchor.points, test.points]
     note = "Against a published mean curve, so without an interval."
     if wanted.metric == "ms_ssim_db" and (anchor.db_of_mean or test.db_of_mean):
         points = [_with_db_of_mean(curve) for curve in (anchor, test)]
         note += " MS-SSIM in dB is that of the mean on both sides."
+    if not wanted.metric.startswith("ms_ssim"):
+        for curve in (anchor, test):
+            note += f" {curve.name} was trained for MS-SSIM." * (curve.published and curve.codec.endswith("-ms-ssim"))
     return Comparison(anchor.name, test.name, wanted.metric, wanted.delta(*points), None, None, note)
 
 

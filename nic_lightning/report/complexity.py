@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nic_lightning.report.columns import finite
-from nic_lightning.report.curves import Curve, number
+from nic_lightning.report.curve import Curve, number
 from nic_lightning.runs.results import mean
 
 COSTS = {

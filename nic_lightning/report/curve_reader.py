@@ -11,12 +11,12 @@ import csv
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nic_lightning.errors import UserError
-from nic_lightning.report.curves import Curve, empty_point
+from nic_lightning.report.curve import Curve, empty_point, to_db
 from nic_lightning.runs.text import printable
 
 MAX_BYTES = 4 * 2**20
@@ -34,6 +34,8 @@ KEYS = {
     "decode_ms": ("decode-ms",),
 }
 """Our key -> names that stand for it in files, the first that is there; "_" counts as "-", capitals do not."""
+_QUALITY_NAMES = tuple(n for key in ("psnr", "ms_ssim", "ms_ssim_db", "lpips", "accuracy") for n in KEYS[key])
+_QUALITY_NAMES += ("1-ms-ssim", "1-ms-ssim-rgb")
 COUNTS = ("index", "width", "parameters", "macs", "images")
 NUMBERS = ("lmbda", "quality", "step")
 TEXTS = ("label", "mode", "run")
@@ -76,11 +78,6 @@ def is_classic(name: str) -> bool:
     """Whether a curve of that name is a classic codec's, such as "BPG 8b 444 x265 ycbcr"."""
     words = re.findall(r"[a-z0-9]+", name.lower())
     return bool(words) and words[0] in _CLASSIC
-
-
-def to_db(similarity: float) -> float:
-    """MS-SSIM in [-1, 1] as -10 log10(1 - MS-SSIM); infinite for 1."""
-    return -10 * math.log10(1 - similarity) if similarity < 1 else math.inf
 
 
 def _read(path: Path) -> str:
@@ -137,6 +134,7 @@ def _csv_curves(text: str, path: Path) -> list[Curve]:
         rows = list(csv.DictReader(lines))
     except csv.Error as error:
         raise UserError(f"it is no CSV: {error}.") from None
+    _check_headings(list(rows[0]) if rows else [])
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
         plain = {_plain(key): value for key, value in row.items() if key is not None and isinstance(value, str)}
@@ -156,6 +154,18 @@ def _csv_curves(text: str, path: Path) -> list[Curve]:
     return found
 
 
+def _check_headings(found: Sequence[str | None]) -> None:
+    """Refuse a table without a rate or a quality, with the columns that it has and those that are taken."""
+    plain = [_plain(heading) for heading in found if heading is not None]
+    if not plain or ("bpp" in plain and any(heading in _QUALITY_NAMES for heading in plain)):
+        return  # an empty table has a sentence of its own
+    shown = ", ".join(repr(_text(heading)[:60]) for heading in plain[:8]) + (", ..." if len(plain) > 8 else "")
+    other = next((sign for sign in ";\t|" if sign in plain[0]), None)
+    way = f" Its signs {other!r} separate no columns: use commas." if other else ""
+    taken = ", ".join(["bpp", *_QUALITY_NAMES])
+    raise UserError(f"its columns are {shown}; it needs bpp and one quality of those that are taken: {taken}.{way}")
+
+
 def _cell(key: str, text: str | None) -> Any:
     """A number where it is one."""
     if text is None or not text.strip():
@@ -171,7 +181,8 @@ def _cell(key: str, text: str | None) -> Any:
 def _curve(name: str, lists: Table, count: int) -> Curve:
     """One published curve from a list for each key, all of the same length."""
     if not count or "bpp" not in lists:
-        raise UserError(f"the curve {name!r} has no values of bpp.")
+        keys = ", ".join(_text(key)[:40] for key in list(lists)[:8]) or "none"
+        raise UserError(f"the curve {name!r} has no values of bpp; its keys are {keys}.")
     if count > MAX_POINTS:
         raise UserError(f"the curve {name!r} has {count} points; more than {MAX_POINTS} are not read.")
     columns = {key: _numbers(lists, names, name) for key, names in KEYS.items()}

@@ -8,12 +8,13 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nic_lightning import __version__
-from nic_lightning.errors import UserError
+from nic_lightning.errors import UserError, counted
+from nic_lightning.report.curve import METRICS, QUALITIES, Curve
 from nic_lightning.report.curve_reader import COUNTS, KEYS, NUMBERS, TEXTS
-from nic_lightning.report.curves import Curve
 from nic_lightning.runs.files import write_atomically
 
 FORMATS = ("json", "csv")
@@ -53,10 +54,13 @@ def as_csv(curve: Curve) -> str:
 def write_curves(made: Sequence[Curve], folder: Path, form: str = "json", overwrite: bool = False) -> list[Path]:
     """Write each curve to a file of its own, named after its data set and name; the paths.
 
+    A quality that some images have no finite value of stands in a file of its own, with the rates of the others.
+
     Raises:
         UserError: a file exists already and may not be replaced, or a value is not finite (a PSNR without any error).
     """
     paths: list[Path] = []
+    made = [part for curve in made for part in _parts(curve)]
     for curve in made:
         stem = re.sub(r"[^A-Za-z0-9.+=-]+", "_", f"{curve.dataset}-{curve.name}").strip("_.")[:100]
         twins = sum(path.name.split("~")[0].removesuffix(f".{form}") == stem for path in paths)
@@ -69,11 +73,27 @@ def write_curves(made: Sequence[Curve], folder: Path, form: str = "json", overwr
             wrong = [key for key in KEYS if point[key] is not None and not math.isfinite(point[key])]
             if wrong:
                 raise UserError(
-                    f"{curve.name} at {point['label']} has {wrong[0]} {point[wrong[0]]}, which files cannot tell."
+                    f"{curve.name} at {point['label']} has {wrong[0]} {point[wrong[0]]}, which the files cannot hold."
                 )
     for curve, path in zip(made, paths, strict=True):
         write_atomically(path, as_json(curve) if form == "json" else as_csv(curve))
     return paths
+
+
+def _parts(curve: Curve) -> list[Curve]:
+    """The curve without the qualities that have gaps, and one over the other images for each of these."""
+    gaps = {metric: curve.over(metric) for metric in METRICS if curve.gaps(metric)}
+    if not gaps:
+        return [curve]
+    hidden = {*gaps, *(("ms_ssim",) if "ms_ssim_db" in gaps else ())}
+    rest = replace(curve, points=[{**point, **dict.fromkeys(hidden)} for point in curve.points])
+    parts = [rest] if any(rest.has(metric) for metric in QUALITIES if metric not in hidden) else []
+    for metric, part in gaps.items():
+        kept = {metric, *(("ms_ssim",) if metric == "ms_ssim_db" else ())}
+        points = [{**point, **dict.fromkeys(QUALITIES.keys() - kept)} for point in part.points]
+        title = QUALITIES[metric].split(" [")[0]
+        parts.append(replace(part, name=f"{curve.name}, {title} of {counted(len(part.items), 'image')}", points=points))
+    return parts
 
 
 def _told(curve: Curve, keys: Sequence[str]) -> list[str]:

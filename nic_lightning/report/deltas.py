@@ -8,7 +8,8 @@ from typing import Any
 from nic_lightning.metrics.bootstrap import DRAWS
 from nic_lightning.report.columns import finite
 from nic_lightning.report.comparison import Comparison, compare
-from nic_lightning.report.curves import METRICS, Curve, datasets
+from nic_lightning.report.curve import METRICS, Curve
+from nic_lightning.report.curves import datasets
 
 KINDS = ("rate", "quality")
 MAX_PAIRS = 240

@@ -14,17 +14,19 @@ from nic_lightning.runs.text import printable
 Row = Mapping[str, Any]
 NOTE = (
     "Of all patches of 256 &times; 256 pixels of a data set&rsquo;s reconstructions from those of the originals; less "
-    "is better. Distances of different networks, or of different numbers of patches, do not compare."
+    "is better. Rates are those of the images with a patch. Distances of different networks, or of different numbers "
+    "of patches, do not compare."
 )
 
 
 def distance_table(rows: Sequence[Row]) -> str:
     """A line for each codec, data set and point; below, what makes values doubtful."""
+    texts = ("codec", "dataset", "label", "name")
     cells = [
-        [row["codec"], row["dataset"], row["label"], row["name"], _value(row), str(row.get("patches") or "-")]
+        [*(row[key] for key in texts), _rate(row), _value(row), str(row.get("patches") or "-"), _images(row)]
         for row in rows
     ]
-    lines = aligned(["codec", "data set", "point", "distance", "value", "patches"], cells)
+    lines = aligned(["codec", "data set", "point", "distance", "bpp", "value", "patches", "images"], cells)
     lines += [f"Note: {note}" for note in dict.fromkeys(row["note"] for row in rows if row.get("note"))]
     return "\n".join(printable(line) for line in lines)
 
@@ -38,9 +40,10 @@ def distance_section(sources: Sources) -> str:
     lines = []
     for run, row in rows:
         names = map(escaped, (run, row["codec"], row["dataset"], row["label"], row["name"]))
-        rate = rates.get(_place(run, row))
-        lines.append([*names, number(rate, 4), number(row.get("value"), 2), number(row.get("patches"), 0)])
-    header = ["run", "codec", "data set", "point", "distance", "bpp", "value", "patches"]
+        rate = row.get("bpp", rates.get(_place(run, row)))
+        numbers = [number(rate, 4), number(row.get("value"), 2), number(row.get("patches"), 0)]
+        lines.append([*names, *numbers, escaped(_images(row))])
+    header = ["run", "codec", "data set", "point", "distance", "bpp", "value", "patches", "images"]
     notes = dict.fromkeys(str(row["note"]) for _, row in rows if row.get("note"))
     return table(header, lines, 5) + "".join(f'<p class="note">{escaped(note)}</p>' for note in notes)
 
@@ -51,7 +54,7 @@ def distance_plots(sources: Sources) -> list[tuple[str, dict[str, Any]]]:
     traces: dict[tuple[str, str], dict[str, list[tuple[float, float, str]]]] = {}
     for source in sources.all:
         for row in source.distances:
-            rate, value = rates.get(_place(source.run.name, row)), row.get("value")
+            rate, value = row.get("bpp", rates.get(_place(source.run.name, row))), row.get("value")
             if rate is not None and value is not None:
                 place = traces.setdefault((row["dataset"], row["name"]), {})
                 place.setdefault(f"{source.run.name}: {row['codec']}", []).append((rate, value, row["label"]))
@@ -68,7 +71,7 @@ def _figure(curves: Mapping[str, list[tuple[float, float, str]]]) -> dict[str, A
 
 
 def _rates(sources: Sources) -> dict[tuple[str, ...], float]:
-    """Mean bits per pixel of each run, codec, data set and point."""
+    """Mean bits per pixel of each run, codec, data set and point: for older rows, which do not hold their own."""
     seen: dict[tuple[str, ...], list[float]] = {}
     for row in sources.rows:
         if row.get("bpp") is not None:
@@ -78,6 +81,16 @@ def _rates(sources: Sources) -> dict[tuple[str, ...], float]:
 
 def _place(run: str, row: Row) -> tuple[str, ...]:
     return (run, str(row["codec"]), str(row["dataset"]), str(row["label"]))
+
+
+def _rate(row: Row) -> str:
+    return "-" if row.get("bpp") is None else f"{row['bpp']:.4f}"
+
+
+def _images(row: Row) -> str:
+    """How many images have a patch, of how many."""
+    some, all_images = row.get("images"), row.get("images_in_all")
+    return "-" if some is None else f"{some} of {all_images}" if some != all_images else str(some)
 
 
 def _value(row: Row) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 from nic_lightning.metrics.bd import LOWER_IS_BETTER
 from nic_lightning.report.columns import code_column, finite, number_column, shortened, text_column
-from nic_lightning.report.curves import METRICS, Curve
+from nic_lightning.report.curve import METRICS, Curve, gaps_of
+from nic_lightning.report.curves import datasets
 from nic_lightning.report.plots import PALETTE
 from nic_lightning.runs.index import Run
 
@@ -35,11 +36,15 @@ def metric_data(made: Sequence[Curve]) -> list[dict[str, Any]]:
 def curve_data(made: Sequence[Curve], steps: Mapping[str, int]) -> list[dict[str, Any]]:
     """Each curve with its colour and symbol and the means of its points; `steps`: of training, by run.
 
+    "over" has the points again of each quality that some images have no finite value of, over the others.
+
     A name has the same look on all data sets; colour and symbol together tell 70 names apart.
     """
     names = list(dict.fromkeys(curve.name for curve in made))
+    gaps = {dataset: gaps_of([curve for curve in made if curve.dataset == dataset]) for dataset in datasets(made)}
     listed = []
     for curve in made:
+        over = {g.metric: one for g in gaps[curve.dataset] for one in g.curves if one.name == curve.name}
         i = names.index(curve.name)
         listed.append(
             {
@@ -50,18 +55,27 @@ def curve_data(made: Sequence[Curve], steps: Mapping[str, int]) -> list[dict[str
                 "colour": PALETTE[i % len(PALETTE)],
                 "symbol": _SYMBOLS[i % len(_SYMBOLS)],
                 "points": [_point(point, steps) for point in curve.points],
+                "over": {key: [_point(point, steps) for point in one.points] for key, one in over.items()},
             }
         )
     return listed
 
 
+def gap_data(made: Sequence[Curve]) -> dict[str, dict[str, str]]:
+    """{data set: {metric: which images its means are over}}, of the qualities that some images have no value of."""
+    return {
+        dataset: {gap.metric: gap.about for gap in gaps_of([c for c in made if c.dataset == dataset])}
+        for dataset in datasets(made)
+    }
+
+
 def membership(made: Sequence[Curve], rows: Sequence[Row]) -> list[int]:
     """For each row the index of the curve that it is a part of, or -1: repeats of a classic codec count once."""
-    owners: dict[tuple[str, str, str], int] = {}
+    owners: dict[tuple[str, ...], int] = {}
     for index, curve in enumerate(made):
-        for run in dict.fromkeys(str(point.get("run") or "") for point in curve.points):
-            owners.setdefault((curve.dataset, curve.codec, run), index)
-    return [owners.get((_text(row, "dataset"), _text(row, "codec"), _text(row, "run")), -1) for row in rows]
+        for point in curve.points:
+            owners.setdefault((curve.dataset, curve.codec, _text(point, "run"), _text(point, "label")), index)
+    return [owners.get(tuple(_text(row, key) for key in ("dataset", "codec", "run", "label")), -1) for row in rows]
 
 
 def row_data(rows: Sequence[Row], owners: Sequence[int]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.bd import bd_rate
 from nic_lightning.report.comparison import compare
-from nic_lightning.report.curves import Curve, curves
+from nic_lightning.report.curve import Curve
+from nic_lightning.report.curves import curves
 from nic_lightning.report.figures import rd_figure
 from nic_lightning.report.gathering import Gathering, read_csv, write_csv
 from nic_lightning.runs.index import Run, find_runs
@@ -29,12 +30,12 @@ class Experiment(Gathering):
     """
 
     anchor: str
-    """Name of the curve that BD-rates are told against."""
+    """Name of the curve that BD-rates are computed against."""
     folders: Mapping[str, str]
     """Name in the tables -> folder of the run, or of the runs of a sweep, in RUNS."""
     dataset: str = "kodak"
     times: bool = False
-    """Whether measured.csv tells the milliseconds of encoder and decoder, too."""
+    """Whether measured.csv has the milliseconds of encoder and decoder, too."""
 
     def collect(self, runs: Path, out: Path) -> list[str]:
         """Write all files into `out`; sentences about what is missing. Raises UserError when there are no results."""
@@ -73,8 +74,8 @@ class Experiment(Gathering):
         return found, notes
 
     def rows_of(self, run: Run) -> list[Row]:
-        """Results on the data set, with the folder's name: jobs of two sweeps may have recorded the same one."""
-        return [{**row, "run": run.name} for row in run.results() if row["dataset"] == self.dataset]
+        """Results on the data set."""
+        return [row for row in run.results() if row["dataset"] == self.dataset]
 
     def bd_row(self, found: Mapping[str, Curve], name: str) -> Row:
         """BD-rate over PSNR against the anchor, or the sentence why there is none."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nic_lightning.errors import UserError
-from nic_lightning.report.curves import METRICS, Curve, datasets, shown_range
+from nic_lightning.report.curve import METRICS, Curve, over_the_same
+from nic_lightning.report.curves import datasets, shown_range
 from nic_lightning.runs.files import write_atomically
 
 MANY = 8
@@ -18,7 +19,8 @@ MANY = 8
 def rd_figure(made: Sequence[Curve], metric: str, path: Path, dataset: str | None = None) -> Path | None:
     """Draw bits per pixel against a metric; learned codecs as solid lines, classic ones dashed, published ones dotted.
 
-    A published curve has the colour of the measured one of the same codec.
+    All are over the images that every curve has a finite value on. A published curve has the colour of the measured one
+    of the same codec.
 
     Args:
         made: curves, of which those of one data set are drawn.
@@ -35,7 +37,7 @@ def rd_figure(made: Sequence[Curve], metric: str, path: Path, dataset: str | Non
     if metric not in METRICS:
         raise UserError(f"There is no plot over {metric!r}; choose one of {', '.join(METRICS)}.")
     chosen = dataset if dataset is not None else next(iter(datasets(made)), None)
-    drawn = [curve for curve in made if curve.dataset == chosen and curve.has(metric)]
+    drawn = over_the_same([curve for curve in made if curve.dataset == chosen], metric)
     if not drawn:
         return None
     beside = len(drawn) > MANY

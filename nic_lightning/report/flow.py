@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from nic_lightning.errors import RunError
+from nic_lightning.errors import RunError, counted
 from nic_lightning.metrics.flow_errors import averages
 from nic_lightning.metrics.names import FLOW_PICTURES, safe_name
 from nic_lightning.report.gallery import MAX_IMAGE, checked_png
@@ -64,7 +64,8 @@ def flow_table(rows: Iterable[Row]) -> str:
             density, seconds = _text(overall_density(group), 1), _text(mean(row.get("time") for row in group), 2)
             lines.append([name, stage, *cells, over, density, seconds])
         counts = {len(group) for group in methods.values()}
-        title = f"{dataset} ({' or '.join(map(str, sorted(counts)))} images)"
+        last = counted(max(counts), "image")
+        title = f"{dataset} ({' or '.join([*map(str, sorted(counts)[:-1]), last])})"
         header = ["method", "stage", *(_COLUMNS[key] for key in _SHOWN), "sequences", "density %", "s"]
         blocks.append("\n".join(printable(line) for line in [title, *aligned(header, lines)]))
     return "\n\n".join(blocks)
@@ -128,7 +129,7 @@ def _scenes(methods: Mapping[tuple[str, str], Sequence[Row]]) -> str:
 
 
 def _times(methods: Mapping[tuple[str, str], Sequence[Row]]) -> str:
-    """Mean wall time of an image, and of its parts where a method tells them."""
+    """Mean wall time of an image, and of its parts where a method reports them."""
     final = {name: group for (name, stage), group in methods.items() if stage == FINAL}
     keys = sorted({key for group in final.values() for key in group[0] if key.startswith("time_")})
     used = ["time", *(key for key in keys if any(mean(row.get(key) for row in group) for group in final.values()))]

@@ -89,7 +89,7 @@ class FlowExperiment(Gathering):
 
     @cached_property
     def measures(self) -> list[Measure]:
-        """What measured.csv tells, column by column."""
+        """What measured.csv holds, column by column."""
         errors = [(number, kind, column) for number, kind in enumerate(self.averages) for column in self.columns]
         found = []
         for number, kind, column in errors:
@@ -120,8 +120,13 @@ class FlowExperiment(Gathering):
         places = [place for place in (runs / folder, *sorted(runs.glob(f"*/{folder}"))) if place.is_dir()]
         rows: list[Row] = []
         notes = [] if places else [f"{method}: not run."]
+        measured: dict[str, str] = {}
         for run in find_runs(places):
-            rows += [row for row in flow_rows(run.results()) if row["label"] == stage]
+            own = [row for row in flow_rows(run.results()) if row["label"] == stage]
+            for dataset in dict.fromkeys(str(row["dataset"]) for row in own):
+                if measured.setdefault(dataset, run.name) != run.name:
+                    raise UserError(f"{method}: both {measured[dataset]} and {run.name} hold results on {dataset}.")
+            rows += own
             notes += [f"{method}: {run.state}."] if run.state != "finished" else []
         shown = {*self.beside, *(row["dataset"] for row in self.published())}
         rows = [row for row in rows if row["dataset"] in shown]

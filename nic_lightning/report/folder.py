@@ -12,7 +12,8 @@ from nic_lightning.errors import RunError
 from nic_lightning.metrics.names import safe_name
 from nic_lightning.report import latex
 from nic_lightning.report.comparison import Comparison, comparisons
-from nic_lightning.report.curves import METRICS, Curve, datasets
+from nic_lightning.report.curve import METRICS, RATES, Curve, gaps_of
+from nic_lightning.report.curves import datasets
 from nic_lightning.report.figures import rd_figure
 from nic_lightning.runs.files import write_atomically
 from nic_lightning.runs.results import RESULT_COLUMNS
@@ -35,8 +36,9 @@ def write_figures(
 ) -> list[Path]:
     """Write into `folder`, file by file, and return the paths.
 
-    Of each data set `rd_<metric>_<data set>.png`, `points_<data set>` and `bd_<data set>`, as .csv and .tex; and the
-    rows of all results tables as images.csv.
+    Of each data set `rd_<metric>_<data set>.png`, `points_<data set>` and `bd_<data set>`, as .csv and .tex; where
+    images have no finite value of a metric, `points_<metric>_<data set>` too, over the others; and the rows of all
+    results tables as images.csv.
 
     Raises:
         RunError: the folder cannot be written.
@@ -50,6 +52,8 @@ def write_figures(
                 path = rd_figure(made, metric, folder / f"rd_{metric}_{name}.png", dataset)
                 written += [path] if path else []
             tables = {"points": _points(here)}
+            for gap in gaps_of(here):
+                tables[f"points_{gap.metric}"] = _points(gap.curves, ("images", *RATES, gap.metric))
             if len(here) > 1 and dataset in anchors:
                 tables["bd"] = _deltas(here, anchors[dataset])
             for kind, table in tables.items():
@@ -60,11 +64,11 @@ def write_figures(
     return written
 
 
-def _points(here: Sequence[Curve]) -> Table:
+def _points(here: Sequence[Curve], keys: Sequence[str] = tuple(_POINTS)) -> Table:
     """Every operating point, means over images; without columns that nobody has."""
-    used = [key for key in _POINTS if any(point.get(key) is not None for curve in here for point in curve.points)]
+    used = [key for key in keys if any(point.get(key) is not None for curve in here for point in curve.points)]
     lines = [
-        [curve.name, point["label"], *(_number(point.get(key), _POINTS[key]) for key in used)]
+        [curve.name, point["label"], *(_number(point.get(key), _POINTS.get(key, 0)) for key in used)]
         for curve in here
         for point in curve.points
     ]
@@ -81,7 +85,8 @@ def _deltas(here: Sequence[Curve], anchor: Curve) -> Table:
             gains = comparisons(judged, anchor, metric, kind="quality")
             for rate, gain in zip(rates, gains, strict=True):
                 digits = 4 if metric == "lpips" else 2
-                lines.append([rate.test, anchor.name, metric, *_delta(rate, 2), *_delta(gain, digits)])
+                images = "" if rate.images is None else str(rate.images)
+                lines.append([rate.test, anchor.name, metric, *_delta(rate, 2), *_delta(gain, digits), images])
     header = [
         "codec",
         "anchor",
@@ -92,6 +97,7 @@ def _deltas(here: Sequence[Curve], anchor: Curve) -> Table:
         "bd_quality",
         "quality_low",
         "quality_high",
+        "images",
     ]
     return header, lines
 

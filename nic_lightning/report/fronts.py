@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nic_lightning.metrics.bd import LOWER_IS_BETTER
-from nic_lightning.report.curves import Curve
+from nic_lightning.report.curve import Curve
 
 
 def joined(made: Sequence[Curve]) -> list[Curve]:
@@ -24,8 +24,9 @@ def joined(made: Sequence[Curve]) -> list[Curve]:
 def pareto(curve: Curve, metric: str) -> Curve:
     """Only the points that no other beats: none has at least their quality for at most their rate.
 
-    Points without the metric are left out.
+    Points without the metric are left out, and so are, at all points, images without a finite value of it.
     """
+    curve = curve.over(metric)
     best, chosen = -float("inf"), []
     for i in sorted(_known(curve, metric), key=lambda i: (curve.points[i]["bpp"], -_quality(curve, i, metric))):
         if _quality(curve, i, metric) > best:

@@ -13,7 +13,7 @@ from typing import Any
 from nic_lightning.errors import RunError
 from nic_lightning.metrics.names import RECONSTRUCTIONS, reconstruction_path
 from nic_lightning.report.columns import finite, shortened
-from nic_lightning.report.curves import Curve
+from nic_lightning.report.curve import Curve
 from nic_lightning.report.reading import Sources
 from nic_lightning.runs.files import read_inside
 from nic_lightning.runs.index import Run
@@ -29,7 +29,7 @@ ORIGINAL = "original"
 
 @dataclass
 class Gallery:
-    """Pictures of a page: `items` tell what there is, `blocks` hold the files by number, in base64."""
+    """Pictures of a page: `items` say what there is, `blocks` hold the files by number, in base64."""
 
     items: list[dict[str, Any]] = field(default_factory=list)
     """{"dataset", "item", "entries": [{"key", "id", "codec", "label", "bpp", ...}]}, the original first."""
@@ -55,7 +55,7 @@ class _Candidate:
 def gallery(sources: Sources, made: Sequence[Curve]) -> Gallery:
     """The pictures that evaluations saved, as many as a page holds: first the ends of each curve.
 
-    A picture that cannot be shown is told in its run's problems.
+    A picture that cannot be shown is reported among its run's problems.
     """
     kept = Gallery()
     found = []

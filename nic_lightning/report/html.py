@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from nic_lightning.errors import RunError, UserError
+from nic_lightning.errors import RunError, UserError, choices
 from nic_lightning.report import sections
-from nic_lightning.report.curves import Curve, curves, datasets, default_anchor, named
+from nic_lightning.report.curve import Curve
+from nic_lightning.report.curves import curves, datasets, default_anchor, named
 from nic_lightning.report.embedded import MAX_CURVES, MAX_ROWS
 from nic_lightning.report.features import trains_features
 from nic_lightning.report.gallery import gallery
@@ -43,7 +44,7 @@ def write_report(
         runs: run folders, or folders of runs.
         out: HTML file to write.
         title: heading of the page.
-        anchor: curve or codec that the page tells BD-rates against at first; None: the first classic codec, else the
+        anchor: curve or codec that the page computes BD-rates against at first; None: the first classic codec, else the
             first curve.
         published: names of published curves, or their files, to draw beside the runs'.
 
@@ -105,6 +106,7 @@ def write_page(
     if len(rows) > MAX_ROWS:
         problems.append(f"There are {len(rows):,} rows of results, and the page's table shows {MAX_ROWS:,} of them.")
     data = page_data(sources, made, anchors, rows[:MAX_ROWS]) | {"pictures": pictures.items, "figures": figures}
+    problems += dict.fromkeys(curve.note for curve in made if curve.note)
     problems += [problem for run in sources.runs for problem in run.problems]
     parts.append(sections.problem_list(problems))
     out = Path(out)
@@ -128,8 +130,7 @@ def choose_anchors(made: Sequence[Curve], wanted: str | None) -> dict[str, Curve
         if found is not None:
             chosen[dataset] = found
     if wanted is not None and named(made, wanted) is None:
-        names = ", ".join(dict.fromkeys(curve.name for curve in made)) or "none"
-        raise UserError(f"No curve is named {wanted!r}; there are: {names}.")
+        raise UserError(f"No curve is named {wanted!r}; {choices(wanted, [curve.name for curve in made])}.")
     return chosen
 
 

@@ -8,11 +8,12 @@ from typing import Any
 from nic_lightning.report import sections
 from nic_lightning.report.channels import channel_data
 from nic_lightning.report.complexity import COSTS, costs
-from nic_lightning.report.curves import Curve, datasets
+from nic_lightning.report.curve import Curve
+from nic_lightning.report.curves import datasets
 from nic_lightning.report.deltas import delta_data
 from nic_lightning.report.distances import NOTE as DISTANCES_NOTE
 from nic_lightning.report.distances import distance_plots, distance_section
-from nic_lightning.report.embedded import config_data, curve_data, membership, metric_data, row_data
+from nic_lightning.report.embedded import config_data, curve_data, gap_data, membership, metric_data, row_data
 from nic_lightning.report.flow import NOTE as FLOW_NOTE
 from nic_lightning.report.flow import flow_section
 from nic_lightning.report.gallery import Gallery
@@ -87,6 +88,7 @@ def page_data(
         "datasets": datasets(made),
         "metrics": metric_data(made),
         "curves": curve_data(made, steps),
+        "gaps": gap_data(made),
         "steps": steps,
         "opens_with": OPENS_WITH,
         "rows": row_data(rows, membership(made, rows)),

@@ -13,9 +13,9 @@ from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from nic_lightning.errors import UserError
+from nic_lightning.errors import UserError, choices
+from nic_lightning.report.curve import Curve
 from nic_lightning.report.curve_reader import read_curves, same_dataset
-from nic_lightning.report.curves import Curve
 
 SUFFIXES = (".json", ".csv")
 
@@ -25,7 +25,8 @@ def published_curves(wanted: Iterable[str | Path], dataset: str) -> list[Curve]:
 
     Args:
         wanted: names of curves that ship, such as "vtm" or "cheng2020-anchor-mse" (or "cheng2020-anchor": the one
-            trained for MSE, or the only one), "all" of them, and paths of files (`report/curve_reader.py`).
+            trained for MSE; else the only one, whose `note` says what it was trained for), "all" of them, and paths of
+            files (`report/curve_reader.py`).
         dataset: name of the data set; capitals do not count, and "_" is "-". A file that names none is of this one.
 
     Raises:
@@ -71,15 +72,22 @@ def _shipped(name: str, dataset: str) -> list[Curve]:
         )
     begun = [one for one in known if one.startswith(f"{name}-")]
     chosen = known if name == "all" else [one for one in (name, f"{name}-mse") if one in known][:1]
+    note = ""
     if not chosen and len(begun) == 1:
         chosen = begun
+        note = f"{name} is {begun[0]}: no other model of that name ships for {dataset}."
+        if begun[0].endswith("-ms-ssim"):
+            note = f"{name} is {begun[0]}, trained for MS-SSIM: no model of it trained for MSE ships for {dataset}."
     if not chosen:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
+        offer = choices(name, known)
         raise UserError(
-            f"No published curve on {dataset} is named {name!r}.{hint} There are {', '.join(known)}, or a file."
+            f"No published curve on {dataset} is named {name!r}.{hint} {offer[0].upper()}{offer[1:]}; all takes every "
+            "one, and files of curves can be given by their path."
         )
-    return [curve for curve in library() if curve.name in chosen and same_dataset(curve.dataset, dataset)]
+    here = [curve for curve in library() if same_dataset(curve.dataset, dataset)]
+    return [replace(curve, note=note) for curve in here if curve.name in chosen]
 
 
 def _named_apart(found: list[Curve]) -> list[Curve]:

@@ -1,4 +1,4 @@
-"""Run folders for a report: read once, named apart, and everything that is wrong with them told. No torch needed."""
+"""Run folders for a report: read once, named apart, and what is wrong with them reported. No torch needed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nic_lightning.errors import RunError
+from nic_lightning.errors import RunError, counted
 from nic_lightning.runs.channels import read_channel_rates
 from nic_lightning.runs.distances import read_distances
 from nic_lightning.runs.files import checked_path
-from nic_lightning.runs.index import MARKS, Run, find_runs, run_folders
+from nic_lightning.runs.index import MARKS, Run, about_links, find_runs, rename, run_folders
 
 _MEASURES = ("bpp", "bpp_estimated", "psnr", "ms_ssim", "ms_ssim_db", "lpips", "encode_ms", "decode_ms")
 _MAX_LOG = 2**28
@@ -66,13 +66,13 @@ def read_sources(paths: Iterable[str | Path]) -> Sources:
     listed = [Path(path) for path in paths]
     empty = [path for path in listed if path.exists() and not run_folders(path)]
     runs = find_runs(path for path in listed if path not in empty or len(empty) == len(listed))
-    _name_apart(runs)
+    _shorten_names(runs)
     problems = [f"{path} holds no run: no folder with a {MARKS[0]}, {MARKS[1]} or {MARKS[2]}." for path in empty]
-    return Sources([_read(run) for run in runs], problems)
+    return Sources([_read(run) for run in runs], problems + about_links(listed))
 
 
 def _read(run: Run) -> Source:
-    rows = [{**row, "run": run.name} for row in run.results()]
+    rows = run.results()
     for key in _MEASURES:
         count = sum(isinstance(row[key], float) and math.isnan(row[key]) for row in rows)
         if count:
@@ -83,7 +83,7 @@ def _read(run: Run) -> Source:
 
 
 def _read_file(run: Run, read: Callable[[Path], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """What a file of the run holds; nothing where it is damaged, which is told."""
+    """What a file of the run holds; nothing where it is damaged, which is reported."""
     try:
         return read(run.folder)
     except RunError as error:
@@ -92,17 +92,17 @@ def _read_file(run: Run, read: Callable[[Path], list[dict[str, Any]]]) -> list[d
 
 
 def _check_log(run: Run, log: Sequence[dict[str, Any]]) -> None:
-    """Tell of lines that are no lines, and of values that are no numbers."""
+    """Report lines that are no lines, and of values that are no numbers."""
     try:
         path = checked_path(run.folder, "metrics.jsonl", _MAX_LOG)
         with path.open("rb") as file:
             ends = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(2**20), b""))
     except (RunError, OSError):
-        return  # missing, or told by run.metrics()
+        return  # missing, or reported by run.metrics()
     if not log:
         run.add_problem("metrics.jsonl holds no line that can be read.")
     elif ends > len(log):
-        run.add_problem(f"{ends - len(log)} of {ends} lines of metrics.jsonl are damaged and left out.")
+        run.add_problem(f"Left out {ends - len(log)} of {counted(ends, 'line')} of metrics.jsonl: damaged.")
     bad = {key: line["step"] for line in reversed(log) for key, value in line.items() if _is_bad(value)}
     for key, step in list(bad.items())[:3]:
         run.add_problem(f"{key[:80]} is not finite at step {step}.")
@@ -112,29 +112,12 @@ def _is_bad(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def _name_apart(runs: Sequence[Run]) -> None:
-    """Runs of one name get as much of their path before it as tells them apart; folders that all share are left out."""
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(run.name, []).append(run)
-    for name, group in groups.items():
-        if len(group) == 1:
-            continue
-        parts = [run.folder.resolve().parts for run in group]
-        depth = name.count("/") + 2
-        while depth < max(map(len, parts)) and len({part[-depth:] for part in parts}) < len(parts):
-            depth += 1
-        for run, part in zip(group, parts, strict=True):
-            _rename(run, "/".join(part[-depth:]))
+def _shorten_names(runs: Sequence[Run]) -> None:
+    """Leave out the folders that the names of all runs begin with."""
     while len(runs) > 1 and len(tops := {run.name.partition("/")[0] for run in runs}) == 1 and not tops & _names(runs):
         for run in runs:
-            _rename(run, run.name.partition("/")[2])
+            rename(run, run.name.partition("/")[2])
 
 
 def _names(runs: Iterable[Run]) -> set[str]:
     return {run.name for run in runs}
-
-
-def _rename(run: Run, name: str) -> None:
-    run.problems = [problem.replace(f"{run.name}: ", f"{name}: ", 1) for problem in run.problems]
-    run.name = name

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from nic_lightning.errors import UserError
+from nic_lightning.errors import UserError, counted
 
 TOLERANCE = 0.1
 """How far, in dB, a narrower width may lie below the wider one before it has left its curve."""
@@ -58,8 +58,10 @@ def lambdas_from_rows(rows: Sequence[Mapping[str, Any]], tolerance: float = TOLE
     which it still lies within `tolerance` of the next wider curve.
 
     Raises:
-        UserError: when there are too few models, or a curve whose rate or quality does not rise with lambda.
+        UserError: when there are too few models, two runs of one width and lambda, or a curve whose rate or quality
+            does not rise with lambda.
     """
+    _refuse_twins(rows)
     made = _curves(rows)
     top = made[-1]
     found = [WidthLambda(top.width, float(top.lambdas[-1]), float(top.rates[-1]))]
@@ -69,6 +71,18 @@ def lambdas_from_rows(rows: Sequence[Mapping[str, Any]], tolerance: float = TOLE
             left = replace(left, note=f"width {left.width} saturates no sooner than width {wide.width}: is one needed?")
         found.append(left)
     return found[::-1]
+
+
+def _refuse_twins(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The mean of two models is no model's."""
+    runs: dict[tuple[Any, Any], Any] = {}
+    for row in rows:
+        place = (row.get("width"), row.get("lmbda"))
+        first, run = runs.setdefault(place, row.get("run")), row.get("run")
+        if first != run:
+            raise UserError(
+                f"The runs {first} and {run} are both of width {place[0]} and lambda {place[1]:g}: leave one out."
+            )
 
 
 def _leaves(narrow: _WidthCurve, wide: _WidthCurve, tolerance: float) -> WidthLambda:
@@ -99,7 +113,9 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> list[_WidthCurve]:
     made = []
     for width, by_lambda in sorted(points.items()):
         if len(by_lambda) < 3:
-            raise UserError(f"Width {width} has models at {len(by_lambda)} lambdas; three at least make a curve.")
+            raise UserError(
+                f"Width {width} has models at {counted(len(by_lambda), 'lambda')}; three at least make a curve."
+            )
         means = [(value, *np.mean(pairs, axis=0)) for value, pairs in sorted(by_lambda.items())]
         lambdas, rates, errors = (np.array(column) for column in zip(*means, strict=True))
         if not (np.diff(rates) > 0).all() or not (np.diff(errors) < 0).all():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from nic_lightning.report.curves import Curve, datasets
+from nic_lightning.errors import counted
+from nic_lightning.report.curve import Curve, gaps_of
+from nic_lightning.report.curves import datasets
 from nic_lightning.report.features import trains_features
 from nic_lightning.report.markup import DASH, details, escaped, number, section, table, tabs
 from nic_lightning.report.reading import Source
@@ -16,6 +18,16 @@ _MAX_OPEN = 40
 """Rows of a table that is not folded away at first."""
 _MAX_PROBLEMS = 500
 _MAX_CONFIGURATIONS = 8_000_000
+_DIGITS = {"bpp": 4, "psnr": 2, "ms_ssim": 4, "ms_ssim_db": 2, "lpips": 4, "encode_ms": 1, "decode_ms": 1}
+"""Columns of the table of operating points."""
+_TITLES = {
+    "psnr": "PSNR dB",
+    "ms_ssim": "MS-SSIM",
+    "ms_ssim_db": "MS-SSIM dB",
+    "lpips": "LPIPS",
+    "encode_ms": "encode ms",
+    "decode_ms": "decode ms",
+}
 _SHOWN_PACKAGES = ("torch", "compressai", "pillow")
 
 
@@ -56,7 +68,11 @@ def rate_tables(made: Sequence[Curve]) -> str:
             if learned
             else ""
         )
-        parts.append((dataset, body + details("Every operating point", _points(here), not learned)))
+        body += details("Every operating point", _points(here), not learned)
+        for gap in gaps_of(here):
+            keys = {key: digits for key, digits in _DIGITS.items() if key in ("bpp", gap.metric)}
+            body += details(escaped(f"Rates and quality over {gap.about}"), _points(gap.curves, keys), True)
+        parts.append((dataset, body))
     return tabs("rates", parts) if parts else ""
 
 
@@ -68,7 +84,7 @@ def configurations(runs: Sequence[Run]) -> str:
         part = details(escaped(run.name), _configuration(run))
         size += len(part)
         if size > _MAX_CONFIGURATIONS:
-            parts.append(f'<p class="note">{len(runs) - len(parts)} more runs: see their folders.</p>')
+            parts.append(f'<p class="note">{counted(len(runs) - len(parts), "more run")}: see their folders.</p>')
             break
         parts.append(part)
     return f'<div id="config-differences"></div>{details("Whole configurations", "".join(parts))}' if parts else ""
@@ -95,15 +111,13 @@ def _rates(learned: Sequence[Curve]) -> str:
     return table(["codec", "point", "bpp of the files", "bpp estimated", "difference"], rows, text_columns=2)
 
 
-def _points(here: Sequence[Curve]) -> str:
-    keys = {"bpp": 4, "psnr": 2, "ms_ssim": 4, "ms_ssim_db": 2, "lpips": 4, "encode_ms": 1, "decode_ms": 1}
+def _points(here: Sequence[Curve], keys: Mapping[str, int] = _DIGITS) -> str:
     rows = []
     for curve in here:
         for point in curve.points:
             cells = [escaped(curve.name), escaped(point["label"]), str(point["images"])]
             rows.append(cells + [number(point[key], digits) for key, digits in keys.items()])
-    header = ["codec", "point", "images", "bpp", "PSNR dB", "MS-SSIM", "MS-SSIM dB", "LPIPS"]
-    return table([*header, "encode ms", "decode ms"], rows, text_columns=2)
+    return table(["codec", "point", "images", *(_TITLES.get(key, key) for key in keys)], rows, text_columns=2)
 
 
 def _configuration(run: Run) -> str:

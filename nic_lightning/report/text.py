@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from nic_lightning.report.curves import Curve, curves, datasets
+from nic_lightning.report.curve import RATES, Curve, gaps_of
+from nic_lightning.report.curves import curves, datasets
 from nic_lightning.runs.text import printable
 
 _COLUMNS = {
@@ -21,7 +22,8 @@ _COLUMNS = {
 def rd_table(rows: Iterable[Mapping[str, Any]]) -> str:
     """Rate-distortion table: a block for each data set, a line for each codec and point, means over images.
 
-    Columns: bits per pixel of the files, bits per pixel by the entropy model, PSNR and MS-SSIM in dB, LPIPS.
+    Columns: bits per pixel of the files, bits per pixel by the entropy model, PSNR and MS-SSIM in dB, LPIPS. A quality
+    that some images have no finite value of has a block of its own, with the rates of the others.
     """
     made = curves(rows)
     if not made:
@@ -42,16 +44,25 @@ def aligned(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _block(dataset: str, here: Sequence[Curve]) -> str:
-    lines: list[list[str]] = []
-    for curve in here:
-        for number, point in enumerate(curve.points):
-            lines.append([curve.name if number == 0 else "", *_cells(point)])
     counts = {point["images"] for curve in here for point in curve.points}
     images = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
     title = f"{dataset} ({images} image{'' if counts == {1} else 's'})"
-    return "\n".join(printable(line) for line in [title, *aligned(["codec", *_COLUMNS], lines)])
+    parts = [_table(title, here, _COLUMNS)]
+    for gap in gaps_of(here):
+        columns = {name: column for name, column in _COLUMNS.items() if column[0] in ("label", *RATES, gap.metric)}
+        parts.append(_table(f"{dataset}, rates and quality over {gap.about}", gap.curves, columns))
+    return "\n\n".join(parts)
 
 
-def _cells(point: Mapping[str, Any]) -> list[str]:
-    shown = [(point[key], pattern) for key, pattern in _COLUMNS.values()]
+def _table(title: str, here: Sequence[Curve], columns: Mapping[str, tuple[str, str]]) -> str:
+    lines = [
+        [curve.name if number == 0 else "", *_cells(point, columns)]
+        for curve in here
+        for number, point in enumerate(curve.points)
+    ]
+    return "\n".join(printable(line) for line in [title, *aligned(["codec", *columns], lines)])
+
+
+def _cells(point: Mapping[str, Any], columns: Mapping[str, tuple[str, str]]) -> list[str]:
+    shown = [(point[key], pattern) for key, pattern in columns.values()]
     return ["-" if value is None else pattern.format(value) for value, pattern in shown]

@@ -21,7 +21,8 @@ def write_distances(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows, which replace older ones of the same codec, data set and name.
 
     A row has the texts "codec", "dataset", "label" (operating point) and "name" (such as "fid256_inception_2015"),
-    "value", "patches" (of the originals) and "note", what to doubt.
+    "value", "patches" (of the originals) and "note", what to doubt; in newer files "bpp", the mean rate of the "images"
+    that have a patch, of "images_in_all".
     """
     _FILE.write(folder, rows)
 

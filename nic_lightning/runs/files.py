@@ -52,7 +52,7 @@ def checked_path(folder: Path, name: str, limit: int) -> Path:
     try:
         real = path.resolve(strict=True)
         if not real.is_relative_to(folder.resolve()):
-            raise RunError(f"{name} is a link out of the run folder and was not read.")
+            raise RunError(f"{name} is a link out of the run folder and was not read; copy the file there.")
         if not real.is_file():
             raise RunError(f"{name} is not a file.")
         if real.stat().st_size > limit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,11 +51,15 @@ class Run:
         return "running" if lives == "alive" else "interrupted" if lives == "dead" else "elsewhere"
 
     def results(self) -> list[dict[str, Any]]:
-        """Rows of results.parquet; empty when there is none or it is damaged (then a problem is added)."""
+        """Rows of results.parquet; empty when there is none or it is damaged (then a problem is added).
+
+        "run" is this run's name, not what the table says: runs in several places may have recorded the same name.
+        """
         if not os.path.lexists(self.folder / "results.parquet"):
             return []
         try:
-            return read_results(checked_path(self.folder, "results.parquet", MAX_BYTES))
+            rows = read_results(checked_path(self.folder, "results.parquet", MAX_BYTES))
+            return [{**row, "run": self.name} for row in rows]
         except RunError as error:
             self.add_problem(error)
             return []
@@ -88,6 +92,8 @@ class Run:
 def find_runs(paths: Iterable[str | Path]) -> list[Run]:
     """The runs at or below the paths, in the order of the paths and then by name; each folder once.
 
+    Every run has a name of its own: where folders share one, it begins with as much of the path as tells them apart.
+
     Raises:
         RunError: a path does not exist, or has no run at or below it.
     """
@@ -97,12 +103,37 @@ def find_runs(paths: Iterable[str | Path]) -> list[Run]:
             raise RunError(f"{path} does not exist; name a run folder, or a folder of runs.")
         folders = run_folders(path)
         if not folders:
-            raise RunError(f"{path} holds no run: no folder with a {MARKS[0]}, {MARKS[1]} or {MARKS[2]}.")
+            links = " ".join(["", *about_links([path])])
+            raise RunError(f"{path} holds no run: no folder with a {MARKS[0]}, {MARKS[1]} or {MARKS[2]}.{links}")
         for folder in folders:
             key = folder.resolve()
             if key not in found:
                 found[key] = read_run(folder, run_name(folder, path))
-    return list(found.values())
+    runs = list(found.values())
+    _name_apart(runs)
+    return runs
+
+
+def rename(run: Run, name: str) -> None:
+    """Give a run another name, in its problems too."""
+    run.problems = [problem.replace(f"{run.name}: ", f"{name}: ", 1) for problem in run.problems]
+    run.name = name
+
+
+def _name_apart(runs: Sequence[Run]) -> None:
+    """Put one more folder of the path before names that several runs have, until each has a name of its own."""
+    parts = {id(run): run.folder.resolve().parts for run in runs}
+    while True:
+        groups: dict[str, list[Run]] = {}
+        for run in runs:
+            groups.setdefault(run.name, []).append(run)
+        shared = [run for group in groups.values() if len(group) > 1 for run in group]
+        longer = {id(run): "/".join(parts[id(run)][-run.name.count("/") - 2 :]) for run in shared}
+        changed = [run for run in shared if longer[id(run)] != run.name]
+        if not changed:
+            return
+        for run in changed:
+            rename(run, longer[id(run)])
 
 
 def read_run(folder: str | Path, name: str | None = None) -> Run:
@@ -138,6 +169,21 @@ def run_folders(root: Path) -> list[Path]:
             found.append(folder)
         elif depth < MAX_DEPTH:
             waiting += [(folder / name, depth + 1) for name in sorted(children, reverse=True)]
+    return found
+
+
+def about_links(roots: Iterable[str | Path]) -> list[str]:
+    """A sentence for each of `roots` that holds links to folders, in which no run is sought."""
+    found = []
+    for root in map(Path, roots):
+        try:
+            with os.scandir(root) as entries:
+                links = sorted(entry.path for entry in entries if entry.is_symlink() and entry.is_dir())
+        except OSError:
+            continue
+        if links and not any(os.path.lexists(root / mark) for mark in MARKS):
+            others = f" Nor {'is' if len(links) == 2 else 'are'} {len(links) - 1} more." if len(links) > 1 else ""
+            found.append(f"{links[0]} is a link, which is not followed: name {os.path.realpath(links[0])}.{others}")
     return found
 
 

@@ -22,7 +22,7 @@ _TAIL = 2**18
 _MAX_METRICS = 2**30
 _MAX_KEYS = 500
 _RECENT = 20
-"""Lines that are always read: the pace is told from them."""
+"""Lines that are always read: the pace is computed from them."""
 _SOUGHT = (b'"train/loss"', b'"val')
 """Before those, lines are read only as far back as the last with each of these."""
 
@@ -50,8 +50,8 @@ class Line:
 
     def as_json(self) -> dict[str, Any]:
         """Strict JSON: numbers that are none as text."""
-        values = asdict(self) | {"metrics": {key: _strict(value) for key, value in self.metrics.items()}}
-        return values | {"loss": _strict(self.loss)}
+        values = asdict(self) | {"metrics": {key: strict(value) for key, value in self.metrics.items()}}
+        return values | {"loss": strict(self.loss)}
 
 
 def overview(run: Run) -> Line:
@@ -207,5 +207,6 @@ def _count(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value <= 2**53 else None
 
 
-def _strict(value: float | None) -> float | str | None:
+def strict(value: float | None) -> float | str | None:
+    """A number for strict JSON: one that is not finite as text."""
     return str(value) if value is not None and not math.isfinite(value) else value

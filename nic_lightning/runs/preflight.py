@@ -9,7 +9,7 @@ from typing import Any
 
 from nic_lightning.config import CONF_DIR, ConfigError, options
 from nic_lightning.data.catalog import locate
-from nic_lightning.errors import DataError
+from nic_lightning.errors import DataError, choices
 from nic_lightning.targets import nearest
 
 
@@ -70,5 +70,5 @@ def _check_baseline(name: str) -> None:
     if name not in classic:
         raise ConfigError(
             f"evaluation.baselines: there is no classic codec '{name}'{nearest(name, classic)}; "
-            f"there are: {', '.join(classic)}."
+            f"{choices(name, classic)}."
         )

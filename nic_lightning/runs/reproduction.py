@@ -29,7 +29,7 @@ _VERSION = re.compile(r"[A-Za-z0-9][\w.+!-]*")
 
 @dataclass
 class Reproduction:
-    """A run as its folder tells of it.
+    """A run as its folder records it.
 
     Attributes:
         commit: of nic_lightning's checkout; None where it did not come from one.
@@ -142,7 +142,7 @@ def script(made: Reproduction, out: Path) -> str:
         version = made.packages.get("nic-lightning", "unknown")
         head.append(f"nic_lightning did not run from a git checkout: it was version {version}, installed as a package.")
     elif made.checkout is None:
-        head.append("No checkout at hand has the commit: set CHECKOUT to one that has.")
+        head.append("No known checkout has the commit: set CHECKOUT to one that has.")
     comments = [f"# {printable(line)}" for line in head]
     lines = ["#!/bin/sh", *comments, "set -eu"]
     lines += [f"OUT={shlex.quote(str(out))}", 'mkdir -p "$(dirname "$OUT")"', 'mkdir "$OUT"']

@@ -104,6 +104,12 @@ def mean(values: Iterable[float | None]) -> float | None:
     return sum(present) / len(present) if present else None
 
 
+def mean_of_all(values: Iterable[float | None]) -> float | None:
+    """Their mean; None where any is missing, since a mean of the others would stand beside means over more."""
+    listed = list(values)
+    return None if any(v is None or math.isnan(v) for v in listed) else mean(listed)
+
+
 def _check_size(path: Path, metadata: Any) -> None:
     """Refuse a table that would not fit in memory before any of it is read."""
     size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))

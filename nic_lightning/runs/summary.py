@@ -1,18 +1,20 @@
-"""What a run folder tells at a glance, and what sets runs apart: for `nic runs show`, `diff` and the dashboard."""
+"""What a run folder shows at a glance, and what sets runs apart: for `nic runs show`, `diff` and the dashboard."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nic_lightning.runs.index import Run
-from nic_lightning.runs.overview import overview
-from nic_lightning.runs.results import mean
+from nic_lightning.runs.overview import overview, strict
+from nic_lightning.runs.results import mean, mean_of_all
 
 MEASURED = ("bpp", "bpp_estimated", "psnr", "ms_ssim_db", "lpips", "encode_ms", "decode_ms")
+QUALITIES = ("psnr", "ms_ssim_db", "lpips")
 MEASURED_FLOW = ("epe_all", "epe_noc", "epe_occ", "fl", "time")
 SHOWN = ("codec", "flow", "task", "data", "trainer", "seed", "init_from", "callbacks")
 """Parts of the config that say what a run is."""
@@ -42,15 +44,39 @@ def summary(run: Run) -> dict[str, Any]:
 
 
 def result_means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Means over the images of each data set, codec and operating point, in the order of the table."""
+    """Means over the images of each data set, codec and operating point, in the order of the table.
+
+    None where some of the images have no value; "gaps" says how many have a finite one.
+    """
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row.get("dataset"), row.get("codec"), row.get("label")), []).append(row)
     return [
         {"dataset": dataset, "codec": codec, "point": label, "images": len(group)}
-        | {key: mean(_number(row.get(key)) for row in group) for key in (*MEASURED, *MEASURED_FLOW)}
+        | {key: strict(mean_of_all(_number(row.get(key)) for row in group)) for key in MEASURED}
+        | {key: strict(mean(_number(row.get(key)) for row in group)) for key in MEASURED_FLOW}
+        | {"gaps": _gaps(group)}
         for (dataset, codec, label), group in groups.items()
     ]
+
+
+def gap_notes(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each quality in `result_means` that some images have no finite value of."""
+    found = {}
+    for point in points:
+        for key, count in point["gaps"].items():
+            about = f"{point['dataset']}: {count} of {point['images']} images with a finite {key}"
+            found[f"{about}; nic report has their mean, beside that of their rates."] = None
+    return list(found)
+
+
+def _gaps(group: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Of each quality that some images have a finite value of and some have not: how many have."""
+    counts = {}
+    for key in QUALITIES:
+        values = [_number(row.get(key)) for row in group]
+        counts[key] = sum(value is not None and math.isfinite(value) for value in values)
+    return {key: count for key, count in counts.items() if 0 < count < len(group)}
 
 
 def _number(value: Any) -> float | None:

@@ -95,7 +95,7 @@ class Sweep(Callback):
             file.write(data)
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
-        """Tell what came out, and leave with 0, with 1, or with 2 where all failures are the user's to mend."""
+        """Report what came out, and leave with 0, with 1, or with 2 where all failures are the user's to mend."""
         jobs = list({line["job"]: line for line in self._ended()}.values())
         failed = [line for line in jobs if line["code"]]
         print(summary(Path(self.folder), jobs), file=sys.stderr if failed else sys.stdout, flush=True)

@@ -89,7 +89,7 @@ class Tail:
         self._offset, self._inode, self._mark = 0, -1, b""
 
     def _continues(self, file: Any, facts: os.stat_result) -> bool:
-        """Whether the file still begins with what was read of it, told by the end of that: lines hold their time."""
+        """Whether the file still begins with what was read of it, judged by the end of that: lines hold their time."""
         if facts.st_ino != self._inode or facts.st_size < self._offset:
             return False
         file.seek(self._offset - len(self._mark))

@@ -17,7 +17,7 @@ from urllib.parse import urlparse
 
 from nic_lightning.runs.files import write_atomically
 from nic_lightning.runs.quiet_exit import leave_quietly
-from nic_lightning.runs.results import mean
+from nic_lightning.runs.results import mean_of_all
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import WandbLogger
@@ -97,7 +97,7 @@ def wandb_mode(mode: str | None = None) -> str:
 
 
 def is_logged_in() -> bool:
-    """Whether a W&B key is at hand, in the environment or a netrc file. Asks no server."""
+    """Whether there is a W&B key, in the environment or a netrc file. Asks no server."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     named = os.environ.get("NETRC")
@@ -237,7 +237,7 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     summary = {}
     for (dataset, codec, label), group in groups.items():
         for metric in _SHOWN:
-            value = mean(row.get(metric) for row in group)
+            value = mean_of_all(row.get(metric) for row in group)
             if value is not None:
                 summary[f"{dataset}/{codec}/{metric}@{label}"] = value
     return summary

@@ -17,7 +17,7 @@ QUANTILES = "quantiles"
 class Task(pl.LightningModule):
     """When to log, and under which names.
 
-    `latest` holds what the last step measured, by the names of the logs: progress is told from it, and training is
+    `latest` holds what the last step measured, by the names of the logs: progress is reported from it, and training is
     stopped where it is not finite.
     """
 

@@ -99,7 +99,7 @@ class FlowFeaturesTask(Task):
         return first, second, third
 
     def on_fit_start(self) -> None:
-        """Refuse data that tells no motion, or not enough of it, and features that nobody has trained."""
+        """Refuse data without known motion, or not enough of it, and features that nobody has trained."""
         data = getattr(self.trainer, "datamodule", None)
         if not isinstance(data, FlowDataModule):
             raise UserError("The flow's features are trained on frames of known motion: give data=flow.")
@@ -178,8 +178,8 @@ class FlowFeaturesTask(Task):
         print(f"Features: nic flow FRAMES -o DIR --weights {folder / FEATURES}")
         if self.train_features and abs(float(self.latest.get("train/loss", 0)) / self.triplets["margin"] - 1) < 0.01:
             log.warning(
-                "The loss is that of pixels which all look alike, task.margin: these features tell nothing. Hard "
-                "frames can do that to task.mining=hardest; give task.mining=random, or more data."
+                "The loss is that of pixels which all look alike, task.margin: these features distinguish nothing. "
+                "Hard frames can do that to task.mining=hardest; give task.mining=random, or more data."
             )
         if self.lambdas is not None:
             told = ", ".join(f"{value:.3f}" for value in self.lambdas)

@@ -308,5 +308,5 @@ def test_a_target_rate_is_met_or_the_range_named():
     found = search_point(codec, x, bpp=1.0)
     assert (found.point.label, found.message) == ("r1", None)
     assert found.bpp == pytest.approx(1.0, rel=0.02)
-    with pytest.raises(UserError, match=r"reaches 0\.46.* not 5 bpp"):
+    with pytest.raises(UserError, match=r"reach 0\.46.* not 5 bpp"):
         search_point(codec, x, bpp=5.0)

@@ -16,6 +16,7 @@ from nic_lightning.report.curves import curves
 from nic_lightning.report.html import write_report
 from nic_lightning.runs.channels import write_channel_rates
 from tests.browser.tab import Tab
+from tests.report import test_gaps
 from tests.report.samples import CLASSIC, LEARNED, make_run, row
 
 IMAGES = tuple(f"kodim{i + 1:02d}" for i in range(12))
@@ -276,3 +277,19 @@ def test_what_was_never_scrolled_to_is_printed(browser: Any, report: Path, tmp_p
     assert tab.page.locator("#reconstructions select option").count() > 2
     assert tab.complaints == []
     tab.page.close()
+
+
+def test_rates_and_quality_of_a_plot_are_means_over_the_same_images(browser: Any, tmp_path: Path) -> None:
+    write_report([make_run(tmp_path / "run", test_gaps.rows())], tmp_path / "r.html")
+    tab = Tab(browser, tmp_path / "r.html")
+    for metric, right in test_gaps.RIGHT.items():
+        tab.see(f"#rd-{metric}")
+        data = f"document.getElementById('rd-{metric}').data"
+        tab.until(lambda data=data: tab.page.evaluate(f"{data} !== undefined"))
+        first = tab.page.evaluate(f"[{data}[0].x[0], {data}[0].y[0]]")
+        assert first == pytest.approx(right, rel=1e-5)
+        assert f"Rates and quality over {test_gaps.ABOUT[metric]}." in tab.texts("#curves .panel .note")
+    tab.page.locator("#image select, select#image").first.select_option("large")
+    tab.until(lambda: tab.xs("jpeg") == pytest.approx([0.1, 0.2, 0.3, 0.4]))
+    assert not tab.page.locator("#curves .panel .note").first.is_visible()
+    assert tab.complaints == []

@@ -9,11 +9,13 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 
+from nic_lightning.callbacks import lambda_scheduling
 from nic_lightning.callbacks.checkpoint import AtomicCheckpointIO, Checkpoints
 from nic_lightning.callbacks.lambda_scheduling import LambdaSchedule, LambdaScheduling, measure
 from nic_lightning.callbacks.random_state import RandomState
 from nic_lightning.data.datamodule import ImageDataModule
 from nic_lightning.errors import UserError
+from nic_lightning.metrics.fidelity import psnr
 
 FLOOR = (13e-4, 8e-4, 4.5e-4, 3e-4, 2e-4)
 GAIN = (0.14, 0.16, 0.18, 0.19, 0.20)
@@ -178,6 +180,21 @@ def test_measuring_leaves_no_trace(fit, photographs):
     assert task.training
     assert all(torch.equal(v, before[k]) for k, v in task.codec.state_dict(keep_vars=True).items() if k in before)
     assert measure(trainer, task) == (rates, psnrs)
+
+
+def test_an_image_that_comes_back_exactly_is_left_out_of_all_means(fit, photographs, monkeypatch):
+    task, trainer, _ = run(fit, 3, LambdaScheduling(start=2, every=1), photographs)
+    images = list(trainer.datamodule.val_dataloader())
+    black = torch.zeros_like(images[0][1])
+
+    def exact(x, x_hat):
+        return psnr(x, x if torch.equal(x, black) else x_hat)
+
+    monkeypatch.setattr(lambda_scheduling, "psnr", exact)
+    monkeypatch.setattr(trainer.datamodule, "val_dataloader", lambda: images[1:])
+    right = measure(trainer, task)
+    monkeypatch.setattr(trainer.datamodule, "val_dataloader", lambda: [*images[1:], (["black"], black)])
+    assert measure(trainer, task) == right
 
 
 def test_ranks_add_up_what_they_measured(fit, photographs, monkeypatch):

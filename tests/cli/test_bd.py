@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from nic_lightning.cli import main
 from nic_lightning.report.bd_table import latex_escaped
+from nic_lightning.report.published import published_curves, published_names
 from nic_lightning.runs.results import write_results
 
 LEARNED = ((0.1, 28.0), (0.2, 30.0), (0.4, 32.5), (0.8, 35.0))
@@ -119,6 +121,35 @@ def test_published_curves_alone(tmp_path: Path, capsys):
     assert "mine (published)" in out
 
 
+def test_a_name_that_means_a_model_for_another_metric_says_so(tmp_path: Path, capsys):
+    write_results(tmp_path / "one" / "results.parquet", rows("mae"))
+    said = "cheng2020-attn is cheng2020-attn-ms-ssim, trained for MS-SSIM: no model of it trained for MSE ships"
+    run = [str(tmp_path / "one"), "--published"]
+    assert main(["bd", *run, "cheng2020-attn", "cheng2020-anchor"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == f"{said} for kodak.\n"
+    assert "cheng2020-attn-ms-ssim (published) was trained for MS-SSIM." in captured.out
+    assert "cheng2020-anchor-mse (published) was" not in captured.out
+    assert main(["bd", *run, "cheng2020-attn", "--metric", "ms_ssim_db"]) == 1
+    assert "was trained for" not in capsys.readouterr().out
+    assert main(["report", *run, "cheng2020-attn", "-o", str(tmp_path / "r.html")]) == 0
+    assert f"the first: {said} for kodak." in capsys.readouterr().out
+    assert said in (tmp_path / "r.html").read_text()
+
+
+def test_examples_of_published_names_mean_models_for_mse():
+    """In the README, the guides and the help texts; bare names only, of which somebody will read the PSNR."""
+    root = Path(__file__).parents[2]
+    texts = [root / "README.md", *(root / "docs").glob("*.md"), *(root / "nic_lightning").rglob("*.py")]
+    known = published_names("kodak")
+    words = {word for path in texts for word in re.findall(r"[a-z0-9]+2[0-9]{3}(?:-[a-z0-9]+)+", path.read_text())}
+    named = {word for word in words if any(name.startswith(word) for name in known)}
+    assert {"cheng2020-anchor", "bmshj2018-hyperprior"} <= named
+    for word in named - {name for name in named if name.endswith("-ms-ssim")}:
+        (curve,) = published_curves([word], "kodak")
+        assert not curve.codec.endswith("-ms-ssim"), word
+
+
 def test_several_data_sets(tmp_path: Path, runs: list[str], capsys):
     for name, scale in (("one", 1.0), ("other", 1.1)):
         write_results(tmp_path / "more" / name / "results.parquet", rows("mae", scale, dataset="clic"))
@@ -134,6 +165,23 @@ def test_several_data_sets(tmp_path: Path, runs: list[str], capsys):
         out = capsys.readouterr().out
         assert f"{run})," in out
         assert f"\n{others} " in out
+
+
+def test_runs_in_folders_of_one_name_are_two_curves(tmp_path: Path, capsys, refused):
+    folders = []
+    for place, scale in (("A", 1.0), ("B", 1.25)):
+        folders.append(str(tmp_path / place / "mod"))
+        write_results(tmp_path / place / "mod" / "results.parquet", rows("mae", scale))
+    assert main(["bd", *folders, "--json", "--draws", "0"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["anchor"], found["curve"]) == ("mae (A/mod)", "mae (B/mod)")
+    assert 15 < found["value"] < 35
+    assert main(["results", *folders, "-o", str(tmp_path / "out")]) == 0
+    written = [json.loads(path.read_text()) for path in sorted((tmp_path / "out").iterdir())]
+    assert [one["name"] for one in written] == ["mae (A/mod)", "mae (B/mod)"]
+    assert written[0]["results"]["bpp"] != written[1]["results"]["bpp"]
+    assert "'mod' is the folder of several runs" in refused("bd", *folders, "--anchor", "mod")
+    assert "'mod' is the folder of several runs" in refused("report", *folders, "-o", tmp_path / "r", "--anchor", "mod")
 
 
 def test_no_delta_at_all_is_a_problem(tmp_path: Path, runs: list[str], capsys):

@@ -54,7 +54,7 @@ def test_the_table(capsys):
     assert main([*RECIPE, "--rounds", "2", "--bpp", "2"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert re.match(
-        r"ui2icodec, untrained, content scaled to (1\.9|2\.[01])\d bpp, one image of 32x32, 1 threads", out[0]
+        r"ui2icodec, untrained, content scaled to (1\.9|2\.[01])\d bpp, one image of 32x32, 1 thread,", out[0]
     )
     assert out[2].split() == ["E^c", "h_a,", "h_s", "coding", "M", "G", "all"]
     assert len(out[3].split()) == 2 + len(COLUMNS)

@@ -80,8 +80,22 @@ def test_two_images_of_one_name_do_not_share_a_file(run: Path, images: list[Path
     twin = tmp_path / "face.webp"
     Image.open(images[0]).save(twin)
     command = ["compress", images[0], twin, "-o", tmp_path / "o", "--run", run, "--point", "64", "--overwrite"]
-    assert nic(*command) == 2
-    assert "another file of this command already made" in capsys.readouterr().err
+    assert nic(*command) == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        str(tmp_path / "o" / name) for name in ("face.png.nic", "face.webp.nic")
+    ]
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == ["face.png.nic", "face.webp.nic"]
+    (tmp_path / "more").mkdir()
+    other = twin.rename(tmp_path / "more" / "face.png")  # of one whole name, too
+    assert nic("compress", images[0], other, "-o", tmp_path / "p", "--run", run, "--point", "64", "--overwrite") == 2
+    sentence = f"another file of this command already made {tmp_path / 'p' / 'face.png.nic'}; give a folder of its own"
+    assert sentence in capsys.readouterr().err
+
+
+def test_what_an_image_loses_is_said_beside_its_file(run: Path, tmp_path: Path, capsys) -> None:
+    Image.new("RGBA", (40, 30), (9, 9, 9, 100)).save(tmp_path / "glass.png")
+    assert nic("compress", tmp_path / "glass.png", "-o", tmp_path / "o", "--run", run, "--point", "64") == 0
+    assert capsys.readouterr().out.endswith(" dB  (Transparency was put on black.)\n")
 
 
 def test_a_point_must_be_chosen(run: Path, images: list[Path], tmp_path: Path, capsys) -> None:

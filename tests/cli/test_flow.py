@@ -56,7 +56,7 @@ def test_a_folder_and_what_was_left_undone(frames, tmp_path, capsys):
     (out / "frame1.warped.png").unlink()
     assert flow(*command) == 0
     said = capsys.readouterr().out
-    assert "2 frames were done before and are kept" in said
+    assert "2 frames were done before and kept" in said
     assert said.count(" s") == 1
     after = {path.name: path.stat().st_mtime_ns for path in out.glob("frame*")}
     assert {name for name in before if after[name] == before[name]} == set(before) - {
@@ -115,7 +115,7 @@ def test_a_video_that_is_cut_is_told_and_one_that_counts_badly_is_not(tmp_path, 
     writer.release()
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     said = refused("flow", cut, "-o", tmp_path / "half", "--config", "dis_fast", "--show", "none")
-    assert "cut.avi tells of 8 frames and ends after" in said
+    assert "cut.avi claims 8 frames and ends after" in said
     assert 0 < len(list((tmp_path / "half").glob("*.flo"))) < 6
     uneven = tmp_path / "uneven.gif"  # no count in the file, and no even rate to reckon one from
     pictures[0].save(uneven, save_all=True, append_images=pictures[1:], duration=[40, 900, 40, 500, 40, 40, 3000, 40])

@@ -107,7 +107,7 @@ def test_what_the_receiver_gets_wrong_is_one_sentence(unified, run, images, file
     capsys.readouterr()
     to_cat = ["--run", unified, "--domain", "cat"]
     cases = [
-        ([translate, "--run", unified], "tell the domain (cat, dog)"),
+        ([translate, "--run", unified], "give the domain (cat, dog)"),
         ([autoencode, *to_cat], "was autoencoded"),
         ([translate, "--run", unified, "--domain", "dragon"], "no domain 'dragon'; it has cat, dog"),
         ([translate, "--run", run, "--domain", "cat"], "Codec modulated has no domains"),

@@ -15,6 +15,7 @@ from PIL import Image
 from nic_lightning.callbacks.translation_evaluation import TranslationWishes, translate_into_run
 from nic_lightning.cli import main
 from nic_lightning.codecs.loading import load_codec
+from nic_lightning.commands import grid
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.lpips import LpipsAlex
 from nic_lightning.runs.translation import Unfinished, read_translation
@@ -120,6 +121,19 @@ def test_systems_that_are_done_are_kept_when_another_is_not(unified, domains, tm
     Unfinished(tmp_path / "out", "x").keep({"system": "a", "guide": None, "source": "b", "target": "c", "bpp": 1.0})
     assert Unfinished(tmp_path / "out", "x").find("a", None, "b", "c")
     assert Unfinished(tmp_path / "out", "y").find("a", None, "b", "c") is None  # of another codec or wish
+
+
+def test_two_runs_of_one_codec_are_told_apart(unified, run, domains, tmp_path):
+    folders = [tmp_path / place / "mod" for place in ("a", "b")]
+    for folder in folders:
+        shutil.copytree(run, folder)
+    through = [f"{folder}@64" for folder in folders]
+    wishes = TranslationWishes("pets/train", "pets/val", through=through, outputs=2, limit=1)
+    rows = translate_into_run(load_codec(unified), tmp_path / "out", "a", wishes)
+    named = ["cbt modulated 64", "cat modulated 64"]
+    named += [f"{name} ({through[1]})" for name in named]
+    assert list(dict.fromkeys(row["system"] for row in rows)) == ["a", *named, "real images"]
+    assert grid._names([*folders, unified / "checkpoints" / "last.ckpt"]) == [*map(str, folders), "last"]
 
 
 def test_what_cannot_be_measured_is_one_sentence(run, unified, domains, tmp_path, nic_evaluate, capsys):

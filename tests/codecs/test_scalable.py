@@ -79,12 +79,12 @@ def test_files_that_cannot_be_shortened(codec, picture, make_codec):
     x, point = picture(20, 30), codec.operating_points[1]
     file = codec.pack(codec.compress(x, point), point)
     for count in (-1, 0, 3, 255):
-        with pytest.raises(BitstreamError, match=f"^{count} layers were asked for; the file has 2.$"):
+        with pytest.raises(BitstreamError, match=f"^{count} layers? (was|were) asked for; the file has 2.$"):
             bitstream.truncate(file, count)
     content = bitstream.unpack(file)
     for wrong in (b"L\x03", b"L\x01", b"L\x00"):
         forged = bitstream.pack(dataclasses.replace(content, point=wrong))
-        with pytest.raises(BitstreamError, match=r"layers and holds 2: it is altered|asked for"):
+        with pytest.raises(BitstreamError, match=r"layers? and holds 2: it is altered|asked for"):
             bitstream.truncate(forged, 2)
         with pytest.raises(BitstreamError):
             codec.decompress(*codec.unpack(forged))

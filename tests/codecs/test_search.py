@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 
@@ -84,7 +86,7 @@ def test_out_of_reach_is_said(target: float, reached: float) -> None:
     result = search_point(Continuous(), X, bpp=target)
     assert result.bpp == pytest.approx(reached, abs=1e-3)
     assert result.message is not None
-    assert "reaches 0.100 to 1.300 bpp" in result.message
+    assert "The 4 points that were tried reach 0.100 to 1.300 bpp" in result.message
 
 
 def test_a_rate_that_is_not_monotone_ends_and_keeps_the_best() -> None:
@@ -92,6 +94,39 @@ def test_a_rate_that_is_not_monotone_ends_and_keeps_the_best() -> None:
     result = search_point(codec, X, bpp=0.7, tolerance=0.001)
     assert codec.files <= 20
     assert abs(result.bpp - 0.7) < 0.06
+
+
+class Bent(Continuous):
+    """PSNR 16.30 at both ends, 16.09 at the trained point 256, and 16.32 at 1024."""
+
+    DB: ClassVar = {64.0: 16.304, 256.0: 16.09, 1024.0: 16.32, 4096.0: 16.316}
+
+    def decompress(self, encoded, point):
+        known = sorted(self.DB)
+        value = np.interp(math.log(point.lmbda), np.log(known), [self.DB[key] for key in known])
+        return X + torch.where(X > 0.5, -1.0, 1.0) * 10 ** (-value / 20)
+
+
+@pytest.mark.parametrize(("target", "lambdas"), [(16.09, (250, 262)), (16.2, (60, 1030)), (16.01, (250, 262))])
+def test_trained_points_are_tried_where_quality_does_not_rise_with_lambda(target: float, lambdas) -> None:
+    result = search_point(Bent(), X, psnr=target)
+    assert lambdas[0] < result.point.lmbda < lambdas[1]
+    assert (result.message is None) == (target > 16.05)
+    assert abs(result.psnr - max(target, 16.09)) <= PSNR_TOLERANCE
+    if result.message:
+        assert "The 4 points that were tried reach 16.090 to 16.320 dB on this image, not 16.01 dB" in result.message
+
+
+def test_a_rate_that_falls_between_neighbours_is_met() -> None:
+    """Only there: from 64 to 256 the rate falls through the target."""
+    codec = Continuous()
+    rates = {64.0: 0.8, 256.0: 0.2, 1024.0: 0.1, 4096.0: 0.15}
+    known = sorted(rates)
+    codec.rate = lambda lmbda: float(np.interp(math.log(lmbda), np.log(known), [rates[key] for key in known]))
+    result = search_point(codec, X, bpp=0.5)
+    assert result.message is None
+    assert result.bpp == pytest.approx(0.5, rel=0.02)
+    assert 64 < result.point.lmbda < 256
 
 
 def test_a_tolerance_of_nothing_ends() -> None:
@@ -107,7 +142,7 @@ def test_discrete_points_give_the_nearest() -> None:
     result = search_point(Known(), X, bpp=0.55)
     assert result.point.label == "256"
     assert result.message is not None
-    assert "No operating point gives 0.55 bpp" in result.message
+    assert "None of the 4 points that were tried gives 0.55 bpp" in result.message
     exact = search_point(Known(), X, bpp=0.9)
     assert (exact.point.label, exact.message) == ("1024", None)
     assert exact.psnr == pytest.approx(10 * math.log10(1024), abs=0.3)
@@ -126,7 +161,7 @@ def test_only_the_points_that_are_given_are_tried() -> None:
         result = search_point(codec, X, bpp=0.9, points=points)
         assert (result.point, codec.files) == (points[1], 2)
         assert result.message is not None
-        assert "reaches 0.100 to 0.500 bpp" in result.message
+        assert "The 2 points that were tried reach 0.100 to 0.500 bpp" in result.message
 
 
 @pytest.mark.parametrize(
@@ -143,5 +178,5 @@ def test_a_rate_outside_a_classic_ladder_is_an_error_with_the_range() -> None:
     reach = [8 * len(codec.pack(codec.compress(X, point), point)) / PIXELS for point in codec.operating_points]
     assert search_point(codec, X, bpp=reach[1]).point.quality == 50
     for target in (reach[0] / 2, reach[-1] * 2):
-        with pytest.raises(UserError, match=f"reaches {reach[0]:.3f} to {reach[-1]:.3f} bpp"):
+        with pytest.raises(UserError, match=f"reach {reach[0]:.3f} to {reach[-1]:.3f} bpp"):
             search_point(codec, X, bpp=target)

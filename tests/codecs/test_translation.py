@@ -161,7 +161,7 @@ def test_what_a_user_gets_wrong(codec, picture):
         codec.random_styles("dragon", 1)
     with pytest.raises(UserError, match=r"16x32.*32x32: resize"):
         codec.reference_styles("cat", torch.rand(1, 3, 16, 32))
-    with pytest.raises(UserError, match="tell the domain"):
+    with pytest.raises(UserError, match="give the domain"):
         codec.decompress(codec.compress(picture(32, 32), TRANSLATE), TRANSLATE)
     for wrong in ({"domains": ["cat"]}, {"domains": ["a", "a"]}, {"decoder_input": "round"}, {"size": 48}):
         with pytest.raises(UserError, match=next(iter(wrong))):

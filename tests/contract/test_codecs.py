@@ -21,7 +21,9 @@ from nic_lightning.codecs.narrowing import NarrowableCodec
 from nic_lightning.commands.export import narrowed
 from nic_lightning.config import check_targets, compose
 from nic_lightning.errors import BitstreamError, UserError
-from nic_lightning.metrics.evaluation import save_png
+from nic_lightning.metrics.evaluation import evaluate_codec, save_png
+from nic_lightning.report.curves import curves
+from nic_lightning.report.text import rd_table
 from nic_lightning.runs.results import read_results
 
 NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "codec").glob("*.yaml"))
@@ -125,6 +127,21 @@ def test_both_ends_of_the_range_bring_back_images(config, codec, picture):
         sizes.append(len(data))
     if isinstance(codec, StillImageCodec):
         assert sizes[0] < sizes[-1]
+
+
+def test_an_image_too_small_for_a_metric_is_in_no_mean_of_it(codec, picture):
+    points = [p for p in codec.operating_points if not isinstance(codec, LearnedCodec) or codec.reconstructs(p)][:1]
+    images = [("large", picture(176, 164)[0]), ("tiny", picture(40, 33)[0])]
+    rows = evaluate_codec(codec, images, "mixed", points=points)
+    if not points:
+        assert rows == []  # it translates only
+        return
+    assert [row["ms_ssim_db"] is None for row in rows] == [False, True]
+    (curve,) = curves(rows)
+    assert (curve.points[0]["psnr"] is not None, curve.points[0]["ms_ssim_db"]) == (True, None)
+    (point,) = curve.over("ms_ssim_db").points
+    assert (point["bpp"], point["ms_ssim_db"]) == (rows[0]["bpp"], rows[0]["ms_ssim_db"])
+    assert "over 1 of 2 images: tiny has no finite MS-SSIM" in rd_table(rows)
 
 
 def test_hostile_bytes_end_in_a_sentence(codec, picture):

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from nic_lightning.data import catalog
+from nic_lightning.data.datasets import ImageFolder
+from nic_lightning.data.domains import DomainFolders
 from nic_lightning.errors import DataError
 
 
@@ -117,7 +119,8 @@ def test_the_list_names_every_set_and_what_is_at_hand(tmp_path, noise):
 def test_an_unknown_name_suggests_the_nearest(tmp_path):
     with pytest.raises(DataError, match="did you mean 'kodak'") as refusal:
         catalog.check("kodka", tmp_path)
-    assert "clic2020_mobile_test" in str(refusal.value)
+    assert "The nearest of 24 is kodak; nic data list has all" in str(refusal.value)
+    assert "clic2020_mobile_test" not in str(refusal.value)
     with pytest.raises(DataError, match="There is no data set or folder 'zzzzzz'"):
         catalog.locate("zzzzzz", tmp_path)
 
@@ -157,6 +160,56 @@ def test_folders_are_found_by_wildcard_below_root_or_working_directory(tmp_path,
     monkeypatch.chdir(tmp_path)
     assert catalog.locate("data/photos", tmp_path / "elsewhere").name == "data_photos"
     assert catalog.locate(tmp_path / "data", None).name == "data"
+
+
+@pytest.mark.parametrize("name", ["set[1]", "what?", "all*"])
+def test_a_folder_that_exists_comes_before_wildcards(tmp_path, noise, monkeypatch, name):
+    others = {"set[1]": "set1", "what?": "whatx", "all*": "all_more"}
+    for folder, size in ((name, 3), (others[name], 2)):
+        noise(tmp_path / folder / "x.png", size, size)
+    assert catalog.locate(name, tmp_path).folders == (tmp_path / name,)
+    monkeypatch.chdir(tmp_path)
+    assert catalog.locate(name, tmp_path / "elsewhere").folders == (Path(name),)
+    assert ImageFolder(str(tmp_path / name)).sizes == [(3, 3)]
+    (tmp_path / name).rename(tmp_path / "gone")
+    assert catalog.locate(name, tmp_path).folders == (tmp_path / others[name],)
+
+
+def test_what_lies_here_comes_before_wildcards_below_the_root(tmp_path, noise, monkeypatch):
+    noise(tmp_path / "root" / "set1" / "x.png", 2, 2)
+    noise(tmp_path / "set[1]" / "x.png", 3, 3)
+    monkeypatch.chdir(tmp_path)
+    assert catalog.locate("set[1]", tmp_path / "root").folders == (Path("set[1]"),)
+
+
+def test_of_two_folders_of_one_name_it_is_said_which_was_taken(tmp_path, noise, monkeypatch, caplog):
+    for place in (tmp_path / "root", tmp_path):
+        noise(place / "mine" / "a" / "x.png", 2, 2)
+        noise(place / "mine" / "b" / "x.png", 2, 2)
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert catalog.locate("mine", tmp_path / "root").folders == (tmp_path / "root" / "mine",)
+    assert DomainFolders("mine", tmp_path / "root", least=1).folder == tmp_path / "root" / "mine"
+    taken, other = tmp_path / "root" / "mine", tmp_path / "mine"
+    assert caplog.messages == [f"mine: {taken} is taken, not {other}; give ./mine for the folder here."]  # once
+    caplog.clear()
+    assert catalog.locate("./mine", tmp_path / "root").folders == (Path("mine"),)
+    assert DomainFolders("./mine", tmp_path / "root", least=1).folder == Path("mine")
+    assert catalog.locate(tmp_path / "mine", tmp_path / "root").folders == (tmp_path / "mine",)
+    assert caplog.messages == []
+
+
+def test_a_folder_with_the_name_of_a_catalogued_set(tmp_path, noise, monkeypatch, caplog):
+    noise(tmp_path / "kodak" / "x.png", 2, 2)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"For the folder here give \./kodak\."):
+        catalog.locate("kodak", tmp_path / "root")
+    noise(tmp_path / "root" / "kodak" / "kodim01.png", 2, 2)
+    catalog.locate("kodak", tmp_path / "root")
+    assert caplog.messages == [
+        f"kodak is the catalogued set in {tmp_path}/root/kodak; give ./kodak for the folder here."
+    ]
+    assert catalog.locate("./kodak", tmp_path / "root").folders == (Path("kodak"),)
 
 
 def test_a_missing_package_is_said(monkeypatch, tmp_path):

@@ -173,3 +173,28 @@ def test_a_loop_over_the_images_ends():
     assert [name for name, _ in images] == images.names
     with pytest.raises(IndexError, match="no image 2"):
         images[2]
+
+
+@pytest.mark.parametrize("cache_mb", [0, 64])
+def test_what_images_lost_is_said_once(folder, caplog, cache_mb):
+    for name in ("b", "d"):
+        Image.new("RGBA", (40, 30), (9, 9, 9, 100)).save(folder / f"{name}.png")
+    Image.fromarray(np.full((30, 40), 700, np.uint16)).save(folder / "e.png")
+    with caplog.at_level(logging.WARNING):
+        images = ImageFolder(folder, cache_mb=cache_mb)
+        _ = [images[index] for index in range(len(images)) for _ in range(2)]
+    assert caplog.messages == [
+        f"{images.name}: transparency was put on black in 2 of 6 images: b.png, d.png.",
+        f"{images.name}: 16 bits a channel were cut to 8 in 1 of 6 images: e.png.",
+    ]
+
+
+def test_links_are_refused_with_the_way_out(folder, caplog, tmp_path):
+    (folder / "away.png").symlink_to("/etc/hostname")
+    ImageFolder(folder)
+    assert "away.png: a link that leaves the folder is not followed; copy the file, or name its folder)" in caplog.text
+    (tmp_path / "links").mkdir()
+    for name in "ab":
+        (tmp_path / "links" / f"{name}.png").symlink_to(folder / f"{name}.png")
+    with pytest.raises(DataError, match=r"a\.png: a link that leaves .*copy the file, or name its folder, and 1 more"):
+        ImageFolder(tmp_path / "links")

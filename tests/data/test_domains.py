@@ -125,10 +125,10 @@ def test_what_a_user_gets_wrong(folder, tmp_path):
     with pytest.raises(DataError, match=r"no folder nowhere .* set NIC_DATA"):
         DomainFolders("nowhere", tmp_path)
     write(tmp_path, "cat", 3)
-    with pytest.raises(DataError, match="holds 1 domains"):
+    with pytest.raises(DataError, match="holds 1 domain;"):
         DomainFolders(tmp_path)
     write(tmp_path, "dog", 1)
-    with pytest.raises(DataError, match=r"'dog' .* has 1 usable image\(s\); it needs 2"):
+    with pytest.raises(DataError, match=r"'dog' .* has 1 usable image; it needs 2"):
         DomainFolders(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty"):

@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nic_lightning.data.images import UnreadableImage, list_images, probe, read_rgb
+from nic_lightning.data.images import (
+    DEPTH,
+    FRAMES,
+    TRANSPARENCY,
+    UnreadableImage,
+    list_images,
+    probe,
+    probe_image,
+    read_image,
+    read_rgb,
+)
 
 
 def png_of_size(width: int, height: int) -> bytes:
@@ -167,3 +177,40 @@ def test_links_that_leave_the_folder_are_named(tmp_path, noise):
 def test_a_folder_is_called_one(tmp_path: Path) -> None:
     with pytest.raises(UnreadableImage, match="a folder; name the images in it"):
         read_rgb(tmp_path)
+
+
+def deep_png(width: int, height: int, colour_type: int) -> bytes:
+    """PNG of 16 bits a channel, which Pillow cannot write in colour."""
+    channels = {0: 1, 2: 3, 4: 2, 6: 4}[colour_type]
+    rows = b"".join(b"\0" + b"\x40\x41" * (width * channels) for _ in range(height))
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_what_an_image_lost_is_said(tmp_path, noise):
+    for colour_type in (0, 2, 4, 6):
+        (tmp_path / f"deep{colour_type}.png").write_bytes(deep_png(3, 2, colour_type))
+    (tmp_path / "deep.ppm").write_bytes(b"P6 2 2 65535\n" + bytes(24))
+    noise(tmp_path / "plain.png", 4, 5)
+    noise(tmp_path / "plain.jpg", 4, 5)
+    (tmp_path / "plain.ppm").write_bytes(b"P6 2 2 255\n" + bytes(12))
+    for name, alpha in (("opaque", 255), ("half", 128)):
+        Image.new("RGBA", (2, 2), (9, 9, 9, alpha)).save(tmp_path / f"{name}.png")
+    palette = Image.new("P", (2, 2))
+    palette.save(tmp_path / "hole.png", transparency=0)
+    still = Image.new("RGB", (2, 2))
+    still.save(tmp_path / "moving.webp", save_all=True, append_images=[Image.new("RGB", (2, 2), "red")])
+    expected = {
+        **{f"deep{colour_type}.png": (DEPTH,) for colour_type in (0, 2)},
+        **{f"deep{colour_type}.png": (DEPTH, TRANSPARENCY) for colour_type in (4, 6)},
+        "deep.ppm": (DEPTH,),
+        **dict.fromkeys(("plain.png", "plain.jpg", "plain.ppm", "opaque.png"), ()),
+        **dict.fromkeys(("half.png", "hole.png"), (TRANSPARENCY,)),
+        "moving.webp": (FRAMES,),
+    }
+    assert {name: read_image(tmp_path / name)[1] for name in expected} == expected
+    assert {name: probe_image(tmp_path / name)[1] for name in expected} == expected

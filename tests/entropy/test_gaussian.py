@@ -3,10 +3,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 import torch
 from compressai.entropy_models import GaussianConditional as ReferenceGaussian
 
 from nic_lightning.entropy.models import GaussianConditional, rows_of_file_version
+from nic_lightning.errors import UserError
 from tests.entropy.samples import latents
 
 
@@ -74,3 +76,29 @@ def test_gaussian_with_means_equals_compressai():
     torch.testing.assert_close(model.quantise(y, means) + means, expected_hat)
     torch.testing.assert_close(model.likelihood(expected_hat, scales, means), expected)
     assert (model.quantise(torch.tensor([1e20, -1e20])) == torch.tensor([2.0**30, -(2.0**30)])).all()
+
+
+def test_forward_encode_and_decode_take_means():
+    model, reference = GaussianConditional(), ReferenceGaussian(GaussianConditional().scale_table.tolist())
+    model.update()
+    y, means = latents(1, 3, 5, 5), latents(1, 3, 5, 5, seed=2)
+    scales = latents(1, 3, 5, 5, seed=1).exp()
+    for mine, theirs in zip(
+        model(y, scales, means, training=False), reference(y, scales, means, training=False), strict=True
+    ):
+        torch.testing.assert_close(mine, theirs)
+    torch.manual_seed(3)
+    noisy, likelihood = model(y, scales, means, training=True)
+    assert (noisy - y).abs().max() <= 0.5
+    torch.testing.assert_close(likelihood, model.likelihood(noisy, scales, means))
+    for given in (means, means.double(), torch.zeros_like(means)):
+        string, y_hat = model.encode(y, scales, given)
+        assert torch.equal(model.decode(string, scales, given), y_hat)
+        torch.testing.assert_close(y_hat, model(y, scales, given.float(), training=False)[0])
+        bits = -torch.log2(model.likelihood(y_hat, scales, given.float())).sum().item()
+        assert 8 * len(string) < bits + 64
+    plain, rounded = model.encode(y, scales)
+    assert (plain, string) == (string, plain)  # means of zero are none
+    assert torch.equal(rounded, torch.round(y))
+    with pytest.raises(UserError, match="finite"):
+        model.encode(y, scales, means * math.nan)

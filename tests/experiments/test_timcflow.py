@@ -74,6 +74,13 @@ def test_runs_become_a_table_beside_the_published_values(small, tmp_path):
     assert (small.home / "README.md").read_text().count("|") == 0
 
 
+def test_two_runs_of_a_method_on_one_data_set_are_not_averaged(small, tmp_path, capsys):
+    for place, error in (("first", 1.0), ("second", 3.0)):
+        write_results(tmp_path / "runs" / place / "a" / "results.parquet", [row("x", error, 100)])
+    assert small.main([str(tmp_path / "runs"), "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == "ours: both first/a and second/a hold results on sintel_final.\n"
+
+
 def test_without_results_there_is_a_sentence(small, tmp_path, capsys):
     assert small.main([str(tmp_path / "none")]) == 2
     assert "holds no results yet. ours: not run." in capsys.readouterr().err

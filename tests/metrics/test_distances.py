@@ -46,7 +46,23 @@ def test_they_are_those_of_every_point_on_its_own():
             assert next(values)["value"] == pytest.approx(float(alone.compute()))
 
 
+def test_rates_are_of_the_images_that_have_a_patch():
+    generator = torch.Generator().manual_seed(0)
+    sizes = {"large": (256, 300), "small": (255, 300)}
+    images = [(name, torch.rand(3, *size, generator=generator)) for name, size in sizes.items()]
+    codec = Jpeg([5, 50])
+    distances = Distances(codec.operating_points, [Means()])
+    rows = evaluate_codec(codec, images, "noise", distances=distances)
+    large = {row["label"]: row["bpp"] for row in rows if row["item"] == "large"}
+    found = distances.rows("jpeg", "noise")
+    assert {row["label"]: row["bpp"] for row in found} == large
+    assert {(row["images"], row["images_in_all"]) for row in found} == {(1, 2)}
+    alone = Distances(codec.operating_points, [Means()])
+    evaluate_codec(codec, images[1:], "noise", distances=alone)
+    assert {row["bpp"] for row in alone.rows("jpeg", "noise")} == {None}
+
+
 def test_without_extractors_there_is_nothing():
     distances = Distances(Jpeg([50]).operating_points, [])
-    distances.add(Jpeg([50]).operating_points[0], torch.zeros(1, 3, 256, 256), torch.zeros(1, 3, 256, 256))
+    distances.add(Jpeg([50]).operating_points[0], torch.zeros(1, 3, 256, 256), torch.zeros(1, 3, 256, 256), 1.0)
     assert distances.rows("jpeg", "x") == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from statistics import fmean
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.bd import bd_quality, bd_rate
 from nic_lightning.report.comparison import compare, comparisons
-from nic_lightning.report.curves import Curve, curves
+from nic_lightning.report.curve import Curve
+from nic_lightning.report.curves import curves
 from nic_lightning.report.published import published_curves
 from tests.report.samples import LEARNED, classic_rows, learned_rows, row
 
@@ -69,7 +71,7 @@ def test_images_without_a_delta_of_their_own_are_named():
     found = compare(*curves(rows("a") + bent), "psnr", per_image=True)
     assert found.images == 11
     assert "not monotone" in found.left_out["0.png"]
-    assert "1 of 12 images have no delta of their own and are left out: 0.png" in found.note
+    assert "Left out 1 of 12 images without a delta of their own: 0.png." in found.note
     for each in bent:
         each["psnr"] = -each["psnr"]
     assert "No image has a delta" in compare(*curves(rows("a") + bent), "psnr", per_image=True).problem
@@ -78,7 +80,7 @@ def test_images_without_a_delta_of_their_own_are_named():
 def test_few_images_have_no_interval():
     found = compare(*curves(rows("a", images=4) + rows("b", images=4)), "psnr", draws=100)
     assert found.interval is None
-    assert found.note == "4 image(s) are too few for an interval."
+    assert found.note == "4 images are too few for an interval."
 
 
 def test_other_images_or_an_image_twice_are_not_compared():
@@ -90,17 +92,48 @@ def test_other_images_or_an_image_twice_are_not_compared():
     assert "data sets: kodak and clic" in compare(first, second, "psnr").problem
 
 
-def test_images_without_the_metric_leave_the_mean_without_an_interval():
-    some = rows("b", 1.2, lpips=0.5)
-    for k, each in enumerate(some):
-        each["lpips"] = None if each["item"] == "0.png" else 0.5 - 0.05 * (k % 4)
-    other = rows("a")
-    for k, each in enumerate(other):
-        each["lpips"] = 0.5 - 0.05 * (k % 4)
-    found = compare(*curves(other + some), "lpips", draws=100)
-    assert found.result is not None
-    assert found.interval is None
-    assert "some images have no value" in found.note
+@pytest.mark.parametrize("per_image", [False, True])
+@pytest.mark.parametrize("kind", ["rate", "quality"])
+@pytest.mark.parametrize(("metric", "gap"), [("lpips", None), ("ms_ssim_db", math.nan), ("psnr", math.inf)])
+def test_deltas_are_of_the_images_that_both_curves_have_values_on(metric: str, gap: float | None, kind: str, per_image):
+    """As if the others, whose rates are another codec's, had not been measured."""
+    first, second = rows("a", lpips=0.5), rows("b", 1.2, lpips=0.5)
+    for each in first + second:
+        each["lpips"] = 0.5 - 0.05 * int(each["label"]) * (1.1 if each["codec"] == "b" else 1.0)
+    for each in second:
+        if each["item"] == "0.png":
+            each.update({metric: gap, "bpp": 9 * each["bpp"]})
+    for each in first:
+        if each["item"] == "1.png" and (metric != "psnr" or each["label"] == "3"):
+            each[metric] = gap
+    options = {"kind": kind, "per_image": per_image, "draws": 100}
+    found = compare(*curves(first + second), metric, **options)
+    kept = [each for each in first + second if each["item"] not in ("0.png", "1.png")]
+    right = compare(*curves(kept), metric, **options)
+    assert right.result is not None
+    assert (found.result, found.interval) == (right.result, right.interval)
+    assert (found.images, found.without) == (10, ("0.png", "1.png"))
+    name = {"lpips": "LPIPS", "ms_ssim_db": "MS-SSIM", "psnr": "PSNR"}[metric]
+    assert found.note == f"Over 10 of 12 images: 0.png and 1.png have no finite {name}."
+
+
+def test_a_published_mean_is_not_compared_with_that_of_some_images():
+    some = rows("b", images=24)
+    some[0]["psnr"] = math.inf
+    found = compare(published_curves(["vtm"], "kodak")[0], curves(some)[0], "psnr")
+    assert found.result is None
+    about = "b has values on 23 of 24 images: 0.png has no finite PSNR."
+    assert found.problem == f"A published curve is a mean over all images, and {about}"
+
+
+def test_a_point_at_which_all_images_are_exact_is_what_has_no_value():
+    first, second = rows("a"), rows("b")
+    for each in second:
+        if each["label"] == "3":
+            each["psnr"] = math.inf
+    found = compare(*curves(first + second), "psnr")
+    assert "Point '3' of the test curve has no usable values" in found.problem
+    assert found.without == ()
 
 
 def test_published_means():

@@ -118,7 +118,7 @@ def test_a_value_that_files_cannot_tell(tmp_path: Path):
 @pytest.mark.parametrize(
     ("results", "sentence"),
     [
-        ({"psnr": [1.0]}, "no values of bpp"),
+        ({"psnr": [1.0], "Rate": [0.1]}, "no values of bpp; its keys are psnr, rate."),
         ({"bpp": [], "psnr": []}, "no values of bpp"),
         ({"bpp": [0.1, 0.2], "psnr": [28.0]}, "2 values of bpp but 1 of psnr"),
         ({"bpp": [0.1, 0.0], "psnr": [28.0, 29.0]}, "not above 0 bpp"),
@@ -158,6 +158,11 @@ def test_what_is_no_curve_is_told(tmp_path: Path, results, sentence: str):
         ("a.csv", b"name,bpp,psnr\n" + b"".join(b"%d,1,2\n" % i for i in range(500)), "500 curves"),
         ("a.csv", b"bpp,psnr\n0.1,nan\n", "no finite number"),
         ("a.csv", b"bpp,psnr\n0.1\n", "no quality"),
+        ("a.csv", b"name;bpp;psnr\nx;0.1;30\n", "its columns are 'name;bpp;psnr'; it needs bpp and one quality"),
+        ("a.csv", b"name;bpp;psnr\nx;0.1;30\n", "Its signs ';' separate no columns: use commas."),
+        ("a.csv", b"bpp\tpsnr\n0.1\t30\n", "separate no columns: use commas."),
+        ("a.csv", b"Rate,PSNR\n0.1,30\n", "its columns are 'rate', 'psnr'; it needs bpp and one quality of those"),
+        ("a.csv", b"bpp,psnr_y\n0.1,30\n", "that are taken: bpp, psnr-rgb, psnr, ms-ssim-rgb, ms-ssim, ms-ssim-db"),
         ("a.csv", b"bpp,psnr\n1,2,3,4\nx,2\n", "bpp 'x'"),
     ],
 )

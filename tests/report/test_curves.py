@@ -4,8 +4,10 @@ import math
 
 import pytest
 
+from nic_lightning.errors import UserError
 from nic_lightning.report.comparison import compare
-from nic_lightning.report.curves import curves, datasets, default_anchor, shown_range
+from nic_lightning.report.curves import curves, datasets, default_anchor, named, shown_range
+from nic_lightning.report.embedded import membership
 from tests.report.samples import classic_rows, learned_rows, row
 
 
@@ -16,7 +18,7 @@ def test_a_point_is_the_mean_over_images():
     assert [p["label"] for p in curve.points] == ["64", "256"]
     first = curve.points[0]
     assert first["bpp"] == pytest.approx(0.3)
-    assert (first["psnr"], first["images"], first["lpips"]) == (30.0, 2, 0.25)
+    assert (first["psnr"], first["images"], first["lpips"]) == (30.0, 2, None)
     assert curve.items == {"a.png", "b.png"}
     assert not curve.uneven
     assert not curve.classic
@@ -127,3 +129,36 @@ def test_modes_of_a_codec_are_curves_of_their_own():
     made = {curve.name: curve for curve in curves([*rows, *learned_rows()])}
     has = {name: curve.has("psnr") for name, curve in made.items()}
     assert has == {"modulated": True, "ui2icodec translate": False, "ui2icodec autoencode": True}
+
+
+def test_two_sweeps_of_one_experiment_and_codec_are_a_curve_each():
+    rows = [
+        {**r, "run": f"{place}/lambda{i}", "experiment": "sweep"}
+        for place, scale in (("a", 1.0), ("b", 0.5))
+        for i, r in enumerate(learned_rows("cae", scale))
+    ]
+    made = curves(rows)
+    assert [curve.name for curve in made] == ["cae (sweep, a)", "cae (sweep, b)"]
+    assert [curve.points[-1]["bpp"] for curve in made] == [0.8, 0.4]
+    single = [row for row in rows if row["run"].endswith("lambda2")]
+    assert [(c.name, len(c.points)) for c in curves(single)] == [("cae (a/lambda2)", 1), ("cae (b/lambda2)", 1)]
+
+
+def test_a_name_that_fits_the_folders_of_two_runs_names_none():
+    made = curves(learned_rows(run="a/mod") + learned_rows(run="b/mod", scale=0.5) + classic_rows(run="a/mod"))
+    assert named(made, "a/mod") is made[0]
+    assert named(made, "modulated") is made[0]
+    assert named(made, "jpeg") is made[2]
+    assert named(made, "none") is None
+    with pytest.raises(UserError, match="'mod' is the folder of several runs: name one of 'a/mod', 'b/mod'"):
+        named(made, "mod")
+
+
+def test_rows_belong_to_the_curve_of_their_mode():
+    rows = [
+        row("ui2icodec", f"{mode}{k}", 0.1 + 0.1 * k, 28.0 + k, mode=mode)
+        for mode in ("translate", "auto")
+        for k in (0, 1)
+    ]
+    made = curves(rows)
+    assert [made[i].name for i in membership(made, rows)] == ["ui2icodec translate"] * 2 + ["ui2icodec auto"] * 2

@@ -61,7 +61,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "symlink outside": (_link_outside, "metrics.jsonl is a link out of the run folder"),
     "NaN metrics": (_nan, "psnr is not a number in 1 of 4 rows"),
     "binary status": (lambda run: (run / "status.json").write_bytes(os.urandom(999)), "status.json is damaged"),
-    "huge line": (_huge_line, "1 of 4 lines of metrics.jsonl are damaged"),
+    "huge line": (_huge_line, "Left out 1 of 4 lines of metrics.jsonl: damaged."),
     "wrong column types": (_wrong_types, "is not a readable results table"),
     "missing picture": (lambda run: _picture(run).unlink(), "the picture of a.png at point 64 is missing"),
     "picture that is no PNG": (lambda run: _picture(run).write_bytes(b"no picture"), "64.png of a.png is not shown"),

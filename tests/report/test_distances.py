@@ -38,6 +38,18 @@ def test_a_table_and_a_plot_over_rate(tmp_path):
     assert lines[-1] == "Note: few"
 
 
+def test_rates_are_those_of_the_images_behind_a_distance(tmp_path):
+    folder = make_run(tmp_path / "mae", learned_rows("mae", run="mae"))
+    write_distances(folder, distances(["64"], bpp=0.75, images=2, images_in_all=3))
+    sources = read_sources([folder])
+    ((_, figure),) = distance_plots(sources)
+    assert list(figure["data"][0]["x"]) == [0.75]
+    assert '<td class="n">0.7500</td>' in distance_section(sources)
+    assert '<td class="n">2 of 3</td>' in distance_section(sources)
+    last = distance_table(distances(["64"], bpp=0.75, images=2, images_in_all=3)).splitlines()[-1]
+    assert last.split()[4:] == ["0.7500", "10.000", "40", "2", "of", "3"]
+
+
 def test_none_and_damaged_ones(tmp_path):
     folder = make_run(tmp_path / "mae", learned_rows("mae", run="mae"))
     assert distance_section(read_sources([folder])) == ""

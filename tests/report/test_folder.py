@@ -25,5 +25,5 @@ def test_figures_and_tables_are_written(tmp_path: Path, capsys: pytest.CaptureFi
     assert [line["metric"] for line in deltas] == ["psnr", "ms_ssim_db"]
     assert float(deltas[0]["bd_rate_percent"]) < -40
     latex = (folder / "bd_kodak.tex").read_text()
-    assert latex.startswith("\\begin{tabular}{lllrrrrrr}\n\\toprule")
+    assert latex.startswith("\\begin{tabular}{lllrrrrrrr}\n\\toprule")
     assert "a\\_b & =jpeg() & psnr" in latex

@@ -138,7 +138,7 @@ def test_deltas_are_those_of_compare(page):
         assert expected is not None
         assert rate["value"] == pytest.approx(expected.value, rel=1e-5)
         assert (gain["value"] > 0) == (rate["value"] < 0)
-        assert rate["note"] == "1 image(s) are too few for an interval."
+        assert rate["note"] == "1 image is too few for an interval."
 
 
 def test_pictures_are_inside_the_page(page):

@@ -50,7 +50,13 @@ def test_names():
     found = published_curves(["cheng2020-anchor", "vtm", "vtm", "mbt2018-ms-ssim"], "Kodak")
     assert [c.name.removesuffix(" (published)") for c in found] == ["cheng2020-anchor-mse", "vtm", "mbt2018-ms-ssim"]
     assert {c.dataset for c in found} == {"Kodak"}
-    assert published_curves(["cheng2020-attn"], "kodak")[0].codec == "cheng2020-attn-ms-ssim"  # the only one
+    assert {curve.note for curve in found} == {""}
+    (only,) = published_curves(["cheng2020-attn"], "kodak")
+    assert only.codec == "cheng2020-attn-ms-ssim"
+    assert only.note == (
+        "cheng2020-attn is cheng2020-attn-ms-ssim, trained for MS-SSIM: no model of it trained for MSE ships for kodak."
+    )
+    assert published_curves(["cheng2020-attn-ms-ssim"], "kodak")[0].note == ""
     assert len(published_curves(["all"], "kodak")) == 20
     with pytest.raises(UserError, match=r"'vtn'. Did you mean 'vtm'\?"):
         published_curves(["vtn"], "kodak")

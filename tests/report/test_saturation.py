@@ -82,3 +82,11 @@ def test_the_command_prints_the_override(tmp_path, capsys):
     assert out.rstrip().endswith(",2048]'")
     assert main(["lambdas", str(tmp_path / "sweep"), "--dataset", "clic"]) == 2
     assert "there are: kodak" in capsys.readouterr().err
+
+
+def test_two_models_of_one_width_and_lambda_are_not_averaged(tmp_path, capsys):
+    for place, shift in (("a", 0.0), ("b", 1.0)):
+        make_run(tmp_path / place / "w16_64", [model(16, 64, shift)])
+    assert main(["lambdas", str(tmp_path / "a" / "w16_64"), str(tmp_path / "b" / "w16_64")]) == 2
+    sentence = "The runs a/w16_64 and b/w16_64 are both of width 16 and lambda 64: leave one out.\n"
+    assert capsys.readouterr().err == sentence

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from nic_lightning.commands.runs import list_runs
 from nic_lightning.errors import RunError
-from nic_lightning.runs.index import find_runs, read_run
+from nic_lightning.report.reading import read_sources
+from nic_lightning.runs.index import about_links, find_runs, read_run
 from nic_lightning.runs.record import RunRecord
 from nic_lightning.runs.results import write_results
 
@@ -157,3 +160,34 @@ def test_imports_without_torch():
     modules = "nic_lightning.runs.index, nic_lightning.runs.record, nic_lightning.runs.wandb"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules or 'wandb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_runs_of_one_name_get_as_much_of_their_paths_as_tells_them_apart(tmp_path):
+    folders = [make_run(tmp_path / place) for place in ("x/a/mod", "x/b/mod", "y/a/mod", "other", "z/a/mod")]
+    runs = find_runs([*folders[:4], tmp_path / "z" / "a"])
+    assert [run.name for run in runs] == ["x/a/mod", "b/mod", "y/a/mod", "other", "z/a/mod"]
+    assert [run.results()[0]["run"] for run in runs] == [run.name for run in runs]
+
+
+def test_a_problem_names_the_run_as_the_rest_does(tmp_path):
+    for place in ("a", "b"):
+        (make_run(tmp_path / place / "mod") / "config.yaml").write_text("{")
+    assert [run.problems for run in find_runs([tmp_path / "a" / "mod", tmp_path / "b" / "mod"])] == [
+        ["a/mod: config.yaml is damaged."],
+        ["b/mod: config.yaml is damaged."],
+    ]
+
+
+def test_links_to_folders_are_named_with_the_way_out(tmp_path, capsys):
+    make_run(tmp_path / "disk" / "a")
+    (tmp_path / "runs").mkdir()
+    os.symlink(tmp_path / "disk" / "a", tmp_path / "runs" / "a")
+    sentence = f"{tmp_path}/runs/a is a link, which is not followed: name {tmp_path}/disk/a."
+    with pytest.raises(RunError, match=f"holds no run.*{re.escape(sentence)}$"):
+        find_runs([tmp_path / "runs"])
+    make_run(tmp_path / "runs" / "b")
+    assert about_links([tmp_path / "runs", tmp_path / "runs" / "b", tmp_path / "none"]) == [sentence]
+    list_runs(tmp_path / "runs")
+    assert capsys.readouterr().err == f"{sentence}\n"
+    assert read_sources([tmp_path / "runs"]).problems == [sentence]
+    assert [run.name for run in find_runs([tmp_path / "runs" / "a"])] == ["a"]

@@ -53,6 +53,12 @@ function signed(value, digits, unit) {
   return isNumber(value) ? (value > 0 ? "+" : "") + shown(value, digits, unit) : "–";
 }
 
+/** "1 image", "2 images"; `verbs` such as ["is", "are"] give the one that fits. */
+function counted(count, noun, verbs = null) {
+  const text = count === 1 ? `1 ${noun}` : `${count.toLocaleString("en")} ${noun}s`;
+  return verbs ? `${text} ${verbs[count === 1 ? 0 : 1]}` : text;
+}
+
 function buffer(text) {
   const raw = atob(text);
   const bytes = new Uint8Array(raw.length);
@@ -80,7 +86,12 @@ const table = once(() => {
 /** Indices of the curves on the chosen data set. */
 const curvesHere = () => data.curves.flatMap((curve, i) => (curve.dataset === state.dataset ? [i] : []));
 const curvesShown = () => curvesHere().filter((i) => !state.hidden.has(data.curves[i].name));
-const curveHas = (curve, metric) => curve.points.length > 0 && curve.points.every((point) => point[metric] !== null);
+/** Means over the images that have a finite value of the metric, rates too. */
+const pointsOver = (curve, metric) => curve.over[metric] ?? curve.points;
+const curveHas = (curve, metric) => {
+  const points = pointsOver(curve, metric);
+  return points.length > 0 && points.every((point) => point[metric] !== null);
+};
 
 const GLYPHS = { circle: "●", square: "■", diamond: "◆", "triangle-up": "▲", "triangle-down": "▼", x: "✖", star: "★" };
 /** A curve's mark, as the plots draw it. */

@@ -35,7 +35,7 @@
     };
   })();
 
-  const pointsOf = (index) => (state.image ? (ofImage().get(index) ?? []) : data.curves[index].points);
+  const pointsOf = (index, metric) => (state.image ? (ofImage().get(index) ?? []) : pointsOver(data.curves[index], metric));
 
   function hover(curve, point) {
     const lines = [`<b>${plain(curve.name)}</b>  ${plain(point.label)}`, `${shown(point.bpp, 4)} bpp`];
@@ -43,7 +43,7 @@
     for (const metric of data.metrics) {
       if (isNumber(point[metric.key])) lines.push(`${metric.name} ${shown(point[metric.key], metric.digits)}${metric.unit}`);
     }
-    lines.push(state.image ? plain(state.image) : curve.published ? "published" : `mean of ${point.images} images`);
+    lines.push(state.image ? plain(state.image) : curve.published ? "published" : `mean of ${counted(point.images, "image")}`);
     if (point.run && !curve.published) {
       const step = data.steps[point.run];
       lines.push(`run ${plain(point.run)}${step === undefined ? "" : `, step ${step.toLocaleString("en")}`}`);
@@ -53,7 +53,7 @@
 
   function trace(index, metric) {
     const curve = data.curves[index];
-    const points = pointsOf(index).filter((point) => Number.isFinite(point[metric]));
+    const points = pointsOf(index, metric).filter((point) => Number.isFinite(point[metric]));
     const thin = curve.classic || curve.published;
     return {
       type: "scatter",
@@ -157,19 +157,23 @@
   const places = new Map();
   const plots = element("div", { class: "plots" });
   const rest = hideTheRest();
-  const note = rest ? `${rest} more curves are in the legend: click one to see it, or filter.` : "";
+  const note = rest ? `${counted(rest, "more curve", ["is", "are"])} in the legend: click one to see it, or filter.` : "";
   home.append(...[datasetTabs(), controls(), chips, note ? element("p", { class: "note" }, note) : null, plots].filter(Boolean));
   for (const metric of data.metrics) {
     const place = element("div", { class: "plot", id: `rd-${metric.key}` });
-    const panel = element("div", { class: "panel" }, element("h3", {}, metric.title), place);
+    const about = element("p", { class: "note" });
+    const panel = element("div", { class: "panel" }, element("h3", {}, metric.title), about, place);
     plots.append(panel);
-    places.set(metric, { place, panel });
+    places.set(metric, { place, panel, about });
   }
   /** `changes`: null when the page opens, which then draws before anything else. */
   function update(changes) {
     if (!changes || "dataset" in changes || "image" in changes) fillImages();
     if (!changes || "dataset" in changes || "hidden" in changes) fillLegend();
-    for (const [metric, { place, panel }] of places) {
+    for (const [metric, { place, panel, about }] of places) {
+      const gap = state.image ? undefined : data.gaps[state.dataset]?.[metric.key];
+      about.textContent = gap ? `Rates and quality over ${gap}.` : "";
+      about.hidden = !gap;
       panel.hidden = !curvesHere().some((i) => curveHas(data.curves[i], metric.key));
       if (!panel.hidden) (changes ? plot : plotNow)(place, () => figure(metric));
     }

@@ -110,7 +110,7 @@ later(() => {
       return;
     }
     const missing = curvesHere().length - deltas.anchors().length;
-    const few = missing ? element("p", { class: "note" }, `${missing} curves are no anchors on this page, to keep it small; --anchor NAME chooses another one.`) : null;
+    const few = missing ? element("p", { class: "note" }, `${counted(missing, "curve", ["is no anchor", "are no anchors"])} on this page, to keep it small; --anchor NAME chooses another one.`) : null;
     body.replaceChildren(...[...against(anchor), matrix("rate", anchor), matrix("quality", anchor), few].filter(Boolean));
   }
   onChange((changes) => {
