@@ -38,14 +38,13 @@ def evaluate(config: DictConfig) -> None:
         raise UserError(f"{config.run} does not exist; give a run folder or a .ckpt file.")
 
     from nic_lightning.callbacks.evaluation import points_of
-    from nic_lightning.codecs.exporting import is_export
     from nic_lightning.layers.device import checked_device
 
     checked_device(config.device)
     codec, folder, name = _trained(config) if config.run is not None else _classic(config)
-    of_run = config.run is not None and not is_export(_run_folder(config.run))
+    own = config.run is not None and folder.resolve() == _run_of(Path(config.run))
     points_of(codec, config.evaluation.points)  # a wrong label leaves the record of an earlier evaluation as it is
-    with contextlib.nullcontext() if of_run else _recorded(config, folder, name):
+    with contextlib.nullcontext() if own else _recorded(config, folder, name):
         rows = _measure(config, codec, folder, name)
         translations = _translations(config, codec, folder, name)
     _tell(folder, rows, translations, with_distances=bool(config.evaluation.fid))
@@ -119,28 +118,38 @@ def _say_task(system: str, guide: str, source: str, target: str) -> None:
 def _trained(config: DictConfig) -> tuple[ImageCodec, Path, str]:
     """Codec of a run folder, checkpoint or export, the folder of its results, and the name it goes by.
 
-    An export is left as it is: its results go where a classic codec's would.
+    Results go into a run's own folder for its newest checkpoint only; those of an export, which is left as it is, or
+    of another checkpoint go where a classic codec's would.
     """
-    from nic_lightning.codecs.exporting import is_export
     from nic_lightning.codecs.loading import load_codec
     from nic_lightning.runs.index import read_run
 
     if config.codec is not None:
         raise UserError("Give run=RUN or codec=NAME, not both.")
-    codec, folder = load_codec(Path(config.run)), _run_folder(config.run)
-    if is_export(folder):
-        name = str(config.name or folder.resolve().name)
-        target = Path(config.run_dir or Path("runs") / name)
-        if (target / "checkpoints").exists() or is_export(target):
-            raise UserError(f"{target} is not for an export's results: it holds a codec; give run_dir=FOLDER.")
-        return codec, target, name
-    found = read_run(folder)
+    source = Path(config.run)
+    codec, run = load_codec(source), _run_of(source)
+    if run is None:
+        checkpoint = source.is_file()
+        folder = _run_folder(source) if checkpoint else source
+        name = str(config.name or folder.resolve().name + (f"_{source.stem}" if checkpoint else ""))
+        return codec, Path(config.run_dir or Path("runs") / name), name
+    found = read_run(_run_folder(source))
     name = config.name or (found.config or {}).get("name") or found.name
-    return codec, Path(config.run_dir or folder), str(name)
+    return codec, Path(config.run_dir or found.folder), str(name)
 
 
-def _run_folder(run: str) -> Path:
-    source = Path(run)
+def _run_of(source: Path) -> Path | None:
+    """The run whose results those of `source` are: of its folder, or of its newest checkpoint; None of other things."""
+    from nic_lightning.runs.owner import owner
+
+    folder = _run_folder(source)
+    if owner(folder) != "training" or (source.is_file() and source.name != "last.ckpt"):
+        return None
+    return folder.resolve()
+
+
+def _run_folder(source: Path) -> Path:
+    """The folder of a run, checkpoint or export; of a checkpoint that lies in no run, its own."""
     folder = source if source.is_dir() else source.parent
     return folder.parent if folder.name == "checkpoints" else folder
 
@@ -188,22 +197,21 @@ def _say(dataset: str, item: str, seconds: float) -> None:
 
 @contextlib.contextmanager
 def _recorded(config: DictConfig, folder: Path, name: str) -> Iterator[None]:
-    """Keep in a run folder what is evaluated, and whether it went well."""
+    """Keep in a folder of its own what is evaluated, and whether it went well."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    from nic_lightning.runs.record import RunRecord
+    from nic_lightning.runs.occupation import occupied_for_evaluation
+    from nic_lightning.runs.record import RunRecord, ending_in
 
-    record = RunRecord(folder)
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
-    record.start({str(k): v for k, v in plain.items()} | {"name": name}, list(HydraConfig.get().overrides.task))
-    try:
-        yield
-    except BaseException as error:
-        record.finish("failed", f"{type(error).__name__}: {error}")
-        raise
-    record.finish("finished")
+    whole = {str(k): v for k, v in plain.items()} | {"name": name}
+    with occupied_for_evaluation(folder, whole):
+        record = RunRecord(folder)
+        record.start(whole, list(HydraConfig.get().overrides.task))
+        with ending_in(record):
+            yield
 
 
 if __name__ == "__main__":

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,9 @@ from nic_lightning.runs.process import main_process
 if TYPE_CHECKING:
     import pytorch_lightning as pl
     from omegaconf import DictConfig
+
+
+_GO_ON = "Interrupted; the same command continues the run from its last checkpoint."
 
 
 def main() -> None:
@@ -32,7 +33,7 @@ def train(config: DictConfig) -> None:
 
     from nic_lightning.runs.isolation import run_job
     from nic_lightning.runs.occupation import occupied
-    from nic_lightning.runs.record import RunRecord
+    from nic_lightning.runs.record import RunRecord, ending_in
     from nic_lightning.runs.resume import recorded_overrides
     from nic_lightning.runs.threads import share_busy_machine
 
@@ -55,27 +56,9 @@ def train(config: DictConfig) -> None:
             )
             return
         record.start(plain, recorded_overrides(folder, plain, hydra.overrides.task, str(hydra.job.config_name)))
-        with ending_in(record):
+        with ending_in(record, _GO_ON):
             fit_and_measure(config, plain, folder, record)
         print(f"The run is in {folder}; nic report {os.path.relpath(folder)} makes a page of it.")
-
-
-@contextlib.contextmanager
-def ending_in(record: Any) -> Iterator[None]:
-    """Record how the run ends: finished, interrupted, or failed and why."""
-    from nic_lightning.mistakes import mistake
-
-    try:
-        yield
-    except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt | Interrupted)
-        with contextlib.suppress(OSError):  # a full disk, which may be what has ended the run
-            cause = mistake(error) or error
-            record.finish("interrupted" if interrupted else "failed", f"{type(cause).__name__}: {cause}")
-        if isinstance(error, KeyboardInterrupt):
-            print("Interrupted; the same command continues the run from its last checkpoint.", file=sys.stderr)
-        raise
-    record.finish("finished")
 
 
 def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, record: Any) -> None:
@@ -189,7 +172,7 @@ def fit(trainer: pl.Trainer, task: Any, data: Any, resume: str | None, config: D
     except SystemExit:  # what Lightning makes of Ctrl-C
         if not trainer.interrupted:
             raise
-        raise Interrupted("Interrupted; the same command continues the run from its last checkpoint.") from None
+        raise Interrupted(_GO_ON) from None
     except (RuntimeError, MemoryError) as error:
         raise out_of_memory(error, folder) or error from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from nic_lightning.errors import RunError
+from nic_lightning.runs.owner import owner, refuse_foreign, stored_config
 from nic_lightning.runs.preflight import check_before_start
 from nic_lightning.runs.process import other_process
 from nic_lightning.runs.record import read_status
@@ -19,6 +21,8 @@ IDENTITY = ("seed", "codec", "task", "data", "init_from")
 """Config keys that make a run what it is. Another length, logger or cadence continues the same run."""
 PLACES = frozenset({"data.root", "data.workers", "data.cache_mb"})
 """Below them, what says only where and how the same data is read."""
+MEASURED = ("codec", "flow", "run")
+"""Config keys of nic-evaluate that say what is measured."""
 _WORK = ("checkpoints", "metrics.jsonl", "results.parquet", "wandb_id")
 """A run that failed before it made any of these, over a wrong value most likely, is in nobody's way."""
 
@@ -33,10 +37,12 @@ def claim(
     folder, so what its config names is not looked for.
     """
     check = check_before_start if here else lambda config: None
+    refuse_living(folder)
+    if not (fresh and owner(folder) == "evaluation"):
+        refuse_foreign(folder, "training")
     if not (folder / "config.yaml").exists():
         check(config)
         return "new"
-    refuse_living(folder)
     if fresh:
         check(config)
         _move_aside(folder)
@@ -62,6 +68,27 @@ def claim(
     return "continue"
 
 
+def claim_for_evaluation(folder: Path, config: Mapping[str, Any]) -> None:
+    """Raise RunError unless `folder` is new or holds an evaluation of the same thing, which `config` would go on with.
+
+    So a table never holds rows that its config does not describe, and a training's record stays as it is. Settings of
+    `flow` are compared by who knows their defaults.
+    """
+    refuse_living(folder)
+    refuse_foreign(folder, "evaluation")
+    if not (folder / "results.parquet").exists():
+        return
+    stored = stored_config(folder)
+    if stored is None:
+        raise RunError(f"{folder} holds results of unknown origin; give name=NAME or run_dir=PATH.")
+    kinds = [{key for key in MEASURED if side.get(key) is not None} for side in (stored, config)]
+    pairs = [("codec", stored.get("codec"), config.get("codec")), ("run", _place(stored), _place(config))]
+    changes = (_first_difference(*pair) for pair in pairs)
+    change = next(filter(None, changes), None) if kinds[0] == kinds[1] else "not the same is measured"
+    if change:
+        raise RunError(f"{folder} holds results of something else ({change}); give name=NAME or run_dir=PATH.")
+
+
 def another_run(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     """What in `new` makes it another run than `old`, as half a sentence; None when it is the same."""
     changes = (_first_difference(key, old.get(key), new.get(key)) for key in IDENTITY)
@@ -75,7 +102,13 @@ def refuse_living(folder: Path) -> None:
     except RunError:  # damaged, which is no sign of life
         return
     if pid:
-        raise RunError(f"{folder} is being trained by process {pid}; wait for it, or end it and start again.")
+        doing = "measured" if owner(folder) == "evaluation" else "trained"
+        raise RunError(f"{folder} is being {doing} by process {pid}; wait for it, or end it and start again.")
+
+
+def _place(config: Mapping[str, Any]) -> str | None:
+    run = config.get("run")
+    return None if run is None else os.path.realpath(str(run))
 
 
 def _move_aside(folder: Path) -> None:

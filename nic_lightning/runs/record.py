@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from nic_lightning.errors import RunError
+from nic_lightning.errors import Interrupted, RunError
+from nic_lightning.mistakes import mistake
 from nic_lightning.runs.environment import environment, git_state
 from nic_lightning.runs.files import checked_path, read_inside, write_atomically
 from nic_lightning.runs.process import this_process
@@ -125,6 +128,22 @@ class RunRecord:
         except (RunError, ValueError, AttributeError, RecursionError):
             return []
         return [*earlier, last][-20:] if isinstance(earlier, list) else [last]
+
+
+@contextlib.contextmanager
+def ending_in(record: RunRecord, advice: str = "") -> Iterator[None]:
+    """Record how the run ends: finished, interrupted, or failed and why; after Ctrl-C print the `advice`."""
+    try:
+        yield
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt | Interrupted | BrokenPipeError)
+        with contextlib.suppress(OSError):  # a full disk, which may be what has ended the run
+            cause = mistake(error) or error
+            record.finish("interrupted" if interrupted else "failed", f"{type(cause).__name__}: {cause}")
+        if isinstance(error, KeyboardInterrupt) and advice:
+            print(advice, file=sys.stderr)
+        raise
+    record.finish("finished")
 
 
 def read_status(folder: str | Path) -> dict[str, Any]:
