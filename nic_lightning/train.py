@@ -33,7 +33,7 @@ def train(config: DictConfig) -> None:
 
     from nic_lightning.runs.isolation import run_job
     from nic_lightning.runs.occupation import occupied
-    from nic_lightning.runs.record import RunRecord, ending_in
+    from nic_lightning.runs.record import RunRecord, ending_in, ending_of
     from nic_lightning.runs.resume import recorded_overrides
     from nic_lightning.runs.threads import share_busy_machine
 
@@ -51,8 +51,8 @@ def train(config: DictConfig) -> None:
     with occupied(folder, plain, config.fresh) as meaning:
         if meaning == "finished":
             print(
-                f"{folder} is finished already; give name=NAME for a new run or fresh=true to start over; nic-evaluate "
-                "run=FOLDER measures it anew."
+                f"{folder} is finished already{ending_of(folder)}; give name=NAME for a new run or fresh=true to start "
+                "over; nic-evaluate run=FOLDER measures it anew."
             )
             return
         record.start(plain, recorded_overrides(folder, plain, hydra.overrides.task, str(hydra.job.config_name)))
@@ -92,7 +92,7 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     wandb = wandb_of(config, plain, folder)
     trainer = trainer_of(config, plain, folder, record, wandb)
     fit(trainer, task, data, resume, config, folder)
-    trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
+    keep_end(trainer, record, folder)
     if codec is not None:
         measure(config, folder, wandb)
         draw_translations(config, folder, wandb)
@@ -175,6 +175,20 @@ def fit(trainer: pl.Trainer, task: Any, data: Any, resume: str | None, config: D
         raise Interrupted(_GO_ON) from None
     except (RuntimeError, MemoryError) as error:
         raise out_of_memory(error, folder) or error from error
+
+
+def keep_end(trainer: pl.Trainer, record: Any, folder: Path) -> None:
+    """Save the last state, and who ended training before its last step; raises `EndedEarly` where it is to go on."""
+    from nic_lightning.callbacks.checkpoint import Checkpoints
+    from nic_lightning.callbacks.ending import EndedEarly, ended_by
+
+    checkpoints: Any = next(c for c in trainer.callbacks if isinstance(c, Checkpoints))  # pyright: ignore
+    try:
+        record.ended_by = checkpoints.ended_by = checkpoints.ended_by or ended_by(trainer)
+    except EndedEarly:
+        trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
+        raise
+    trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
 
 
 def quieten() -> None:

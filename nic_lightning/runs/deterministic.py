@@ -8,6 +8,9 @@ from typing import Any
 
 COST = "Deterministic: the same result again on this hardware; slower on a GPU, an error where there is no such kernel."
 
+OURS = frozenset({"max_time"})
+"""Keys of the trainer's config that we see to ourselves: Lightning's way would not continue exactly."""
+
 
 def trainer_options(config: Mapping[str, Any]) -> dict[str, Any]:
     """Keywords of Lightning's trainer: those of the config, with the switches of `deterministic: true`.
@@ -16,7 +19,7 @@ def trainer_options(config: Mapping[str, Any]) -> dict[str, Any]:
     choose its kernels by timing them. On a CPU all kernels in use are deterministic already, for a fixed number of
     threads.
     """
-    options = dict(config["trainer"])
+    options = {key: value for key, value in config["trainer"].items() if key not in OURS}
     return {**options, "deterministic": True, "benchmark": False} if config.get("deterministic") else options
 
 

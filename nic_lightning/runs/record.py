@@ -39,6 +39,8 @@ class RunRecord:
         self.folder = Path(folder)
         self.steps: int | None = None
         """Optimiser steps that the newest checkpoint holds; None: there is none of this start."""
+        self.ended_by: str | None = None
+        """Callback that ended the run before its last step, for good."""
 
     def start(self, config: Mapping[str, Any], overrides: list[str]) -> None:
         """Begin the run, or begin it again: earlier environments stay in environment.json as "earlier".
@@ -108,6 +110,8 @@ class RunRecord:
         status: dict[str, Any] = {"state": state, "started": self._first_start(), "ended": _now(), "error": error}
         if self.steps is not None:
             status["step"] = self.steps
+        if state == "finished" and self.ended_by is not None:
+            status["ended_by"] = self.ended_by
         write_atomically(self.folder / "status.json", _to_json(status))
 
     @property
@@ -155,6 +159,15 @@ def read_status(folder: str | Path) -> dict[str, Any]:
     if not isinstance(status, dict) or status.get("state") not in STATES:
         raise RunError("status.json is damaged.")
     return status
+
+
+def ending_of(folder: Path) -> str:
+    """In brackets, who ended a finished run before its last step; empty where nobody did."""
+    try:
+        status = read_status(folder)
+    except RunError:
+        return ""
+    return f" ({status['ended_by']} ended it at step {status.get('step')})" if status.get("ended_by") else ""
 
 
 def read_metrics(folder: str | Path) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from nic_lightning.runs.record import RunRecord
         ({"task": {"quantile_learning_rate": -1}}, "task.quantile_learning_rate has to be 0 or more, not -1"),
         ({"task": {"learning_rate": float("nan")}}, "task.learning_rate has to be 0 or more, not nan"),
         ({"ckpt_path": "/no/such.ckpt"}, "ckpt_path=/no/such.ckpt is no file"),
+        ({"trainer": {"max_time": "12:00"}}, "trainer.max_time is '12:00'; give DD:HH:MM:SS"),
         ({"evaluation": {"limit": 0}}, "evaluation.limit has to be at least 1"),
         ({"evaluation": {"save_images": -1}}, "evaluation.save_images has to be at least 0"),
         ({"evaluation": {"datasets": ["kodka"]}}, "evaluation.datasets: There is no data set or folder 'kodka'"),
