@@ -54,6 +54,7 @@ class RunRecord:
         git, diff = git_state()
         now = _now()
         facts = {"started": now, "seeds": _seeds(config), "git": git, **environment()}
+        facts["trainer"] = config.get("trainer")  # where it computes may differ from start to start
         earlier = self._earlier_environments()
         status = {"state": "running", "started": self._first_start() or now, "ended": None, "error": None}
         # First, since a folder with a config and without a status would count as damaged.

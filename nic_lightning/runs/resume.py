@@ -59,7 +59,10 @@ def prepare(folder: Path, extra: Sequence[str] = (), force: bool = False) -> Sta
     _refuse_living(run, force)
     config = _composed(folder, stored, extra)
     if change := another_run(stored, config):
-        raise RunError(f"{folder.name} cannot be continued so, it would be another run: {change}; use nic-train.")
+        raise RunError(
+            f"{folder.name} cannot be continued so, it would be another run: {change}; for that one, give "
+            f"nic-train another name, and init_from={folder} to begin with these weights."
+        )
     if claim(folder, config, here=False) == "finished":
         return None
     _write(folder, config)

@@ -101,7 +101,7 @@ def test_finished_runs_are_left_alone_until_they_are_to_be_longer(tmp_path):
 
 
 def test_overrides_yaml_says_what_nic_train_needs(run):
-    extra = ["data.root=/x y", "trainer=cpu", "trainer.max_steps=80", "+trainer.accumulate_grad_batches=2"]
+    extra = ["data.root=/x y", "trainer=cpu", "trainer.max_steps=80", "+trainer.detect_anomaly=true"]
     assert prepare(run, [*extra, "logger=wandb"]) is not None
     config = {k: v for k, v in composed(run).items() if k not in ("defaults", "hydra")}
     overrides = recorded_overrides(run, config, [], "resume")
@@ -118,6 +118,8 @@ def test_overrides_yaml_says_what_nic_train_needs(run):
         ("seed=3", "another run: seed is 0 there and 3 here"),
         ("data.crop=32", "another run: data.crop"),
         ("task.learning_rate=1", "another run: task.learning_rate"),
+        ("+trainer.accumulate_grad_batches=2", "another run: trainer.accumulate_grad_batches is 1 there and 2 here"),
+        ("trainer.gradient_clip_val=null", "trainer.gradient_clip_val is 1.0 there and None here; for that one, give"),
         ("init_from=x", "another run: init_from"),
         ("run_dir=x", "in its own folder"),
         ("++fresh=true", "in its own folder"),
