@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nic_lightning.config import run_hydra
-from nic_lightning.errors import Interrupted, UserError
 from nic_lightning.runs.process import main_process
 
 if TYPE_CHECKING:
-    import pytorch_lightning as pl
     from omegaconf import DictConfig
-
-
-_GO_ON = "Interrupted; the same command continues the run from its last checkpoint."
 
 
 def main() -> None:
@@ -33,7 +27,7 @@ def train(config: DictConfig) -> None:
 
     from nic_lightning.runs.isolation import run_job
     from nic_lightning.runs.occupation import occupied
-    from nic_lightning.runs.record import RunRecord, ending_in, ending_of
+    from nic_lightning.runs.record import GO_ON, RunRecord, ending_in, ending_of
     from nic_lightning.runs.resume import recorded_overrides
     from nic_lightning.runs.threads import share_busy_machine
 
@@ -56,7 +50,7 @@ def train(config: DictConfig) -> None:
             )
             return
         record.start(plain, recorded_overrides(folder, plain, hydra.overrides.task, str(hydra.job.config_name)))
-        with ending_in(record, _GO_ON):
+        with ending_in(record, GO_ON):
             fit_and_measure(config, plain, folder, record)
         print(f"The run is in {folder}; nic report {os.path.relpath(folder)} makes a page of it.")
 
@@ -66,9 +60,11 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     import pytorch_lightning as pl
     from hydra.utils import instantiate
 
+    from nic_lightning.callbacks.training import fit, keep_end, trainer_of
     from nic_lightning.codecs.starting import start_from
     from nic_lightning.metrics.extractors import load_extractor
     from nic_lightning.runs.deterministic import say_cost
+    from nic_lightning.runs.switches import repeats_first_epoch
     from nic_lightning.runs.wandb import finish_wandb
 
     quieten()
@@ -79,6 +75,7 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     pl.seed_everything(config.seed, workers=True, verbose=False)
     codec, task = build(config, plain)
     data = instantiate(config.data, _convert_="all")
+    data.repeat_epoch = repeats_first_epoch(config.trainer)
     data.prepare_data()
     data.setup("fit")  # what is missing is found before W&B and the trainer start
     resume = config.ckpt_path or checkpoint_to_continue(folder)
@@ -126,69 +123,6 @@ def wandb_of(config: DictConfig, plain: dict[str, Any], folder: Path) -> Any:
         return None
     sweep = folder.parent.name if folder != Path(config.run_dir).resolve() else None
     return instantiate(config.logger, folder=folder, group=sweep, _partial_=True)(config=plain)
-
-
-def trainer_of(config: DictConfig, plain: dict[str, Any], folder: Path, record: Any, wandb: Any) -> pl.Trainer:
-    """Lightning's trainer with our loggers, callbacks and checkpoints."""
-    from nic_lightning.callbacks.checkpoint import AtomicCheckpointIO
-    from nic_lightning.callbacks.standard import standard_callbacks
-    from nic_lightning.runs.deterministic import trainer_options
-    from nic_lightning.runs.loggers import RecordLogger
-
-    return make_trainer(
-        **trainer_options(plain),
-        default_root_dir=str(folder),
-        logger=[RecordLogger(record), *([wandb] if wandb else [])],
-        callbacks=standard_callbacks(config, record),
-        plugins=[AtomicCheckpointIO()],
-        enable_progress_bar=False,
-        enable_checkpointing=False,  # Lightning's own; ours is among the callbacks
-    )
-
-
-def make_trainer(**options: Any) -> pl.Trainer:
-    """Lightning's trainer; a setting that it cannot use is one sentence."""
-    import pytorch_lightning as pl
-
-    try:
-        return pl.Trainer(**options)
-    except (ValueError, TypeError, ModuleNotFoundError) as error:
-        raise UserError(f"trainer: {' '.join(str(error).split())[:300]}") from error
-
-
-def fit(trainer: pl.Trainer, task: Any, data: Any, resume: str | None, config: DictConfig, folder: Path) -> None:
-    """Train; after a divergence begin again at a lower learning rate, if `guard.restarts` allows it."""
-    from nic_lightning.callbacks.guard import DivergenceError, out_of_memory, start_again_lower
-
-    try:
-        trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
-    except DivergenceError as error:
-        if not main_process():
-            raise
-        launcher: Any = trainer.strategy.launcher
-        if launcher is not None:
-            launcher.kill(signal.SIGKILL)  # the other ranks, which wait for this one
-        start_again_lower(error, folder, config.guard.restarts, config.guard.lower)
-    except SystemExit:  # what Lightning makes of Ctrl-C
-        if not trainer.interrupted:
-            raise
-        raise Interrupted(_GO_ON) from None
-    except (RuntimeError, MemoryError) as error:
-        raise out_of_memory(error, folder) or error from error
-
-
-def keep_end(trainer: pl.Trainer, record: Any, folder: Path) -> None:
-    """Save the last state, and who ended training before its last step; raises `EndedEarly` where it is to go on."""
-    from nic_lightning.callbacks.checkpoint import Checkpoints
-    from nic_lightning.callbacks.ending import EndedEarly, ended_by
-
-    checkpoints: Any = next(c for c in trainer.callbacks if isinstance(c, Checkpoints))  # pyright: ignore
-    try:
-        record.ended_by = checkpoints.ended_by = checkpoints.ended_by or ended_by(trainer)
-    except EndedEarly:
-        trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
-        raise
-    trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
 
 
 def quieten() -> None:

@@ -6,10 +6,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-COST = "Deterministic: the same result again on this hardware; slower on a GPU, an error where there is no such kernel."
+from nic_lightning.runs.switches import lightning_options
 
-OURS = frozenset({"max_time"})
-"""Keys of the trainer's config that we see to ourselves: Lightning's way would not continue exactly."""
+COST = "Deterministic: the same result again on this hardware; slower on a GPU, an error where there is no such kernel."
 
 
 def trainer_options(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,7 +18,7 @@ def trainer_options(config: Mapping[str, Any]) -> dict[str, Any]:
     choose its kernels by timing them. On a CPU all kernels in use are deterministic already, for a fixed number of
     threads.
     """
-    options = {key: value for key, value in config["trainer"].items() if key not in OURS}
+    options = lightning_options(config["trainer"])
     return {**options, "deterministic": True, "benchmark": False} if config.get("deterministic") else options
 
 

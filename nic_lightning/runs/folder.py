@@ -39,11 +39,11 @@ DEFAULTS: dict[str, Any] = {
     "limit_train_batches": 1.0,
     "overfit_batches": 0.0,
     "reload_dataloaders_every_n_epochs": 0,
-    "use_distributed_sampler": True,
+    "use_distributed_sampler": False,
     "fast_dev_run": False,
     "gradient_clip_algorithm": "norm",
 }
-"""What Lightning takes where the trainer's config says nothing, or null: to say it makes no other run."""
+"""What holds where the trainer's config says nothing, or null: to say it makes no other run."""
 CALLBACKS_FREE = frozenset(
     {"nic_lightning.callbacks.translations.TranslationGrid"}
     | {f"pytorch_lightning.callbacks.{name}" for name in ("EarlyStopping", "Timer", "LearningRateMonitor")}

@@ -10,7 +10,7 @@ from typing import Any
 from nic_lightning.config import CONF_DIR, ConfigError, options
 from nic_lightning.data.catalog import locate
 from nic_lightning.errors import DataError
-from nic_lightning.runs.limits import seconds_of
+from nic_lightning.runs.switches import check_trainer
 from nic_lightning.targets import nearest
 
 
@@ -30,7 +30,7 @@ def check_before_start(config: Mapping[str, Any]) -> None:
     checkpoint = config.get("ckpt_path")
     if checkpoint and not Path(checkpoint).is_file():
         raise ConfigError(f"ckpt_path={checkpoint} is no file; leave it out to continue a run in its own folder.")
-    seconds_of((config.get("trainer") or {}).get("max_time"))
+    check_trainer(config.get("trainer") or {})
     evaluation = config.get("evaluation") or {}
     check_counts(evaluation)
     for name in evaluation.get("datasets") or ():

@@ -21,6 +21,7 @@ from nic_lightning.runs.files import checked_path, read_inside, write_atomically
 from nic_lightning.runs.process import this_process
 
 STATES = ("running", "finished", "failed", "interrupted")
+GO_ON = "Interrupted; the same command continues the run from its last checkpoint."
 _MAX_STATUS = 2**20
 _MAX_METRICS = 2**30
 _MAX_LINE = 2**20
