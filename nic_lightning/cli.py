@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
 import re
 import sys
 import warnings
@@ -14,7 +13,7 @@ from typing import NoReturn
 
 from nic_lightning.commands import arguments as codec_arguments
 from nic_lightning.commands import curve_arguments, flow_arguments, run_arguments
-from nic_lightning.errors import UserError, disk_error
+from nic_lightning.errors import UserError, disk_error, readers_may_leave
 
 BENCHES = {
     "codec": "analysis.bench",
@@ -30,6 +29,11 @@ BENCHES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when all went well, 1 for problems found, 2 for wrong input, 130 when interrupted."""
+    with readers_may_leave():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)  # CompressAI's, when imported
     parser = build_parser()
     args = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
@@ -40,9 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of our output has gone: `nic data list | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except OSError as error:
         sentence = disk_error(error)
         if sentence is None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nic_lightning.errors import UserError
+from nic_lightning.errors import UserError, readers_may_leave
 from nic_lightning.targets import check_targets as check_targets
 
 if TYPE_CHECKING:
@@ -183,6 +183,11 @@ def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
     code 2, and so does a full disk; anything else is a bug and keeps its traceback. HYDRA_FULL_ERROR=1, set by
     the user, brings all tracebacks.
     """
+    with readers_may_leave():
+        _run_hydra(task, config_name)
+
+
+def _run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
     import hydra
 
     from nic_lightning.mistakes import explained, mistake
@@ -224,7 +229,8 @@ def _checked(
                 problems = check_targets(config) or without_effect()
                 if problems:
                     raise ConfigError(" ".join(problems))
-                return task(config)
+                with readers_may_leave():  # here, since Hydra would tell of the error first
+                    return task(config)
             except Exception as error:
                 sentence = mistake(error)
                 if sentence is None or full_error == "1":

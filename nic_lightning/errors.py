@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO
+
+READER_GONE = 141
+"""Exit code when the reader of our output has gone, as a shell reports SIGPIPE."""
 
 
 class UserError(Exception):
@@ -57,3 +65,33 @@ def disk_error(error: BaseException) -> UserError | None:
         return None
     reason = os.strerror(error.errno)  # some libraries put a text of their own into the error
     return UserError(f"{error.filename or 'A file'} cannot be used: {reason}; {_WAYS_OUT[error.errno]}.")
+
+
+@contextmanager
+def readers_may_leave() -> Iterator[None]:
+    """End without a traceback, with code `READER_GONE`, when the reader of our output goes: `nic-train --help | head`.
+
+    Every console script runs inside it. A broken pipe to another process stays an error.
+    """
+    try:
+        try:
+            yield
+        except SystemExit:
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()  # here, and not while the interpreter ends, which would print what goes wrong
+    except BrokenPipeError:
+        gone = [stream for stream in (sys.stdout, sys.stderr) if _reader_is_gone(stream)]
+        if not gone:
+            raise
+        for stream in gone:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        sys.exit(READER_GONE)
+
+
+def _reader_is_gone(stream: IO[str]) -> bool:
+    with suppress(OSError, ValueError):  # a stream without a file, as tests have
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)  # errors are reported unasked
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    return False

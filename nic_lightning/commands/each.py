@@ -26,6 +26,8 @@ def each(sources: list[Path], out: Path, suffix: str, one: Callable[[Path, Path]
             require_free(target, overwrite)
             print(one(source, target), flush=True)
             written.add(target)
+        except BrokenPipeError:  # it is not the file that failed: nobody reads what we print
+            raise
         except (UserError, OSError) as error:
             failed += 1
             sentence = str(disk_error(error) or error)

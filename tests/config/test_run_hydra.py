@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ from hydra.utils import instantiate
 from omegaconf.errors import ConfigAttributeError
 
 from nic_lightning import config
-from nic_lightning.errors import DataError
+from nic_lightning.errors import READER_GONE, DataError
 
 OK = ["data.folder=x", "name=r"]
 
@@ -271,3 +273,21 @@ def test_hydra_flags_pass_through(run, capsys) -> None:
     out = capsys.readouterr().out
     assert "width: 77" in out
     assert "run_dir: runs/${name}" in out
+
+
+PRINTS = """
+import sys
+from nic_lightning import config
+config.run_hydra(lambda cfg: print("x" * 100_000, flush=True), "train")
+"""
+
+
+def test_a_task_whose_reader_is_gone_ends_quietly(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PRINTS, "name=r"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == READER_GONE
