@@ -101,6 +101,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
+    codec_arguments.add_config_dir(parser)
+    text = "configs alone, within seconds; else each learned codec also writes and reads a file at every point"
+    parser.add_argument("--no-files", action="store_false", dest="files", help=text)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_check)
 
@@ -190,7 +193,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 def _check(args: argparse.Namespace) -> int:
     from nic_lightning.commands.check import check
 
-    return check(args.json)
+    return check(args.json, args.files, args.config_dirs)
 
 
 def _data_list(args: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,8 +151,13 @@ def quoted(text: str) -> str:
     return "'" + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), text) + "'"
 
 
-def compose(config_name: str = "train", overrides: list[str] | None = None) -> DictConfig:
-    """Compose a config as the console script would. Raises `ConfigError` where that one prints a sentence."""
+def compose(
+    config_name: str = "train", overrides: list[str] | None = None, config_dirs: Sequence[Path] = ()
+) -> DictConfig:
+    """Compose a config as the console script would, with `config_dirs` beside conf/, as with its --config-dir.
+
+    Raises `ConfigError` where the script prints a sentence.
+    """
     import hydra
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.singleton import Singleton
@@ -164,16 +169,17 @@ def compose(config_name: str = "train", overrides: list[str] | None = None) -> D
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            return hydra.compose(config_name, list(overrides or []))
+            places = ",".join(quoted(f"file://{folder.absolute()}") for folder in config_dirs)
+            return hydra.compose(config_name, [*(overrides or []), *([f"hydra.searchpath=[{places}]"] * bool(places))])
     except Exception as error:
         raise explained(error) from error
     finally:
         Singleton.set_state(outer)
 
 
-def options(group: str) -> list[str]:
-    """Names that `group=` takes: the YAML files of conf/<group>."""
-    return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
+def options(group: str, config_dirs: Sequence[Path] = ()) -> list[str]:
+    """Names that `group=` takes: the YAML files of conf/<group>, and of that folder in each of `config_dirs`."""
+    return sorted({path.stem for folder in (CONF_DIR, *config_dirs) for path in (folder / group).glob("*.yaml")})
 
 
 def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:

@@ -104,15 +104,26 @@ def build(config: DictConfig, plain: dict[str, Any]) -> tuple[Any, Any]:
     from hydra.utils import instantiate
 
     from nic_lightning.callbacks.evaluation import points_of
+    from nic_lightning.codecs.loading import foreign_package, trust
+    from nic_lightning.metrics.trial import try_files
 
     make_task = instantiate(config.task, _partial_=True, _convert_="all")  # Hydra would instantiate codec_config, too
     if config.codec is None:
         return None, make_task()
     codec = instantiate(config.codec, _convert_="all")
+    trust(config.codec._target_)
     points_of(codec, config.evaluation.points)  # a wrong label is found before training
     if config.evaluation.datasets:
         codec.require_files()  # for the same reason
-    return codec, make_task(codec=codec, codec_config=plain["codec"])
+    task = make_task(codec=codec, codec_config=plain["codec"])
+    try_files(codec)  # what would else show at the first file after training
+    if main_process() and (package := foreign_package(config.codec._target_)):
+        print(
+            f"{config.codec._target_} is of a package of your own: other commands use the run where the environment "
+            f"variable NIC_CODEC_PACKAGES holds {package}.",
+            file=sys.stderr,
+        )
+    return codec, task
 
 
 def wandb_of(config: DictConfig, plain: dict[str, Any], folder: Path) -> Any:

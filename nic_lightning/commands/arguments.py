@@ -15,8 +15,17 @@ def add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", default="512x768", metavar="HxW", help="image height x width (default: 512x768)")
     parser.add_argument("--latency", action="store_true", help="also time each point on this machine, batch 1")
     parser.add_argument("--repeat", type=int, default=15, metavar="N", help="rounds that --latency takes (default: 15)")
+    add_config_dir(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_inspect)
+
+
+def add_config_dir(parser: argparse.ArgumentParser) -> None:
+    """--config-dir, as nic-train has it."""
+    text = "a folder of your own configs, such as codec/NAME.yaml, beside those of the package; may be repeated"
+    parser.add_argument(
+        "--config-dir", action="append", dest="config_dirs", type=Path, default=[], metavar="DIR", help=text
+    )
 
 
 def add_compress(parser: argparse.ArgumentParser) -> None:
@@ -136,6 +145,7 @@ def _inspect(args: argparse.Namespace) -> None:
     from nic_lightning.commands.inspect import inspect
 
     options = {"run": args.source, "latency": args.latency, "repeat": args.repeat, "as_json": args.json}
+    options["config_dirs"] = args.config_dirs
     inspect(args.overrides, args.size, **options)
 
 
