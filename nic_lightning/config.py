@@ -241,15 +241,25 @@ def _checked(
                 sentence = mistake(error)
                 if sentence is None or full_error == "1":
                     bugs.append(error)
+                    _leave_nothing_of_run()
                     raise
                 # In a multirun the other jobs go on; Hydra raises the first error at the end.
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
                     raise sentence from error
-                _leave_nothing(Path(HydraConfig.get().runtime.output_dir), f"{HydraConfig.get().job.name}.log")
+                _leave_nothing_of_run()
                 print(sentence, file=sys.stderr)
                 sys.exit(sentence.exit_code)
 
     return run
+
+
+def _leave_nothing_of_run() -> None:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.RUN:
+        _leave_nothing(Path(hydra.runtime.output_dir), f"{hydra.job.name}.log")
 
 
 def _leave_nothing(folder: Path, log: str) -> None:

@@ -24,7 +24,8 @@ def main() -> None:
 
 def evaluate(config: DictConfig) -> None:
     """Measure what `config` names (conf/evaluate.yaml) and print its R-D table."""
-    from nic_lightning.runs.preflight import check_counts
+    from nic_lightning.runs.labels import require_labels
+    from nic_lightning.runs.preflight import check_counts, check_evaluation
     from nic_lightning.runs.threads import share_busy_machine
 
     check_counts(config.evaluation)
@@ -36,6 +37,9 @@ def evaluate(config: DictConfig) -> None:
         raise UserError("Give what to evaluate: run=RUN for a trained codec, codec=jpeg or codec=webp.")
     if config.run is not None and config.codec is None and not Path(config.run).exists():
         raise UserError(f"{config.run} does not exist; give a run folder or a .ckpt file.")
+    check_evaluation(plain_config(config))
+    if config.run is not None:
+        require_labels(Path(config.run), config.evaluation.points)
 
     from nic_lightning.callbacks.evaluation import points_of
     from nic_lightning.layers.device import checked_device
@@ -195,18 +199,24 @@ def _say(dataset: str, item: str, seconds: float) -> None:
     print(f"{dataset}: {item}, {seconds:.1f} s", file=sys.stderr, flush=True)
 
 
+def plain_config(config: DictConfig) -> dict[str, Any]:
+    """The resolved config as plain Python."""
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
 @contextlib.contextmanager
 def _recorded(config: DictConfig, folder: Path, name: str) -> Iterator[None]:
     """Keep in a folder of its own what is evaluated, and whether it went well."""
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
 
     from nic_lightning.runs.occupation import occupied_for_evaluation
     from nic_lightning.runs.record import RunRecord, ending_in
 
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    whole = {str(k): v for k, v in plain.items()} | {"name": name}
+    whole = plain_config(config) | {"name": name}
     with occupied_for_evaluation(folder, whole):
         record = RunRecord(folder)
         record.start(whole, list(HydraConfig.get().overrides.task))

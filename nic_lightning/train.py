@@ -64,6 +64,7 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     from nic_lightning.codecs.starting import start_from
     from nic_lightning.metrics.extractors import load_extractor
     from nic_lightning.runs.deterministic import say_cost
+    from nic_lightning.runs.labels import point_facts
     from nic_lightning.runs.switches import repeats_first_epoch
     from nic_lightning.runs.wandb import finish_wandb
 
@@ -74,6 +75,9 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
         load_extractor(extractor)  # missing weights are found before training; it draws, so it comes before the seed
     pl.seed_everything(config.seed, workers=True, verbose=False)
     codec, task = build(config, plain)
+    if codec is not None and main_process():
+        labels = [point.label for point in codec.candidate_points]
+        record.add_environment(point_facts(labels, codec.lambda_range is not None))
     data = instantiate(config.data, _convert_="all")
     data.repeat_epoch = repeats_first_epoch(config.trainer)
     data.prepare_data()

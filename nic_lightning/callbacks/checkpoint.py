@@ -84,6 +84,8 @@ class Checkpoints(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Save what the steps so far have made, if it is time."""
+        if self.record is not None:
+            self.record.began = True
         step = trainer.global_step
         if step == self._saved_at_step:  # nothing new, or in the middle of accumulating gradients
             return

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from nic_lightning.commands.each import none_is_usable, read_file
+from nic_lightning.runs.labels import require_labels, require_source
+
 
 def add_inspect(parser: argparse.ArgumentParser) -> None:
     """Arguments of `nic inspect`."""
@@ -142,6 +145,8 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
 
 
 def _inspect(args: argparse.Namespace) -> None:
+    if args.source is not None:
+        require_source(args.source)
     from nic_lightning.commands.inspect import inspect
 
     options = {"run": args.source, "latency": args.latency, "repeat": args.repeat, "as_json": args.json}
@@ -150,6 +155,12 @@ def _inspect(args: argparse.Namespace) -> None:
 
 
 def _compress(args: argparse.Namespace) -> int:
+    from nic_lightning.data.images import require_image
+
+    require_source(args.source)
+    require_labels(args.source, args.point and [args.point])
+    if none_is_usable(args.images, require_image):
+        return 2
     from nic_lightning.commands.files import compress
 
     target = {"point": args.point, "mode": args.mode, "bpp": args.bpp, "psnr": args.psnr}
@@ -158,6 +169,11 @@ def _compress(args: argparse.Namespace) -> int:
 
 
 def _decompress(args: argparse.Namespace) -> int:
+    from nic_lightning.bitstream import unpack
+
+    require_source(args.source)
+    if none_is_usable(args.files, lambda path: unpack(read_file(path))):
+        return 2
     from nic_lightning.commands.files import decompress
 
     options = {"layers": args.layers, "progressive": args.progressive, "overwrite": args.overwrite}
@@ -166,6 +182,8 @@ def _decompress(args: argparse.Namespace) -> int:
 
 
 def _grid(args: argparse.Namespace) -> None:
+    for run in args.runs:
+        require_source(run)
     from nic_lightning.commands.grid import grid
 
     grid(args.runs, args.images, args.out, sources=args.sources, seed=args.seed, overwrite=args.overwrite)
@@ -178,6 +196,8 @@ def _truncate(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> None:
+    require_source(args.source)
+    require_labels(args.source, args.points)
     from nic_lightning.commands.export import export
 
     options = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nic_lightning.bitstream import MAX_PIXELS
@@ -30,11 +30,30 @@ def each(sources: list[Path], out: Path, suffix: str, one: Callable[[Path, Path]
             raise
         except (UserError, OSError) as error:
             failed += 1
-            sentence = str(disk_error(error) or error)
-            print(sentence if str(source) in sentence else f"{source}: {sentence}", file=sys.stderr)
+            _say(source, error)
     if failed:
         print(f"{failed} of {len(sources)} files failed.", file=sys.stderr)
     return 2 if failed else 0
+
+
+def none_is_usable(sources: Sequence[Path], look: Callable[[Path], object]) -> bool:
+    """Whether `look` refuses every file; then they are named as `each` would, before a codec is loaded for them."""
+    refused: list[tuple[Path, Exception]] = []
+    for source in sources:
+        try:
+            look(source)
+            return False
+        except (UserError, OSError) as error:
+            refused.append((source, error))
+    for source, error in refused:
+        _say(source, error)
+    print(f"{len(sources)} of {len(sources)} files failed.", file=sys.stderr)
+    return True
+
+
+def _say(source: Path, error: Exception) -> None:
+    sentence = str(disk_error(error) or error)
+    print(sentence if str(source) in sentence else f"{source}: {sentence}", file=sys.stderr)
 
 
 def require_free(target: Path, overwrite: bool) -> None:

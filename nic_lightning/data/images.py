@@ -78,6 +78,16 @@ def read_rgb(path: str | Path) -> Pixels:
         raise UnreadableImage(path, _reason(error)) from error
 
 
+def require_image(path: Path) -> None:
+    """Raise UnreadableImage for a file whose first bytes are no image's; what follows them is not read."""
+    try:
+        _open(path).close()
+    except UnreadableImage:
+        raise
+    except Exception as error:
+        raise UnreadableImage(path, _reason(error)) from error
+
+
 def probe(path: Path) -> tuple[int, int]:
     """(H, W) of the file as stored; `UnreadableImage` if it is damaged. Does not keep the pixels.
 

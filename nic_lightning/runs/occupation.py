@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,7 +53,13 @@ def _occupied(folder: Path, decide: Callable[[], Any]) -> Iterator[Any]:
         if not _is_at(lock, folder / LOCK):  # moved aside with the old run
             os.close(lock)
             lock = _lock(folder)
-        yield meaning
+        try:
+            yield meaning
+        except BaseException:
+            with suppress(OSError):
+                if set(os.listdir(folder)) <= {LOCK, "output.log"}:  # the start came to nothing
+                    (folder / LOCK).unlink()
+            raise
     finally:
         os.close(lock)
 

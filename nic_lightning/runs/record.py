@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -25,6 +27,8 @@ GO_ON = "Interrupted; the same command continues the run from its last checkpoin
 _MAX_STATUS = 2**20
 _MAX_METRICS = 2**30
 _MAX_LINE = 2**20
+_STARTED = ("status.json", "config.yaml", "overrides.yaml", "environment.json", "git.diff", "wandb_id", "resume.yaml")
+_WORK = ("checkpoints", "metrics.jsonl", "results.parquet")
 _RESERVED = ("step", "epoch", "time")
 
 
@@ -38,6 +42,8 @@ class RunRecord:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self.trains, self.began = False, False
+        """Whether this is a training, and whether a step of this start has begun."""
         self.steps: int | None = None
         """Optimiser steps that the newest checkpoint holds; None: there is none of this start."""
         self.ended_by: str | None = None
@@ -51,6 +57,7 @@ class RunRecord:
             overrides: command-line overrides that gave it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.trains = config.get("trainer") is not None
         _drop_cut_line(self.metrics_path)
         git, diff = git_state()
         now = _now()
@@ -116,6 +123,13 @@ class RunRecord:
             status["ended_by"] = self.ended_by
         write_atomically(self.folder / "status.json", _to_json(status))
 
+    def forget(self) -> None:
+        """Remove what `start`, and loggers since, have written: of a start that came to no step, no run is left."""
+        leave_wandb()
+        for name in (*_STARTED, "train.log"):
+            (self.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "wandb", ignore_errors=True)
+
     @property
     def metrics_path(self) -> Path:
         """Where `log` writes."""
@@ -138,10 +152,17 @@ class RunRecord:
 
 @contextlib.contextmanager
 def ending_in(record: RunRecord, advice: str = "") -> Iterator[None]:
-    """Record how the run ends: finished, interrupted, or failed and why; after Ctrl-C print the `advice`."""
+    """Record how the run ends: finished, interrupted, or failed and why; after Ctrl-C print the `advice`.
+
+    A training that ends before its first step, in a folder without anything of an earlier one, leaves no record.
+    """
+    blank = not any((record.folder / name).exists() for name in _WORK)
     try:
         yield
     except BaseException as error:
+        if blank and record.trains and not record.began:
+            record.forget()
+            raise
         interrupted = isinstance(error, KeyboardInterrupt | Interrupted | BrokenPipeError)
         with contextlib.suppress(OSError):  # a full disk, which may be what has ended the run
             cause = mistake(error) or error
@@ -205,6 +226,15 @@ def parse_line(raw: bytes) -> dict[str, Any] | None:
         elif value in ("nan", "inf", "-inf") or type(value) in (int, float):
             parsed[key] = float(value) if not isinstance(value, int) or abs(value) < 10**300 else math.inf
     return parsed
+
+
+def leave_wandb() -> None:
+    """End W&B's part of a run that is given up, if it has one."""
+    wandb: Any = sys.modules.get("wandb")
+    if wandb is not None and getattr(wandb, "run", None) is not None:
+        said = io.StringIO()  # how to upload what will be gone
+        with contextlib.suppress(Exception), contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            wandb.finish(exit_code=1, quiet=True)
 
 
 def _drop_cut_line(path: Path) -> None:

@@ -175,7 +175,7 @@ def test_another_checkpoint_is_not_the_runs_result(run: Path, images: list[Path]
 
 
 def test_a_failed_evaluation_says_so_in_its_record(tmp_path: Path, nic_evaluate, capsys) -> None:
-    assert nic_evaluate("codec=webp", "evaluation.datasets=[nowhere/at/all]") == 2
+    assert nic_evaluate("codec=webp", "evaluation.lpips=nowhere.pth") == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     status = json.loads((tmp_path / "runs" / "webp" / "status.json").read_text())
     assert (status["state"], "nowhere" in status["error"]) == ("failed", True)
@@ -192,6 +192,8 @@ def test_a_failed_evaluation_says_so_in_its_record(tmp_path: Path, nic_evaluate,
         (["codec=jpeg", "device=cuda:99"], "There is no GPU for device=cuda:99"),
         (["codec=jpeg", "device=gpu"], "There is no device 'gpu'; give cpu, cuda, or cuda:1"),
         (["codec=jpeg", "evaluation.limit=x"], "evaluation.limit must be of type integer"),
+        (["codec=jpeg", "evaluation.datasets=[nowhere/at/all]"], "evaluation.datasets: The folder"),
+        (["codec=jpeg", "evaluation.baselines=[jpg]"], "no classic codec 'jpg' (did you mean 'jpeg'?)"),
         (["codec=jpeg", "evaluation.limit=0"], "evaluation.limit has to be at least 1, not 0."),
     ],
 )
