@@ -11,13 +11,14 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nic_lightning.errors import UserError, readers_may_leave
 from nic_lightning.targets import check_targets as check_targets
+from nic_lightning.targets import make_lists
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -34,6 +35,10 @@ _LONGEST_NAME = 100
 
 class ConfigError(UserError):
     """A config that does not compose, or whose arguments do not fit."""
+
+
+STRINGS, STRINGS_OR_NULL = {"strings": True, "none": False}, {"strings": True, "none": True}
+"""Metadata of fields that take a list of strings, or one string for a list of it: OmegaConf would refuse the latter."""
 
 
 @dataclass
@@ -56,12 +61,12 @@ class GuardConfig:
 class EvaluationConfig:
     """What is measured with real files after training, and by `nic-evaluate`."""
 
-    datasets: list[str] = field(default_factory=lambda: ["embedded"])
-    baselines: list[str] = field(default_factory=list)
-    points: list[str] | None = None
+    datasets: Any = field(default_factory=lambda: ["embedded"], metadata=STRINGS)
+    baselines: Any = field(default_factory=list, metadata=STRINGS)
+    points: Any = field(default=None, metadata=STRINGS_OR_NULL)
     save_images: int = 2
     lpips: str | None = None
-    fid: list[str] = field(default_factory=list)
+    fid: Any = field(default_factory=list, metadata=STRINGS)
     side: int | None = None
     limit: int | None = None
 
@@ -72,8 +77,8 @@ class TranslationConfig:
 
     train: str | None = None
     validation: str | None = None
-    extractors: list[str] = field(default_factory=lambda: ["stargan"])
-    through: list[str] = field(default_factory=list)
+    extractors: Any = field(default_factory=lambda: ["stargan"], metadata=STRINGS)
+    through: Any = field(default_factory=list, metadata=STRINGS)
     outputs: int = 10
     batch_size: int = 32
     limit: int | None = None
@@ -102,7 +107,7 @@ class TrainConfig:
     run_dir: str = "???"
     seed: int = 0
     deterministic: bool = False
-    tags: list[str] = field(default_factory=list)
+    tags: Any = field(default_factory=list, metadata=STRINGS)
     fresh: bool = False
     ckpt_path: str | None = None
     init_from: str | None = None
@@ -125,6 +130,12 @@ class EvaluateConfig:
     root: str | None = None
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     translation: TranslationConfig = field(default_factory=TranslationConfig)
+
+
+def lists_of_strings(config: DictConfig) -> None:
+    """Make lists of single strings in place, `evaluation.datasets=kodak`; `ConfigError` for what is neither."""
+    if problems := make_lists(config, (TrainConfig, EvaluateConfig)):
+        raise ConfigError(" ".join(problems))
 
 
 def register_schemas() -> None:
@@ -170,7 +181,11 @@ def compose(
     try:
         with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
             places = ",".join(quoted(f"file://{folder.absolute()}") for folder in config_dirs)
-            return hydra.compose(config_name, [*(overrides or []), *([f"hydra.searchpath=[{places}]"] * bool(places))])
+            config = hydra.compose(
+                config_name, [*(overrides or []), *([f"hydra.searchpath=[{places}]"] * bool(places))]
+            )
+            lists_of_strings(config)
+            return config
     except Exception as error:
         raise explained(error) from error
     finally:
@@ -228,10 +243,11 @@ def _checked(
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
-        from nic_lightning.mistakes import mistake, without_effect
+        from nic_lightning.mistakes import leave_nothing, mistake, without_effect
 
         with _environment(FULL_ERROR, full_error):  # processes that the task starts see what the user set
             try:
+                lists_of_strings(config)
                 problems = check_targets(config) or without_effect()
                 if problems:
                     raise ConfigError(" ".join(problems))
@@ -241,41 +257,16 @@ def _checked(
                 sentence = mistake(error)
                 if sentence is None or full_error == "1":
                     bugs.append(error)
-                    _leave_nothing_of_run()
+                    leave_nothing()
                     raise
                 # In a multirun the other jobs go on; Hydra raises the first error at the end.
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
                     raise sentence from error
-                _leave_nothing_of_run()
+                leave_nothing()
                 print(sentence, file=sys.stderr)
                 sys.exit(sentence.exit_code)
 
     return run
-
-
-def _leave_nothing_of_run() -> None:
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    hydra = HydraConfig.get()
-    if hydra.mode == RunMode.RUN:
-        _leave_nothing(Path(hydra.runtime.output_dir), f"{hydra.job.name}.log")
-
-
-def _leave_nothing(folder: Path, log: str) -> None:
-    """Remove what Hydra made for a command that is refused, where nothing else is: its log, the folder, those around.
-
-    Of these only what lies below where we are: `nic-evaluate` has its folder there, and makes no log.
-    """
-    here = Path.cwd()
-    with suppress(OSError):  # something lies in the folder
-        if os.listdir(folder) == [log] and not (folder / log).stat().st_size:
-            (folder / log).unlink()
-        while folder != here:
-            folder.rmdir()
-            folder = folder.parent
-            if here not in folder.parents:
-                return
 
 
 @contextmanager

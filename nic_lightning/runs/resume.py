@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nic_lightning.config import TrainConfig, check_targets
+from nic_lightning.config import TrainConfig, check_targets, lists_of_strings
 from nic_lightning.errors import RunError, UserError
 from nic_lightning.runs.files import read_inside, write_atomically
 from nic_lightning.runs.folder import another_run, claim
@@ -122,6 +122,7 @@ def _composed(folder: Path, stored: dict[str, Any], extra: Sequence[str]) -> dic
     try:
         config: Any = OmegaConf.merge(OmegaConf.structured(TrainConfig), stored)
         apply(config, extra)
+        lists_of_strings(config)
         if problems := check_targets(config):
             raise UserError(" ".join(problems))
         plain: Any = OmegaConf.to_container(config, resolve=True)

@@ -100,6 +100,11 @@ def test_finished_runs_are_left_alone_until_they_are_to_be_longer(tmp_path):
     assert composed(run)["trainer"]["max_steps"] == 80
 
 
+def test_a_string_is_a_list_of_it(run):
+    assert prepare(run, ["evaluation.datasets=kodak"]) is not None
+    assert composed(run)["evaluation"]["datasets"] == ["kodak"]
+
+
 def test_overrides_yaml_says_what_nic_train_needs(run):
     extra = ["data.root=/x y", "trainer=cpu", "trainer.max_steps=80", "+trainer.detect_anomaly=true"]
     assert prepare(run, [*extra, "logger=wandb"]) is not None
