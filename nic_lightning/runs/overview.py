@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,8 +65,7 @@ def overview(run: Run) -> Line:
     last: dict[str, Any] = logged[-1] if logged else {}
     loss = next((line["train/loss"] for line in reversed(logged) if "train/loss" in line), None)
     steps = _count(_inside(config, "trainer", "max_steps"))
-    known = (_count(status.get("step")), last["step"] + 1 if last else None)
-    step = max((count for count in known if count is not None), default=None)
+    step = steps_done(status, last)
     failure = status.get("error") if state == "failed" else None
     return Line(
         name=run.name,
@@ -83,6 +82,12 @@ def overview(run: Run) -> Line:
         seconds_left=_left(logged, step, steps) if state in ("running", "elsewhere") else None,
         metrics=_metrics(logged),
     )
+
+
+def steps_done(status: Mapping[str, Any], last: Mapping[str, Any]) -> int | None:
+    """Finished optimiser steps, as far as the status and the `last` line of metrics know; None where neither does."""
+    known = (_count(status.get("step")), last["step"] + 1 if last else None)
+    return max((count for count in known if count is not None), default=None)
 
 
 def table(lines: list[Line]) -> str:

@@ -27,6 +27,8 @@ from nic_lightning.runs.trust import require_known_targets
 NAME = "resume"
 """Name of the config that a continued run is composed from: <run>/resume.yaml."""
 _MAX_ENVIRONMENT = 2**24
+_SENTENCES = {"formatters": {"sentence": {"format": "%(message)s"}}, "handlers": {"console": {"formatter": "sentence"}}}
+"""Of conf/train.yaml: the terminal shows what is said, train.log when and by whom, too."""
 _OWN = frozenset({"run_dir", "fresh", "ckpt_path"})
 """Keys that follow from where the run lies and how far it is."""
 
@@ -151,6 +153,7 @@ def _write(folder: Path, config: Mapping[str, Any]) -> None:
     hydra = {
         "run": {"dir": str(folder).replace("${", "\\${")},
         "job": {"name": "train", "chdir": False},
+        "job_logging": _SENTENCES,
         "output_subdir": None,
     }
     text = to_yaml({"defaults": ["schema", "_self_"], **config, "hydra": hydra})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import subprocess
 import sys
 import types
@@ -24,12 +25,21 @@ def test_help_and_version(capsys) -> None:
         assert text in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("arguments", [[], ["runs"], ["data"]])
+def test_without_a_command_it_prints_its_help_in_order(arguments: list[str], capsys) -> None:
+    assert cli.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"usage: {' '.join(['nic', *arguments])} ")
+    listed = re.findall(r"^    (\w+)", out, re.MULTILINE)
+    assert len(listed) > 2
+    assert listed == sorted(listed)
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["inspct"], "nic: there is no 'inspct': did you mean 'inspect'? There are inspect, check, "),
+        (["inspct"], "nic: there is no 'inspct': did you mean 'inspect'? There are bd, bench, "),
         (["data", "chek", "x"], "nic data: there is no 'chek': did you mean 'check'?"),
-        ([], "nic: the following arguments are required: COMMAND"),
         (["compress", "a.png", "--run", "r"], "nic compress: the following arguments are required: -o/--out"),
         (["compress", "a.png", "-o", "o", "--run", "r", "--bpp", "1", "--psnr", "3"], "not allowed with argument"),
         (["inspect", "--size", "0x5"], "'0x5' is not an image size"),

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from nic_lightning.config import compose
+from nic_lightning.config import CONF_DIR, compose
 from nic_lightning.errors import RunError, UserError
 from nic_lightning.runs.record import RunRecord, to_yaml
 from nic_lightning.runs.resume import prepare, recorded_overrides
@@ -49,7 +49,11 @@ def test_the_stored_config_goes_on_wherever_the_run_lies(run, tmp_path):
     assert start.folder == Path.cwd()
     config = composed(moved)
     assert config.pop("defaults") == ["schema", "_self_"]
-    assert config.pop("hydra")["run"]["dir"] == str(moved)
+    hydra = config.pop("hydra")
+    assert hydra["run"]["dir"] == str(moved)
+    for script in ("train", "evaluate"):  # they print sentences alone, and so does a continued run
+        of_script = yaml.safe_load((CONF_DIR / f"{script}.yaml").read_text())["hydra"]["job_logging"]
+        assert hydra["job_logging"] == of_script
     stored = yaml.safe_load((moved / "config.yaml").read_text())
     assert config == {**stored, "run_dir": str(moved)}
 
