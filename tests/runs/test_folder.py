@@ -86,7 +86,7 @@ def test_what_does_not_make_a_run_another_one(folder):
     ],
 )
 def test_where_it_computes_how_long_and_what_looks_on_may_change(folder, trainer):
-    assert claim(folder, changed(trainer={"max_steps": 100, **trainer})) == "continue"
+    assert claim(folder, changed(trainer={"max_steps": 100, **trainer}), here=False) == "continue"
 
 
 @pytest.mark.parametrize(
