@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
 import re
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from nic_lightning.commands import arguments as codec_arguments
 from nic_lightning.commands import curve_arguments, flow_arguments, run_arguments
-from nic_lightning.errors import UserError, disk_error
+from nic_lightning.errors import UserError, disk_error, readers_may_leave
 
 BENCHES = {
     "codec": "analysis.bench",
@@ -30,6 +29,11 @@ BENCHES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when all went well, 1 for problems found, 2 for wrong input, 130 when interrupted."""
+    with readers_may_leave():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)  # CompressAI's, when imported
     parser = build_parser()
     args = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
@@ -40,9 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of our output has gone: `nic data list | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except OSError as error:
         sentence = disk_error(error)
         if sentence is None:
@@ -70,36 +71,46 @@ def build_parser() -> argparse.ArgumentParser:
 
     parser = Parser(prog="nic", description="Inspect, use and compare learned codecs. Training: nic-train --help.")
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    codec_arguments.add_inspect(
-        commands.add_parser("inspect", help="parameters, multiply-accumulates, memory, latency of a codec")
-    )
-
-    _add_check(commands.add_parser("check", help="compose every config and check it against the code it names"))
-    _add_data(commands.add_parser("data", help="what data sets there are, and whether their files are sound"))
-    codec_arguments.add_compress(commands.add_parser("compress", help="images to .nic files"))
-    codec_arguments.add_decompress(commands.add_parser("decompress", help=".nic files to PNG images"))
-    text = "layered .nic files to shorter ones, without a model"
-    codec_arguments.add_truncate(commands.add_parser("truncate", help=text))
-    codec_arguments.add_grid(commands.add_parser("grid", help="pictures of translations, of one run or of several"))
-    text = "a trained codec as a folder of its own: safetensors, JSON, ONNX"
-    codec_arguments.add_export(commands.add_parser("export", help=text))
-    _add_runs(commands.add_parser("runs", help="list, compare, tag and reproduce runs"))
-    _add_resume(commands.add_parser("resume", help="continue an interrupted run, or a sweep, from its folder alone"))
-    _add_report(commands.add_parser("report", help="one HTML page that compares runs"))
-    flow_arguments.add_flow(commands.add_parser("flow", help="optical flow of frames or a video"))
-    curve_arguments.add_bd(commands.add_parser("bd", help="BD-rates of runs and published curves, with intervals"))
-    curve_arguments.add_results(commands.add_parser("results", help="the curves of runs as JSON or CSV for others"))
-    curve_arguments.add_fid(commands.add_parser("fid", help="Frechet distance of decoded images from originals"))
-    text = "a page that lists runs and follows them while they train"
-    run_arguments.add_dashboard(commands.add_parser("dashboard", help=text))
-    _add_lambdas(commands.add_parser("lambdas", help="a slimmable codec's lambdas from a sweep of independent models"))
-    _add_bench(commands.add_parser("bench", help="time this code on this machine"))
+    commands = _subcommands(parser, "COMMAND")
+    texts = {
+        "bd": "BD-rates of runs and published curves, with intervals",
+        "bench": "time this code on this machine",
+        "check": "compose every config, check it against the code it names, and try every codec's files",
+        "compress": "images to .nic files",
+        "dashboard": "a page that lists runs and follows them while they train",
+        "data": "what data sets there are, and whether their files are sound",
+        "decompress": ".nic files to PNG images",
+        "export": "a trained codec as a folder of its own: safetensors, JSON, ONNX",
+        "fid": "Frechet distance of decoded images from originals",
+        "flow": "optical flow of frames or a video",
+        "grid": "pictures of translations, of one run or of several",
+        "inspect": "parameters, multiply-accumulates, memory, latency of a codec",
+        "lambdas": "a slimmable codec's lambdas from a sweep of independent models",
+        "report": "one HTML page that compares runs",
+        "results": "the curves of runs as JSON or CSV for others",
+        "resume": "continue an interrupted run, or a sweep, from its folder alone",
+        "runs": "what runs there are, and how to reproduce one",
+        "truncate": "layered .nic files to shorter ones, without a model",
+    }
+    for name, text in texts.items():  # in the order of the alphabet, as the help lists them
+        _ADD[name](commands.add_parser(name, help=text))
     return parser
 
 
+def _subcommands(parser: argparse.ArgumentParser, metavar: str) -> Any:
+    """Sub-parsers of `parser`, which prints its help where none is chosen."""
+
+    def show(args: argparse.Namespace) -> None:
+        parser.print_help()
+
+    parser.set_defaults(run=show)
+    return parser.add_subparsers(metavar=metavar)
+
+
 def _add_check(parser: argparse.ArgumentParser) -> None:
+    codec_arguments.add_config_dir(parser)
+    text = "configs alone, within seconds; else each learned codec also writes and reads a file at every point"
+    parser.add_argument("--no-files", action="store_false", dest="files", help=text)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_check)
 
@@ -107,26 +118,20 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 def _add_data(parser: argparse.ArgumentParser) -> None:
     root = argparse.ArgumentParser(add_help=False)
     root.add_argument("--root", type=Path, help="folder of the data sets (default: $NIC_DATA, or ./data)")
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
-    actions.add_parser("list", parents=[root], help="the catalogue, and which files are there").set_defaults(
-        run=_data_list
-    )
-    text = "the weight files of other networks that can be used: names, places, SHA-256, and which are there"
-    actions.add_parser("weights", help=text, description=text.capitalize() + ".").set_defaults(run=_data_weights)
+    actions = _subcommands(parser, "ACTION")
     check = actions.add_parser("check", parents=[root], help="which files are present, missing or damaged")
     check.add_argument("name", metavar="NAME", help="data set, or a folder of images")
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(run=_data_check)
+    actions.add_parser("list", parents=[root], help="the catalogue, and which files are there").set_defaults(run=_data_list)
+    text = "the weight files of other networks that can be used: names, places, SHA-256, and which are there"
+    actions.add_parser("weights", help=text, description=text.capitalize() + ".").set_defaults(run=_data_weights)
 
 
 def _add_runs(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
-    run_arguments.add_list(actions.add_parser("list", help="state, steps and loss of every run in a folder"))
-    run_arguments.add_show(actions.add_parser("show", help="what is known of a run: config, metrics, results"))
+    actions = _subcommands(parser, "ACTION")
     run_arguments.add_diff(actions.add_parser("diff", help="config keys in which runs differ"))
-    text = "words to find a run by: +word adds one, -word takes it away"
-    run_arguments.add_tag(actions.add_parser("tag", prefix_chars="\0", add_help=False, help=text, description=text))
-    run_arguments.add_rm(actions.add_parser("rm", help="delete runs"))
+    run_arguments.add_list(actions.add_parser("list", help="state, steps and loss of every run in a folder"))
     run_arguments.add_push(actions.add_parser("push", help="upload to W&B what was recorded offline"))
     text = "Print a shell script that makes the run again: commit, uncommitted changes, packages, command line."
     action = actions.add_parser("reproduce", help="print the commands that reproduce a run", description=text)
@@ -139,6 +144,10 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
     )
     action.add_argument("-o", "--out", type=Path, metavar="DIR", help="new folder (default in print: reproduced)")
     action.set_defaults(run=_runs_reproduce)
+    run_arguments.add_rm(actions.add_parser("rm", help="delete runs"))
+    run_arguments.add_show(actions.add_parser("show", help="what is known of a run: config, metrics, results"))
+    text = "words to find a run by: +word adds one, -word takes it away"
+    run_arguments.add_tag(actions.add_parser("tag", prefix_chars="\0", add_help=False, help=text, description=text))
 
 
 def _add_resume(parser: argparse.ArgumentParser) -> None:
@@ -190,10 +199,33 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_bench)
 
 
+_ADD = {
+    "bd": curve_arguments.add_bd,
+    "bench": _add_bench,
+    "check": _add_check,
+    "compress": codec_arguments.add_compress,
+    "dashboard": run_arguments.add_dashboard,
+    "data": _add_data,
+    "decompress": codec_arguments.add_decompress,
+    "export": codec_arguments.add_export,
+    "fid": curve_arguments.add_fid,
+    "flow": flow_arguments.add_flow,
+    "grid": codec_arguments.add_grid,
+    "inspect": codec_arguments.add_inspect,
+    "lambdas": _add_lambdas,
+    "report": _add_report,
+    "results": curve_arguments.add_results,
+    "resume": _add_resume,
+    "runs": _add_runs,
+    "truncate": codec_arguments.add_truncate,
+}
+"""What gives each command its arguments."""
+
+
 def _check(args: argparse.Namespace) -> int:
     from nic_lightning.commands.check import check
 
-    return check(args.json)
+    return check(args.json, args.files, args.config_dirs)
 
 
 def _data_list(args: argparse.Namespace) -> None:

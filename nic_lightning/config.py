@@ -10,14 +10,15 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nic_lightning.errors import UserError
+from nic_lightning.errors import UserError, readers_may_leave
 from nic_lightning.targets import check_targets as check_targets
+from nic_lightning.targets import make_lists
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -34,6 +35,10 @@ _LONGEST_NAME = 100
 
 class ConfigError(UserError):
     """A config that does not compose, or whose arguments do not fit."""
+
+
+STRINGS, STRINGS_OR_NULL = {"strings": True, "none": False}, {"strings": True, "none": True}
+"""Metadata of fields that take a list of strings, or one string for a list of it: OmegaConf would refuse the latter."""
 
 
 @dataclass
@@ -56,12 +61,12 @@ class GuardConfig:
 class EvaluationConfig:
     """What is measured with real files after training, and by `nic-evaluate`."""
 
-    datasets: list[str] = field(default_factory=lambda: ["embedded"])
-    baselines: list[str] = field(default_factory=list)
-    points: list[str] | None = None
+    datasets: Any = field(default_factory=lambda: ["embedded"], metadata=STRINGS)
+    baselines: Any = field(default_factory=list, metadata=STRINGS)
+    points: Any = field(default=None, metadata=STRINGS_OR_NULL)
     save_images: int = 2
     lpips: str | None = None
-    fid: list[str] = field(default_factory=list)
+    fid: Any = field(default_factory=list, metadata=STRINGS)
     side: int | None = None
     limit: int | None = None
 
@@ -72,8 +77,8 @@ class TranslationConfig:
 
     train: str | None = None
     validation: str | None = None
-    extractors: list[str] = field(default_factory=lambda: ["stargan"])
-    through: list[str] = field(default_factory=list)
+    extractors: Any = field(default_factory=lambda: ["stargan"], metadata=STRINGS)
+    through: Any = field(default_factory=list, metadata=STRINGS)
     outputs: int = 10
     batch_size: int = 32
     limit: int | None = None
@@ -102,7 +107,7 @@ class TrainConfig:
     run_dir: str = "???"
     seed: int = 0
     deterministic: bool = False
-    tags: list[str] = field(default_factory=list)
+    tags: Any = field(default_factory=list, metadata=STRINGS)
     fresh: bool = False
     ckpt_path: str | None = None
     init_from: str | None = None
@@ -125,6 +130,12 @@ class EvaluateConfig:
     root: str | None = None
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     translation: TranslationConfig = field(default_factory=TranslationConfig)
+
+
+def lists_of_strings(config: DictConfig) -> None:
+    """Make lists of single strings in place, `evaluation.datasets=kodak`; `ConfigError` for what is neither."""
+    if problems := make_lists(config, (TrainConfig, EvaluateConfig)):
+        raise ConfigError(" ".join(problems))
 
 
 def register_schemas() -> None:
@@ -151,8 +162,13 @@ def quoted(text: str) -> str:
     return "'" + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), text) + "'"
 
 
-def compose(config_name: str = "train", overrides: list[str] | None = None) -> DictConfig:
-    """Compose a config as the console script would. Raises `ConfigError` where that one prints a sentence."""
+def compose(
+    config_name: str = "train", overrides: list[str] | None = None, config_dirs: Sequence[Path] = ()
+) -> DictConfig:
+    """Compose a config as the console script would, with `config_dirs` beside conf/, as with its --config-dir.
+
+    Raises `ConfigError` where the script prints a sentence.
+    """
     import hydra
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.singleton import Singleton
@@ -164,16 +180,21 @@ def compose(config_name: str = "train", overrides: list[str] | None = None) -> D
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-            return hydra.compose(config_name, list(overrides or []))
+            places = ",".join(quoted(f"file://{folder.absolute()}") for folder in config_dirs)
+            config = hydra.compose(
+                config_name, [*(overrides or []), *([f"hydra.searchpath=[{places}]"] * bool(places))]
+            )
+            lists_of_strings(config)
+            return config
     except Exception as error:
         raise explained(error) from error
     finally:
         Singleton.set_state(outer)
 
 
-def options(group: str) -> list[str]:
-    """Names that `group=` takes: the YAML files of conf/<group>."""
-    return sorted(path.stem for path in (CONF_DIR / group).glob("*.yaml"))
+def options(group: str, config_dirs: Sequence[Path] = ()) -> list[str]:
+    """Names that `group=` takes: the YAML files of conf/<group>, and of that folder in each of `config_dirs`."""
+    return sorted({path.stem for folder in (CONF_DIR, *config_dirs) for path in (folder / group).glob("*.yaml")})
 
 
 def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
@@ -183,6 +204,11 @@ def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
     code 2, and so does a full disk; anything else is a bug and keeps its traceback. HYDRA_FULL_ERROR=1, set by
     the user, brings all tracebacks.
     """
+    with readers_may_leave():
+        _run_hydra(task, config_name)
+
+
+def _run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
     import hydra
 
     from nic_lightning.mistakes import explained, mistake
@@ -217,43 +243,30 @@ def _checked(
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
-        from nic_lightning.mistakes import mistake, without_effect
+        from nic_lightning.mistakes import leave_nothing, mistake, without_effect
 
         with _environment(FULL_ERROR, full_error):  # processes that the task starts see what the user set
             try:
+                lists_of_strings(config)
                 problems = check_targets(config) or without_effect()
                 if problems:
                     raise ConfigError(" ".join(problems))
-                return task(config)
+                with readers_may_leave():  # here, since Hydra would tell of the error first
+                    return task(config)
             except Exception as error:
                 sentence = mistake(error)
                 if sentence is None or full_error == "1":
                     bugs.append(error)
+                    leave_nothing()
                     raise
                 # In a multirun the other jobs go on; Hydra raises the first error at the end.
                 if HydraConfig.get().mode == RunMode.MULTIRUN:
                     raise sentence from error
-                _leave_nothing(Path(HydraConfig.get().runtime.output_dir), f"{HydraConfig.get().job.name}.log")
+                leave_nothing()
                 print(sentence, file=sys.stderr)
                 sys.exit(sentence.exit_code)
 
     return run
-
-
-def _leave_nothing(folder: Path, log: str) -> None:
-    """Remove what Hydra made for a command that is refused, where nothing else is: its log, the folder, those around.
-
-    Of these only what lies below where we are: `nic-evaluate` has its folder there, and makes no log.
-    """
-    here = Path.cwd()
-    with suppress(OSError):  # something lies in the folder
-        if os.listdir(folder) == [log] and not (folder / log).stat().st_size:
-            (folder / log).unlink()
-        while folder != here:
-            folder.rmdir()
-            folder = folder.parent
-            if here not in folder.parents:
-                return
 
 
 @contextmanager

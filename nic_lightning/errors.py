@@ -6,7 +6,14 @@ import difflib
 import errno
 import os
 import re
-from collections.abc import Iterable
+import select
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import IO
+
+READER_GONE = 141
+"""Exit code when the reader of our output has gone, as a shell reports SIGPIPE."""
 
 
 class UserError(Exception):
@@ -47,12 +54,12 @@ FEW, NEAR = 8, 3
 def choices(word: str, names: Iterable[str]) -> str:
     """What to offer for a name that is none of `names`, as the end of a sentence.
 
-    "there are: a, b" where they are few, "the nearest of 24 are a, b, c" where they are many, and the first few where
+    "there is only a", "there are: a, b" where they are few, "the nearest of 24 are a, b, c" where they are many, and the first few where
     none is near. Of names such as "q50" those of the nearest number are near.
     """
     listed = list(dict.fromkeys(names))
     if len(listed) <= FEW:
-        return f"there are: {', '.join(listed) or 'none'}"
+        return f"there is only {listed[0]}" if len(listed) == 1 else f"there are: {', '.join(listed) or 'none'}"
     near = _nearest_numbers(word, listed) or difflib.get_close_matches(word, listed, n=NEAR, cutoff=0.5)
     if near:
         return f"the nearest of {len(listed)} {'is' if len(near) == 1 else 'are'} {', '.join(near)}"
@@ -95,3 +102,33 @@ def disk_error(error: BaseException) -> UserError | None:
         return None
     reason = os.strerror(error.errno)  # some libraries put a text of their own into the error
     return UserError(f"{error.filename or 'A file'} cannot be used: {reason}; {_WAYS_OUT[error.errno]}.")
+
+
+@contextmanager
+def readers_may_leave() -> Iterator[None]:
+    """End without a traceback, with code `READER_GONE`, when the reader of our output goes: `nic-train --help | head`.
+
+    Every console script runs inside it. A broken pipe to another process stays an error.
+    """
+    try:
+        try:
+            yield
+        except SystemExit:
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()  # here, and not while the interpreter ends, which would print what goes wrong
+    except BrokenPipeError:
+        gone = [stream for stream in (sys.stdout, sys.stderr) if _reader_is_gone(stream)]
+        if not gone:
+            raise
+        for stream in gone:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        sys.exit(READER_GONE)
+
+
+def _reader_is_gone(stream: IO[str]) -> bool:
+    with suppress(OSError, ValueError):  # a stream without a file, as tests have
+        poll = select.poll()
+        poll.register(stream.fileno(), 0)  # errors are reported unasked
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    return False

@@ -24,7 +24,8 @@ def main() -> None:
 
 def evaluate(config: DictConfig) -> None:
     """Measure what `config` names (conf/evaluate.yaml) and print its R-D table."""
-    from nic_lightning.runs.preflight import check_counts
+    from nic_lightning.runs.labels import require_labels
+    from nic_lightning.runs.preflight import check_counts, check_evaluation
     from nic_lightning.runs.threads import share_busy_machine
 
     check_counts(config.evaluation)
@@ -36,16 +37,18 @@ def evaluate(config: DictConfig) -> None:
         raise UserError("Give what to evaluate: run=RUN for a trained codec, codec=jpeg or codec=webp.")
     if config.run is not None and config.codec is None and not Path(config.run).exists():
         raise UserError(f"{config.run} does not exist; give a run folder or a .ckpt file.")
+    check_evaluation(plain_config(config))
+    if config.run is not None:
+        require_labels(Path(config.run), config.evaluation.points)
 
     from nic_lightning.callbacks.evaluation import points_of
-    from nic_lightning.codecs.exporting import is_export
     from nic_lightning.layers.device import checked_device
 
     checked_device(config.device)
     codec, folder, name = _trained(config) if config.run is not None else _classic(config)
-    of_run = config.run is not None and not is_export(_run_folder(config.run))
+    own = config.run is not None and folder.resolve() == _run_of(Path(config.run))
     points_of(codec, config.evaluation.points)  # a wrong label leaves the record of an earlier evaluation as it is
-    with contextlib.nullcontext() if of_run else _recorded(config, folder, name):
+    with contextlib.nullcontext() if own else _recorded(config, folder, name):
         rows = _measure(config, codec, folder, name)
         translations = _translations(config, codec, folder, name)
     _tell(folder, rows, translations, with_distances=bool(config.evaluation.fid))
@@ -119,28 +122,38 @@ def _say_task(system: str, guide: str, source: str, target: str) -> None:
 def _trained(config: DictConfig) -> tuple[ImageCodec, Path, str]:
     """Codec of a run folder, checkpoint or export, the folder of its results, and the name it goes by.
 
-    An export is left as it is: its results go where a classic codec's would.
+    Results go into a run's own folder for its newest checkpoint only; those of an export, which is left as it is, or
+    of another checkpoint go where a classic codec's would.
     """
-    from nic_lightning.codecs.exporting import is_export
     from nic_lightning.codecs.loading import load_codec
     from nic_lightning.runs.index import read_run
 
     if config.codec is not None:
         raise UserError("Give run=RUN or codec=NAME, not both.")
-    codec, folder = load_codec(Path(config.run)), _run_folder(config.run)
-    if is_export(folder):
-        name = str(config.name or folder.resolve().name)
-        target = Path(config.run_dir or Path("runs") / name)
-        if (target / "checkpoints").exists() or is_export(target):
-            raise UserError(f"{target} is not for an export's results: it holds a codec; give run_dir=FOLDER.")
-        return codec, target, name
-    found = read_run(folder)
+    source = Path(config.run)
+    codec, run = load_codec(source), _run_of(source)
+    if run is None:
+        checkpoint = source.is_file()
+        folder = _run_folder(source) if checkpoint else source
+        name = str(config.name or folder.resolve().name + (f"_{source.stem}" if checkpoint else ""))
+        return codec, Path(config.run_dir or Path("runs") / name), name
+    found = read_run(_run_folder(source))
     name = config.name or (found.config or {}).get("name") or found.name
-    return codec, Path(config.run_dir or folder), str(name)
+    return codec, Path(config.run_dir or found.folder), str(name)
 
 
-def _run_folder(run: str) -> Path:
-    source = Path(run)
+def _run_of(source: Path) -> Path | None:
+    """The run whose results those of `source` are: of its folder, or of its newest checkpoint; None of other things."""
+    from nic_lightning.runs.owner import owner
+
+    folder = _run_folder(source)
+    if owner(folder) != "training" or (source.is_file() and source.name != "last.ckpt"):
+        return None
+    return folder.resolve()
+
+
+def _run_folder(source: Path) -> Path:
+    """The folder of a run, checkpoint or export; of a checkpoint that lies in no run, its own."""
     folder = source if source.is_dir() else source.parent
     return folder.parent if folder.name == "checkpoints" else folder
 
@@ -186,24 +199,29 @@ def _say(dataset: str, item: str, seconds: float) -> None:
     print(f"{dataset}: {item}, {seconds:.1f} s", file=sys.stderr, flush=True)
 
 
-@contextlib.contextmanager
-def _recorded(config: DictConfig, folder: Path, name: str) -> Iterator[None]:
-    """Keep in a run folder what is evaluated, and whether it went well."""
-    from hydra.core.hydra_config import HydraConfig
+def plain_config(config: DictConfig) -> dict[str, Any]:
+    """The resolved config as plain Python."""
     from omegaconf import OmegaConf
 
-    from nic_lightning.runs.record import RunRecord
-
-    record = RunRecord(folder)
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
-    record.start({str(k): v for k, v in plain.items()} | {"name": name}, list(HydraConfig.get().overrides.task))
-    try:
-        yield
-    except BaseException as error:
-        record.finish("failed", f"{type(error).__name__}: {error}")
-        raise
-    record.finish("finished")
+    return {str(key): value for key, value in plain.items()}
+
+
+@contextlib.contextmanager
+def _recorded(config: DictConfig, folder: Path, name: str) -> Iterator[None]:
+    """Keep in a folder of its own what is evaluated, and whether it went well."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from nic_lightning.runs.occupation import occupied_for_evaluation
+    from nic_lightning.runs.record import RunRecord, ending_in
+
+    whole = plain_config(config) | {"name": name}
+    with occupied_for_evaluation(folder, whole):
+        record = RunRecord(folder)
+        record.start(whole, list(HydraConfig.get().overrides.task))
+        with ending_in(record):
+            yield
 
 
 if __name__ == "__main__":

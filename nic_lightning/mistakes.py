@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from nic_lightning import config
@@ -57,6 +60,32 @@ def mistake(error: BaseException | None) -> UserError | None:
     return None
 
 
+def leave_nothing() -> None:
+    """Remove what Hydra made for a command of a single run that came to nothing."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.RUN:
+        _leave_nothing(Path(hydra.runtime.output_dir), f"{hydra.job.name}.log")
+
+
+def _leave_nothing(folder: Path, log: str) -> None:
+    """Remove what Hydra made for a command that is refused, where nothing else is: its log, the folder, those around.
+
+    Of these only what lies below where we are: `nic-evaluate` has its folder there, and makes no log.
+    """
+    here = Path.cwd()
+    with suppress(OSError):  # something lies in the folder
+        if os.listdir(folder) == [log] and not (folder / log).stat().st_size:
+            (folder / log).unlink()
+        while folder != here:
+            folder.rmdir()
+            folder = folder.parent
+            if here not in folder.parents:
+                return
+
+
 def explained(error: Exception) -> Exception:
     """The sentence for a user's mistake as a `ConfigError`; any other error as it is."""
     from hydra.errors import HydraException
@@ -94,6 +123,10 @@ def _sentence(error: BaseException) -> str:
         return f"No {match[1]} is chosen yet, so put a + before it: +{match[1]}=NAME; there are: {names}."
     if match := re.search(r"Could not override '([^']+)'", text):
         return f"There is no key '{match[1]}'{_nearest_key(match[1])}; `--cfg job` lists the keys."
+    if match := re.search(r"Error merging override (\S+)", text):
+        return f"'{match[1]}' gives a value of another kind than this key takes; `--cfg job` shows what it holds."
+    if match := re.search(r"Ambiguous value for argument '(([^'=]+)=[^']*)'", text):
+        return f"'{match[1]}' has several values: {match[2]}=[a,b] is a list, and -m runs a job for each."
     if isinstance(error, OverrideParseException):
         return f"'{error.override}' is not of the form key=value; quote values with special characters."
     first = " ".join(line.strip() for line in str(error).splitlines() if line.strip())

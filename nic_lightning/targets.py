@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from nic_lightning.signatures import Signature, TargetError, read_signature
@@ -56,6 +57,57 @@ def check_targets(config: DictConfig, *, missing_ok: bool = False) -> list[str]:
             except TargetError as error:
                 problems.append(f"{path}: {error}.")
     return problems
+
+
+def make_lists(config: DictConfig, schemas: Iterable[type]) -> list[str]:
+    """Make a list of one string, in place, wherever a list of strings is meant; sentences about what is neither.
+
+    In fields of the dataclasses `schemas` whose metadata say "strings" (numbers become strings there, null is taken
+    where "none" says so), and in arguments of targets, of which `check_targets` judges the rest.
+    """
+    from omegaconf import OmegaConf
+
+    problems = []
+    for path, none in sorted(set().union(*(_string_fields(schema) for schema in schemas))):
+        parent, _, key = path.rpartition(".")
+        node = OmegaConf.select(config, parent) if parent else config
+        if node is None or key not in node or OmegaConf.is_missing(node, key) or (node[key] is None and none):
+            continue
+        items = list(node[key]) if OmegaConf.is_list(node[key]) else [node[key]]
+        if all(isinstance(item, str | int | float) and not isinstance(item, bool) for item in items):
+            node[key] = [str(item) for item in items]
+        else:
+            problems.append(f"{path} must be a list of names, not {_show(node[key])}.")
+    _wrap_arguments(config)
+    return problems
+
+
+def _string_fields(schema: type, prefix: str = "") -> set[tuple[str, bool]]:
+    """Dotted paths of the fields that take strings, and whether each may be null."""
+    found: set[tuple[str, bool]] = set()
+    for part in fields(schema):
+        if part.metadata.get("strings"):
+            found.add((f"{prefix}{part.name}", part.metadata["none"]))
+        elif is_dataclass(part.default_factory):
+            found |= _string_fields(part.default_factory, f"{prefix}{part.name}.")  # pyright: ignore[reportArgumentType]
+    return found
+
+
+def _wrap_arguments(config: DictConfig) -> None:
+    for path, node in _nodes(config, ""):
+        target = _value(node, "_target_") if "_target_" in node else IMPLICIT.get(path)
+        if not isinstance(target, str):
+            continue
+        try:
+            signature = read_signature(target)
+        except TargetError:  # for `check_targets` to tell of
+            continue
+        for key, parameter in signature.parameters.items() if signature else ():
+            value, wanted = _value(node, key) if key in node else None, parameter.annotation
+            if wanted is None or not isinstance(value, str) or accepts(wanted, value):
+                continue
+            if accepts(wanted, [value]):
+                node[key] = [value]
 
 
 def nearest(word: str, options: Iterable[str]) -> str:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nic_lightning.config import run_hydra
-from nic_lightning.errors import Interrupted, UserError
 from nic_lightning.runs.process import main_process
 
 if TYPE_CHECKING:
-    import pytorch_lightning as pl
     from omegaconf import DictConfig
 
 
@@ -32,7 +27,7 @@ def train(config: DictConfig) -> None:
 
     from nic_lightning.runs.isolation import run_job
     from nic_lightning.runs.occupation import occupied
-    from nic_lightning.runs.record import RunRecord
+    from nic_lightning.runs.record import GO_ON, RunRecord, ending_in, ending_of
     from nic_lightning.runs.resume import recorded_overrides
     from nic_lightning.runs.threads import share_busy_machine
 
@@ -50,32 +45,14 @@ def train(config: DictConfig) -> None:
     with occupied(folder, plain, config.fresh) as meaning:
         if meaning == "finished":
             print(
-                f"{folder} is finished already; give name=NAME for a new run or fresh=true to start over; nic-evaluate "
-                "run=FOLDER measures it anew."
+                f"{folder} is finished already{ending_of(folder)}; give name=NAME for a new run or fresh=true to start "
+                "over; nic-evaluate run=FOLDER measures it anew."
             )
             return
         record.start(plain, recorded_overrides(folder, plain, hydra.overrides.task, str(hydra.job.config_name)))
-        with ending_in(record):
+        with ending_in(record, GO_ON):
             fit_and_measure(config, plain, folder, record)
         print(f"The run is in {folder}; nic report {os.path.relpath(folder)} makes a page of it.")
-
-
-@contextlib.contextmanager
-def ending_in(record: Any) -> Iterator[None]:
-    """Record how the run ends: finished, interrupted, or failed and why."""
-    from nic_lightning.mistakes import mistake
-
-    try:
-        yield
-    except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt | Interrupted)
-        with contextlib.suppress(OSError):  # a full disk, which may be what has ended the run
-            cause = mistake(error) or error
-            record.finish("interrupted" if interrupted else "failed", f"{type(cause).__name__}: {cause}")
-        if isinstance(error, KeyboardInterrupt):
-            print("Interrupted; the same command continues the run from its last checkpoint.", file=sys.stderr)
-        raise
-    record.finish("finished")
 
 
 def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, record: Any) -> None:
@@ -83,9 +60,12 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     import pytorch_lightning as pl
     from hydra.utils import instantiate
 
+    from nic_lightning.callbacks.training import fit, keep_end, trainer_of
     from nic_lightning.codecs.starting import start_from
     from nic_lightning.metrics.extractors import load_extractor
     from nic_lightning.runs.deterministic import say_cost
+    from nic_lightning.runs.labels import point_facts
+    from nic_lightning.runs.switches import repeats_first_epoch
     from nic_lightning.runs.wandb import finish_wandb
 
     quieten()
@@ -95,7 +75,11 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
         load_extractor(extractor)  # missing weights are found before training; it draws, so it comes before the seed
     pl.seed_everything(config.seed, workers=True, verbose=False)
     codec, task = build(config, plain)
+    if codec is not None and main_process():
+        labels = [point.label for point in codec.candidate_points]
+        record.add_environment(point_facts(labels, codec.lambda_range is not None))
     data = instantiate(config.data, _convert_="all")
+    data.repeat_epoch = repeats_first_epoch(config.trainer)
     data.prepare_data()
     data.setup("fit")  # what is missing is found before W&B and the trainer start
     resume = config.ckpt_path or checkpoint_to_continue(folder)
@@ -109,7 +93,7 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     wandb = wandb_of(config, plain, folder)
     trainer = trainer_of(config, plain, folder, record, wandb)
     fit(trainer, task, data, resume, config, folder)
-    trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
+    keep_end(trainer, record, folder)
     if codec is not None:
         measure(config, folder, wandb)
         draw_translations(config, folder, wandb)
@@ -124,15 +108,26 @@ def build(config: DictConfig, plain: dict[str, Any]) -> tuple[Any, Any]:
     from hydra.utils import instantiate
 
     from nic_lightning.callbacks.evaluation import points_of
+    from nic_lightning.codecs.loading import foreign_package, trust
+    from nic_lightning.metrics.trial import try_files
 
     make_task = instantiate(config.task, _partial_=True, _convert_="all")  # Hydra would instantiate codec_config, too
     if config.codec is None:
         return None, make_task()
     codec = instantiate(config.codec, _convert_="all")
+    trust(config.codec._target_)
     points_of(codec, config.evaluation.points)  # a wrong label is found before training
     if config.evaluation.datasets:
         codec.require_files()  # for the same reason
-    return codec, make_task(codec=codec, codec_config=plain["codec"])
+    task = make_task(codec=codec, codec_config=plain["codec"])
+    try_files(codec)  # what would else show at the first file after training
+    if main_process() and (package := foreign_package(config.codec._target_)):
+        print(
+            f"{config.codec._target_} is of a package of your own: other commands use the run where the environment "
+            f"variable NIC_CODEC_PACKAGES holds {package}.",
+            file=sys.stderr,
+        )
+    return codec, task
 
 
 def wandb_of(config: DictConfig, plain: dict[str, Any], folder: Path) -> Any:
@@ -143,55 +138,6 @@ def wandb_of(config: DictConfig, plain: dict[str, Any], folder: Path) -> Any:
         return None
     sweep = folder.parent.name if folder != Path(config.run_dir).resolve() else None
     return instantiate(config.logger, folder=folder, group=sweep, _partial_=True)(config=plain)
-
-
-def trainer_of(config: DictConfig, plain: dict[str, Any], folder: Path, record: Any, wandb: Any) -> pl.Trainer:
-    """Lightning's trainer with our loggers, callbacks and checkpoints."""
-    from nic_lightning.callbacks.checkpoint import AtomicCheckpointIO
-    from nic_lightning.callbacks.standard import standard_callbacks
-    from nic_lightning.runs.deterministic import trainer_options
-    from nic_lightning.runs.loggers import RecordLogger
-
-    return make_trainer(
-        **trainer_options(plain),
-        default_root_dir=str(folder),
-        logger=[RecordLogger(record), *([wandb] if wandb else [])],
-        callbacks=standard_callbacks(config, record),
-        plugins=[AtomicCheckpointIO()],
-        enable_progress_bar=False,
-        enable_checkpointing=False,  # Lightning's own; ours is among the callbacks
-    )
-
-
-def make_trainer(**options: Any) -> pl.Trainer:
-    """Lightning's trainer; a setting that it cannot use is one sentence."""
-    import pytorch_lightning as pl
-
-    try:
-        return pl.Trainer(**options)
-    except (ValueError, TypeError, ModuleNotFoundError) as error:
-        raise UserError(f"trainer: {' '.join(str(error).split())[:300]}") from error
-
-
-def fit(trainer: pl.Trainer, task: Any, data: Any, resume: str | None, config: DictConfig, folder: Path) -> None:
-    """Train; after a divergence begin again at a lower learning rate, if `guard.restarts` allows it."""
-    from nic_lightning.callbacks.guard import DivergenceError, out_of_memory, start_again_lower
-
-    try:
-        trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
-    except DivergenceError as error:
-        if not main_process():
-            raise
-        launcher: Any = trainer.strategy.launcher
-        if launcher is not None:
-            launcher.kill(signal.SIGKILL)  # the other ranks, which wait for this one
-        start_again_lower(error, folder, config.guard.restarts, config.guard.lower)
-    except SystemExit:  # what Lightning makes of Ctrl-C
-        if not trainer.interrupted:
-            raise
-        raise Interrupted("Interrupted; the same command continues the run from its last checkpoint.") from None
-    except (RuntimeError, MemoryError) as error:
-        raise out_of_memory(error, folder) or error from error
 
 
 def quieten() -> None:

@@ -3,10 +3,16 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from pytorch_lightning.demos.boring_classes import BoringDataModule, BoringModel
 
+from nic_lightning.callbacks.profiler import profiler_of
+from nic_lightning.callbacks.training import fit as fit_run
+from nic_lightning.callbacks.training import make_trainer
 from nic_lightning.config import compose
 from nic_lightning.errors import Interrupted, UserError
-from nic_lightning.train import fit, fit_and_measure, make_trainer
+from nic_lightning.runs.switches import PROFILERS
+from nic_lightning.train import fit_and_measure
+from tests.trainers import quiet_trainer
 
 
 def trainer_that(raises: BaseException, interrupted: bool):
@@ -18,10 +24,10 @@ def trainer_that(raises: BaseException, interrupted: bool):
 
 def test_ctrl_c_is_told_apart_from_other_exits(tmp_path):
     with pytest.raises(Interrupted, match="the same command continues") as error:
-        fit(trainer_that(SystemExit(1), True), None, None, None, None, tmp_path)
+        fit_run(trainer_that(SystemExit(1), True), None, None, None, None, tmp_path)
     assert error.value.exit_code == 130
     with pytest.raises(SystemExit):
-        fit(trainer_that(SystemExit(3), False), None, None, None, None, tmp_path)
+        fit_run(trainer_that(SystemExit(3), False), None, None, None, None, tmp_path)
 
 
 @pytest.mark.parametrize("options", [{"precision": 17}, {"gradient_clip_val": "much"}, {"limit_train_batches": "x"}])
@@ -43,3 +49,18 @@ def test_data_sets_for_a_codec_without_files_are_found_before_training(tmp_path)
     with pytest.raises(UserError, match="makes no files"):
         fit_and_measure(compose("train", wanted), {"seed": 0, "codec": {}}, tmp_path, record=None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("profiler", PROFILERS)
+def test_profiles_go_into_the_run_folder(fit, tmp_path, profiler):
+    fit_tiny = {"profiler": profiler_of(profiler, tmp_path)}
+    fit(2, trainer=fit_tiny)
+    assert any(path.name.startswith("fit-profile") for path in tmp_path.iterdir())
+
+
+def test_what_lightning_says_of_a_setting_in_fit_is_one_sentence(tmp_path):
+    trainer = quiet_trainer(val_check_interval=1000, max_steps=2)
+    with pytest.raises(UserError, match=r"^trainer: `val_check_interval` \(1000\)[^\n]+$"):
+        fit_run(trainer, BoringModel(), BoringDataModule(), None, None, tmp_path)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"^mine$"):
+        fit_run(trainer_that(ValueError("mine"), False), None, None, None, None, tmp_path)

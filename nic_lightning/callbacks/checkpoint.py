@@ -19,6 +19,7 @@ import torch
 import torch.distributed
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
+from nic_lightning.callbacks.ending import time_is_up
 from nic_lightning.callbacks.loop_state import stand_between_steps
 from nic_lightning.errors import Interrupted, RunError
 from nic_lightning.runs.checkpoints import LAST, PREVIOUS
@@ -49,6 +50,7 @@ class Checkpoints(pl.Callback):
         every_n_steps: optimiser steps between two; None: not by steps.
         every_n_minutes: minutes between two; None: not by time.
         record: the run record, on every rank; only rank 0 touches it. None: no metrics to keep in step.
+        max_seconds: of training in one start; then the state is saved and training ends. None: no limit.
     """
 
     def __init__(
@@ -57,8 +59,13 @@ class Checkpoints(pl.Callback):
         every_n_steps: int | None = 1000,
         every_n_minutes: float | None = None,
         record: RunRecord | None = None,
+        max_seconds: float | None = None,
     ) -> None:
         self.folder = Path(folder)
+        self.max_seconds = max_seconds
+        self.ended_by: str | None = None
+        """Who ended training for good before its last step; with it in the checkpoint, the run does not go on."""
+        self._started = time.monotonic()
         self.every_n_steps, self.every_n_minutes, self.record = every_n_steps, every_n_minutes, record
         self._saved_at_step, self._saved_at_time = 0, time.monotonic()
         self._between_steps = False
@@ -68,6 +75,7 @@ class Checkpoints(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen to signals, now that Lightning has set its own handlers: they would end a run without saving it."""
         self._saved_at_step, self._saved_at_time = trainer.global_step, time.monotonic()
+        self._started = self._saved_at_time
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGUSR1):
                 self._handlers[number] = signal.signal(number, self._note)
@@ -76,11 +84,13 @@ class Checkpoints(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Save what the steps so far have made, if it is time."""
+        if self.record is not None:
+            self.record.began = True
         step = trainer.global_step
         if step == self._saved_at_step:  # nothing new, or in the middle of accumulating gradients
             return
-        stop, asked, due = self._wishes(trainer, step)
-        if stop or asked or due or (self.every_n_steps and step % self.every_n_steps == 0):
+        stop, asked, due, over = self._wishes(trainer, step)
+        if stop or asked or due or over or (self.every_n_steps and step % self.every_n_steps == 0):
             self.save(trainer, between_steps=True)
         if asked and "SLURM_JOB_ID" in os.environ:
             if trainer.is_global_zero:
@@ -88,6 +98,8 @@ class Checkpoints(pl.Callback):
             stop = True
         if stop:
             raise Stopped(f"Stopped by a signal after step {step}; the same command continues the run.")
+        if over:
+            raise time_is_up(step, "trainer.max_time")
 
     def save(self, trainer: pl.Trainer, between_steps: bool = False) -> None:
         """Write last.ckpt; every rank has to call it."""
@@ -98,19 +110,20 @@ class Checkpoints(pl.Callback):
             self._between_steps = False
         self._saved_at_step, self._saved_at_time = trainer.global_step, time.monotonic()
 
-    def _wishes(self, trainer: pl.Trainer, step: int) -> tuple[bool, bool, bool]:
-        """Whether any rank was told to stop, was told to save, or sees that time is up."""
-        seconds = (self.every_n_minutes or 0) * 60
-        due = bool(seconds) and time.monotonic() - self._saved_at_time >= seconds
-        wishes = [signal.SIGTERM in self._signals, signal.SIGUSR1 in self._signals, due]
+    def _wishes(self, trainer: pl.Trainer, step: int) -> tuple[bool, ...]:
+        """Whether any rank was told to stop, was told to save, sees that it is time to save, or that time is up."""
+        seconds, now = (self.every_n_minutes or 0) * 60, time.monotonic()
+        due = bool(seconds) and now - self._saved_at_time >= seconds
+        over = self.max_seconds is not None and now - self._started >= self.max_seconds and _may_stop(trainer)
+        wishes = [signal.SIGTERM in self._signals, signal.SIGUSR1 in self._signals, due, over]
         if trainer.world_size > 1:
             if step % AGREE_EVERY:
-                return False, False, False
+                return False, False, False, False
             shared = torch.tensor(wishes, dtype=torch.int32, device=trainer.strategy.root_device)
             torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
             wishes = [bool(wish) for wish in shared.tolist()]
         self._signals.clear()
-        return wishes[0], wishes[1], wishes[2]
+        return tuple(wishes)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -119,13 +132,18 @@ class Checkpoints(pl.Callback):
         if self.record is not None and trainer.is_global_zero:
             checkpoint["metrics_bytes"] = self.record.metrics_bytes()
             self.record.steps = trainer.global_step
+        if self.ended_by is not None:
+            checkpoint["ended"] = {"by": self.ended_by, "length": _length(trainer)}
         batches, accumulate = trainer.num_training_batches, trainer.accumulate_grad_batches
         stand_between_steps(checkpoint, batches, accumulate, fetched=self._between_steps)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Cut off the metrics that the resumed run will log again."""
+        """Cut off the metrics that the resumed run will log again; end at once what is not to go on."""
+        ended = checkpoint.get("ended")
+        if isinstance(ended, dict) and ended.get("length") == _length(trainer):
+            self.ended_by, trainer.should_stop = str(ended.get("by")), True
         length = checkpoint.get("metrics_bytes")
         if self.record is not None and trainer.is_global_zero and isinstance(length, int):
             self.record.cut_metrics(length)
@@ -178,6 +196,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         except BaseException:
             _forget(temporary)
             raise
+
+
+def _may_stop(trainer: pl.Trainer) -> bool:
+    """Whether `min_steps`, else `min_epochs`, are behind: where only the former is given, Lightning sets the latter."""
+    loop = trainer.fit_loop
+    if loop.min_steps is not None:
+        return trainer.global_step >= loop.min_steps
+    return trainer.current_epoch >= (loop.min_epochs or 0)
+
+
+def _length(trainer: pl.Trainer) -> list[int | None]:
+    return [trainer.max_steps, trainer.max_epochs]
 
 
 def requeue(run: Callable[..., Any] = subprocess.run) -> None:

@@ -18,6 +18,6 @@ class Numerics(pl.Callback):
         self.record = record
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Record them."""
+        """Record them, and the step that this start begins with."""
         if trainer.is_global_zero:
-            self.record.add_environment(numerics())
+            self.record.add_environment({**numerics(), "first_step": trainer.global_step})

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.errors import counted
+from nic_lightning.runs.text import duration
 
 
 class Progress(pl.Callback):
@@ -25,9 +26,13 @@ class Progress(pl.Callback):
         self._shown = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the bar on the rank that writes."""
+        """Open the bar on the rank that writes, and say where a continued run goes on."""
         self._first = (trainer.global_step, time.monotonic())
         self._printed = time.monotonic()
+        if trainer.is_global_zero and trainer.global_step:
+            print(
+                f"Going on after step {trainer.global_step} of {_steps(trainer) or '?'}.", file=sys.stderr, flush=True
+            )
         if trainer.is_global_zero and sys.stderr.isatty():
             self._bar = tqdm(total=_steps(trainer), initial=trainer.global_step, unit="step", dynamic_ncols=True)
 
@@ -51,7 +56,7 @@ class Progress(pl.Callback):
         done, total = trainer.global_step, _steps(trainer)
         self._shown = done
         pace = (done - self._first[0]) / max(now - self._first[1], 1e-9)
-        left = f"{(total - done) / pace / 60:.1f} min left" if total and pace else "time left unknown"
+        left = f"{duration((total - done) / pace)} left" if total and pace else "time left unknown"
         print(f"step {done}/{total or '?'}  {shown}  {pace:.1f} steps/s  {left}", file=sys.stderr, flush=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

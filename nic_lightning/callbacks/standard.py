@@ -12,18 +12,19 @@ from nic_lightning.callbacks.numerics import Numerics
 from nic_lightning.callbacks.progress import Progress
 from nic_lightning.callbacks.random_state import RandomState
 from nic_lightning.runs.checkpoints import FOLDER
+from nic_lightning.runs.limits import seconds_of
 from nic_lightning.runs.record import RunRecord
 from nic_lightning.runs.restarts import learning_rate_scale
 
 
 def standard_callbacks(config: DictConfig, record: RunRecord) -> list[pl.Callback]:
     """Callbacks of a run whose folder is `record.folder`; the order matters, each says why."""
-    cadence = config.checkpoint
+    cadence, limit = config.checkpoint, seconds_of(config.trainer.get("max_time"))
     return [
         RandomState(),  # first: it restores what the others may draw on
         Guard(learning_rate_scale(record.folder)),  # before what writes checkpoints
         Progress(),
         Numerics(record),
         *(instantiate(wanted, _convert_="all") for wanted in (config.callbacks or {}).values()),
-        Checkpoints(record.folder / FOLDER, cadence.every_n_steps, cadence.every_n_minutes, record),
+        Checkpoints(record.folder / FOLDER, cadence.every_n_steps, cadence.every_n_minutes, record, limit),
     ]

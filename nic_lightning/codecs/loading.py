@@ -20,6 +20,25 @@ from nic_lightning.errors import RunError, UserError
 _ARGUMENT_TYPES = (int, float, str, bool, type(None))
 
 
+_TRUSTED: set[str] = set()
+
+
+def trust(target: str) -> None:
+    """Let this process load codecs of the class `target`, which the user has just had it build from a config."""
+    _TRUSTED.add(target)
+
+
+def foreign_package(target: str) -> str | None:
+    """The top package of a class that is neither ours nor of NIC_CODEC_PACKAGES; None of a class that is."""
+    module = target.rpartition(".")[0]
+    known = any(module == package or module.startswith(f"{package}.") for package in _packages())
+    return None if known else target.partition(".")[0]
+
+
+def _packages() -> list[str]:
+    return ["nic_lightning.codecs", *filter(None, os.environ.get("NIC_CODEC_PACKAGES", "").split(","))]
+
+
 def load_codec(path: str | Path) -> LearnedCodec:
     """Codec on the CPU in evaluation mode with the CDF tables that were stored.
 
@@ -139,9 +158,11 @@ def build_codec(config: object) -> LearnedCodec:
     if not isinstance(config, dict) or not isinstance(config.get("_target_"), str):
         raise UserError("its codec config names no class.")
     module, _, name = config["_target_"].rpartition(".")
-    packages = ["nic_lightning.codecs", *filter(None, os.environ.get("NIC_CODEC_PACKAGES", "").split(","))]
-    if not any(module == p or module.startswith(p + ".") for p in packages):
-        raise UserError(f"its codec {config['_target_']} is outside {', '.join(packages)} (see NIC_CODEC_PACKAGES).")
+    if config["_target_"] not in _TRUSTED and foreign_package(config["_target_"]) is not None:
+        raise UserError(
+            f"its codec {config['_target_']} is outside {', '.join(_packages())}; if you trust it, put its package "
+            "into the environment variable NIC_CODEC_PACKAGES."
+        )
     try:
         kind = getattr(importlib.import_module(module), name, None)
     except ImportError as error:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from nic_lightning.commands.each import none_is_usable, read_file
+from nic_lightning.runs.labels import require_labels, require_source
+
 
 def add_inspect(parser: argparse.ArgumentParser) -> None:
     """Arguments of `nic inspect`."""
@@ -15,8 +18,17 @@ def add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", default="512x768", metavar="HxW", help="image height x width (default: 512x768)")
     parser.add_argument("--latency", action="store_true", help="also time each point on this machine, batch 1")
     parser.add_argument("--repeat", type=int, default=15, metavar="N", help="rounds that --latency takes (default: 15)")
+    add_config_dir(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_inspect)
+
+
+def add_config_dir(parser: argparse.ArgumentParser) -> None:
+    """--config-dir, as nic-train has it."""
+    text = "a folder of your own configs, such as codec/NAME.yaml, beside those of the package; may be repeated"
+    parser.add_argument(
+        "--config-dir", action="append", dest="config_dirs", type=Path, default=[], metavar="DIR", help=text
+    )
 
 
 def add_compress(parser: argparse.ArgumentParser) -> None:
@@ -133,13 +145,22 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
 
 
 def _inspect(args: argparse.Namespace) -> None:
+    if args.source is not None:
+        require_source(args.source)
     from nic_lightning.commands.inspect import inspect
 
     options = {"run": args.source, "latency": args.latency, "repeat": args.repeat, "as_json": args.json}
+    options["config_dirs"] = args.config_dirs
     inspect(args.overrides, args.size, **options)
 
 
 def _compress(args: argparse.Namespace) -> int:
+    from nic_lightning.data.images import require_image
+
+    require_source(args.source)
+    require_labels(args.source, args.point and [args.point])
+    if none_is_usable(args.images, require_image):
+        return 2
     from nic_lightning.commands.files import compress
 
     target = {"point": args.point, "mode": args.mode, "bpp": args.bpp, "psnr": args.psnr}
@@ -148,6 +169,11 @@ def _compress(args: argparse.Namespace) -> int:
 
 
 def _decompress(args: argparse.Namespace) -> int:
+    from nic_lightning.bitstream import unpack
+
+    require_source(args.source)
+    if none_is_usable(args.files, lambda path: unpack(read_file(path))):
+        return 2
     from nic_lightning.commands.files import decompress
 
     options = {"layers": args.layers, "progressive": args.progressive, "overwrite": args.overwrite}
@@ -156,6 +182,8 @@ def _decompress(args: argparse.Namespace) -> int:
 
 
 def _grid(args: argparse.Namespace) -> None:
+    for run in args.runs:
+        require_source(run)
     from nic_lightning.commands.grid import grid
 
     grid(args.runs, args.images, args.out, sources=args.sources, seed=args.seed, overwrite=args.overwrite)
@@ -168,6 +196,8 @@ def _truncate(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> None:
+    require_source(args.source)
+    require_labels(args.source, args.points)
     from nic_lightning.commands.export import export
 
     options = {

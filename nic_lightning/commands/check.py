@@ -1,21 +1,34 @@
-"""`nic check`: compose every config and compare every `_target_` with its signature, without importing torch."""
+"""`nic check`: compose every config, compare every `_target_` with its signature, and try the files of every codec."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from nic_lightning import config
 from nic_lightning.config import ConfigError, check_targets, compose, options
+from nic_lightning.errors import UserError
+from nic_lightning.mistakes import mistake
 
 GROUPS = ("codec", "task", "data", "trainer", "logger", "callbacks", "launch", "sweep", "experiment")
 
 
-def check(as_json: bool = False) -> int:
-    """Print what is wrong in which config; the exit code, 1 when anything is."""
-    found = check_configs()
+def check(as_json: bool = False, files: bool = True, config_dirs: Sequence[Path] = ()) -> int:
+    """Print what is wrong in which config; the exit code, 1 when anything is.
+
+    With `files`, each learned codec writes and reads the file of a small image at every operating point, too; that
+    imports torch. `config_dirs` hold configs beside conf/.
+    """
+    require_folders(config_dirs)
+    found = check_configs(config_dirs)
+    if files:
+        for name in options("codec", config_dirs):
+            if not found[f"codec={name}"] and (problem := _file_problem(name, config_dirs)):
+                found[f"codec={name}"] = [problem]
     problems = {name: sentences for name, sentences in found.items() if sentences}
     if as_json:
         print(json.dumps({"checked": list(found), "problems": problems}, indent=2))
@@ -26,20 +39,44 @@ def check(as_json: bool = False) -> int:
     return 1 if problems else 0
 
 
-def check_configs() -> dict[str, list[str]]:
+def require_folders(config_dirs: Sequence[Path]) -> None:
+    """Raise UserError for a --config-dir that is no folder."""
+    for folder in config_dirs:
+        if not folder.is_dir():
+            raise UserError(f"--config-dir {folder} is no folder; give one that holds codec/NAME.yaml.")
+
+
+def check_configs(config_dirs: Sequence[Path] = ()) -> dict[str, list[str]]:
     """Problems by config: train.yaml with each option of each group and each experiment; evaluate.yaml, each `flow`.
 
     Launch presets whose launcher is not installed are left out: they are extras.
     """
     found = {"train": _problems("train", []), "evaluate": _problems("evaluate", [])}
-    found |= {f"flow={name}": _problems("evaluate", [f"flow={name}"]) for name in options("flow")}
+    found |= {f"flow={name}": _problems("evaluate", [f"flow={name}"], config_dirs) for name in options("flow")}
     for group in GROUPS:
-        for name in options(group):
+        for name in options(group, config_dirs):
             if group == "sweep":
                 found[f"{group}={name}"] = _sweep_problems(name)
             elif group != "launch" or _launcher_installed(name):
-                found[f"{group}={name}"] = _problems("train", [f"{group}={name}"])
+                found[f"{group}={name}"] = _problems("train", [f"{group}={name}"], config_dirs)
     return found
+
+
+def _file_problem(name: str, config_dirs: Sequence[Path]) -> str | None:
+    """What is wrong with the files of a learned codec, which is untrained; None of a classic one."""
+    codec_config: Any = compose("train", [f"codec={name}"], config_dirs).codec
+    if str(codec_config.get("_target_")).startswith("nic_lightning.baselines."):
+        return None
+    from hydra.utils import instantiate
+
+    from nic_lightning.codecs.learned import LearnedCodec
+    from nic_lightning.metrics.trial import fault
+
+    try:
+        codec = instantiate(codec_config, _convert_="all")
+    except Exception as error:
+        return str(mistake(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    return fault(codec) if isinstance(codec, LearnedCodec) else None
 
 
 def _sweep_problems(name: str) -> list[str]:
@@ -75,8 +112,8 @@ def _preset(group: str, name: str) -> dict[str, Any]:
     return yaml.safe_load((config.CONF_DIR / group / f"{name}.yaml").read_text()) or {}
 
 
-def _problems(config_name: str, overrides: list[str]) -> list[str]:
+def _problems(config_name: str, overrides: list[str], config_dirs: Sequence[Path] = ()) -> list[str]:
     try:
-        return check_targets(compose(config_name, overrides), missing_ok=True)
+        return check_targets(compose(config_name, overrides, config_dirs), missing_ok=True)
     except ConfigError as error:
         return [str(error)]

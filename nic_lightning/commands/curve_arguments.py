@@ -99,6 +99,10 @@ def _results(args: argparse.Namespace) -> None:
 
 
 def _fid(args: argparse.Namespace) -> None:
+    from nic_lightning.data.catalog import locate
+
+    for images in (args.originals, args.decoded):
+        locate(images)  # before torch is imported
     from nic_lightning.commands.fid import fid
 
     options = {"extractor": args.extractor, "weights": args.weights, "patches": args.patches}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nic_lightning.bitstream import MAX_PIXELS
@@ -39,10 +39,11 @@ def each(
             require_free(target, overwrite)
             print(one(source, target), flush=True)
             written.add(target)
+        except BrokenPipeError:  # it is not the file that failed: nobody reads what we print
+            raise
         except (UserError, OSError) as error:
             failed += 1
-            sentence = str(disk_error(error) or error)
-            print(sentence if str(source) in sentence else f"{source}: {sentence}", file=sys.stderr)
+            _say(source, error)
     if failed:
         print(f"{failed} of {len(sources)} files failed.", file=sys.stderr)
     return 2 if failed else 0
@@ -52,6 +53,26 @@ def _names(sources: list[Path], whole_names: bool) -> list[str]:
     """What targets are called, without their ending."""
     stems = Counter(source.stem for source in dict.fromkeys(sources))
     return [source.name if whole_names and stems[source.stem] > 1 else source.stem for source in sources]
+
+
+def none_is_usable(sources: Sequence[Path], look: Callable[[Path], object]) -> bool:
+    """Whether `look` refuses every file; then they are named as `each` would, before a codec is loaded for them."""
+    refused: list[tuple[Path, Exception]] = []
+    for source in sources:
+        try:
+            look(source)
+            return False
+        except (UserError, OSError) as error:
+            refused.append((source, error))
+    for source, error in refused:
+        _say(source, error)
+    print(f"{len(sources)} of {len(sources)} files failed.", file=sys.stderr)
+    return True
+
+
+def _say(source: Path, error: Exception) -> None:
+    sentence = str(disk_error(error) or error)
+    print(sentence if str(source) in sentence else f"{source}: {sentence}", file=sys.stderr)
 
 
 def require_free(target: Path, overwrite: bool) -> None:

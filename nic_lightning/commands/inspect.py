@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nic_lightning.analysis.sizes import parse_size
+from nic_lightning.commands.check import require_folders
 from nic_lightning.config import ConfigError, check_targets, compose
 from nic_lightning.errors import UserError
 
@@ -23,18 +25,23 @@ def inspect(
     latency: bool = False,
     repeat: int = 15,
     as_json: bool = False,
+    config_dirs: Sequence[Path] = (),
 ) -> None:
     """Print parameters, multiply-accumulates and memory of the codec that the overrides of train.yaml name.
 
     With `run`, of the codec of a run, checkpoint or export; with `latency`, also how long it takes on this machine.
+    Then a small image is written and read at every point; raises UserError where that fails. `config_dirs` hold configs
+    beside conf/.
     """
+    require_folders(config_dirs)
     height, width = parse_size(size)
     if run is not None and overrides:
         raise UserError(f"--run names the codec; leave {overrides[0]} out.")
-    codec = _untrained(overrides) if run is None else _trained(run)
+    codec = _untrained(overrides, config_dirs) if run is None else _trained(run)
 
     from nic_lightning.analysis.efficiency import measure, table
     from nic_lightning.analysis.latency import latency_table, measure_latency, photograph
+    from nic_lightning.metrics.trial import fault
 
     cost = measure(codec, (height, width))
     values, texts = cost.as_dict(), [table(cost)]
@@ -44,11 +51,15 @@ def inspect(
         times = measure_latency(codec, photograph((height, width)), repeat)
         values["latency_ms"] = [asdict(point) for point in times]
         texts.append(latency_table(times, repeat))
+    problem = fault(codec)
+    values["files"] = problem or "written and read at every operating point"
     print(json.dumps(values, indent=2) if as_json else "\n\n".join(texts))
+    if problem:
+        raise UserError(problem)
 
 
-def _untrained(overrides: list[str]) -> LearnedCodec:
-    config: Any = compose("train", overrides)
+def _untrained(overrides: list[str], config_dirs: Sequence[Path]) -> LearnedCodec:
+    config: Any = compose("train", overrides, config_dirs)
     problems = [p for p in check_targets(config, missing_ok=True) if p.startswith("codec")]
     if problems:
         raise ConfigError(" ".join(problems))

@@ -12,8 +12,11 @@ from pathlib import Path
 
 from nic_lightning.errors import RunError, UserError
 from nic_lightning.runs.index import MARKS, find_runs
+from nic_lightning.runs.record import ending_of
 from nic_lightning.runs.resume import Start, prepare
 
+TIME_IS_UP = 75
+"""Exit code of a run that a time limit ended: `callbacks.ending.EndedEarly`, which needs torch."""
 FORWARDED = (signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -28,7 +31,7 @@ def resume(folder: Path, overrides: Sequence[str], force: bool = False) -> int:
         return _resume_each(folder, overrides, force)
     start = prepare(folder, overrides, force)
     if start is None:
-        print(f"{folder} is finished already; trainer.max_steps=N with a larger N continues it.")
+        print(f"{folder} is finished already{ending_of(folder)}; trainer.max_steps=N with a larger N continues it.")
         return 0
     print(f"Continuing {folder}", file=sys.stderr, flush=True)
     os.chdir(start.folder)
@@ -52,7 +55,9 @@ def _resume_each(folder: Path, overrides: Sequence[str], force: bool) -> int:
         code = _wait(start)
         if code in (-signal.SIGTERM, 128 + signal.SIGTERM):
             return 128 + signal.SIGTERM
-        if code:
+        if code == TIME_IS_UP:
+            failures.append(f"{run.folder} ended before its end; the same command continues it.")
+        elif code:
             failures.append(f"{run.folder} failed with exit code {code}.")
     done = len(runs) - len(failures)
     print(f"{done} of {len(runs)} runs are finished; {continued} were continued now.")

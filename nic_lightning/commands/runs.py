@@ -101,6 +101,7 @@ def _as_text(found: dict[str, Any]) -> str:
         ("ended", found["ended"] or "-"),
         ("tags", ", ".join(found["tags"]) or "-"),
         ("overrides", " ".join(found["overrides"]) or "-"),
+        *([("note", found["note"])] if found["note"] else []),
         *(("problem", sentence) for sentence in sentences),
         *((f"checkpoints/{c['name']}", f"{c['bytes'] / 2**20:.1f} MiB") for c in found["checkpoints"]),
     ]

@@ -114,6 +114,8 @@ class ImageDataModule(pl.LightningDataModule):
         self.validation_limit = validation_limit
         self.train_images: Images | None = None
         self.validation_images: ImageFolder | None = None
+        self.repeat_epoch = False
+        """Whether every epoch shows the crops of the first one, in its order: to overfit a few batches."""
         self._restored: dict[str, int] | None = None
 
     @property
@@ -222,7 +224,9 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _sampler(self) -> EpochSampler:
         images = len(_opened(self.train_images))
-        return EpochSampler(images, self._samples(), self.seed, self._rank(), self._world_size())
+        return EpochSampler(
+            images, self._samples(), self.seed, self._rank(), self._world_size(), repeat=self.repeat_epoch
+        )
 
     def _samples(self) -> int:
         return self.samples_per_epoch or len(_opened(self.train_images))

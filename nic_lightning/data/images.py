@@ -94,6 +94,16 @@ def read_image(path: str | Path) -> tuple[Pixels, Changes]:
         raise UnreadableImage(path, _reason(error)) from error
 
 
+def require_image(path: Path) -> None:
+    """Raise UnreadableImage for a file whose first bytes are no image's; what follows them is not read."""
+    try:
+        _open(path).close()
+    except UnreadableImage:
+        raise
+    except Exception as error:
+        raise UnreadableImage(path, _reason(error)) from error
+
+
 def probe(path: Path) -> tuple[int, int]:
     """(H, W) of the file as stored; `UnreadableImage` if it is damaged. Does not keep the pixels."""
     return probe_image(path)[0]

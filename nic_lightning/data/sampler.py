@@ -17,15 +17,18 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     Workers learn the epoch from the pair, so that they hold no state. To resume in the middle of an epoch
     set `epoch` and `start`, the number of samples that this rank has already seen; `set_epoch` of another
-    epoch forgets `start`.
+    epoch forgets `start`. With `repeat` every epoch yields the pairs of the first.
     """
 
-    def __init__(self, images: int, samples: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, images: int, samples: int, seed: int, rank: int = 0, world_size: int = 1, repeat: bool = False
+    ) -> None:
         self.images = images
         self.samples = samples
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        self.repeat = repeat
         self.epoch = 0
         self.start = 0
 
@@ -47,6 +50,6 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """The pairs of the current epoch from `start` on."""
-        epoch = self.epoch
-        for index in self.order(epoch)[self.start :]:
-            yield epoch, index
+        shown = 0 if self.repeat else self.epoch
+        for index in self.order(shown)[self.start :]:
+            yield shown, index

@@ -23,6 +23,7 @@ from nic_lightning.report.markup import escaped
 from nic_lightning.report.published import published_curves
 from nic_lightning.report.reading import Source, Sources, read_sources
 from nic_lightning.runs.files import write_atomically
+from nic_lightning.runs.owner import refuse_record
 from nic_lightning.runs.translation import TRANSLATION
 
 _PLOTS = ("base", "sketch", "plots", "curves", "deltas", "complexity")
@@ -89,6 +90,7 @@ def write_page(
     anchor: str | None = None,
 ) -> list[str]:
     """`write_report` of runs that were read already, with `all_curves` of them."""
+    refuse_record(Path(out))
     problems = list(sources.problems)
     if not any(_has_results(source) for source in sources.all):
         problems.append("No run holds results; nic-evaluate writes them.")

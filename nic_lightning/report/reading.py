@@ -13,6 +13,7 @@ from nic_lightning.runs.channels import read_channel_rates
 from nic_lightning.runs.distances import read_distances
 from nic_lightning.runs.files import checked_path
 from nic_lightning.runs.index import MARKS, Run, about_links, find_runs, rename, run_folders
+from nic_lightning.runs.overview import steps_done
 
 _MEASURES = ("bpp", "bpp_estimated", "psnr", "ms_ssim", "ms_ssim_db", "lpips", "encode_ms", "decode_ms")
 _MAX_LOG = 2**28
@@ -31,11 +32,8 @@ class Source:
 
     @property
     def steps(self) -> int | None:
-        """The last step that was logged; of a run too short to log any, how many it took."""
-        if self.log:
-            return self.log[-1]["step"]
-        taken = (self.run.status or {}).get("step")
-        return taken if isinstance(taken, int) else None
+        """Finished optimiser steps, as `nic runs list` tells them."""
+        return steps_done(self.run.status or {}, self.log[-1] if self.log else {})
 
 
 @dataclass

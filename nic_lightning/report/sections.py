@@ -51,7 +51,7 @@ def summary(sources: Sequence[Source], made: Sequence[Curve]) -> str:
         cells = [run.name, ", ".join(codecs) or DASH, ", ".join(sets) or DASH, started or DASH]
         damage = ' <a class="damaged" href="#problems">damaged</a>' if run.problems else ""
         lines.append([c if c == DASH else escaped(c) for c in cells] + [state + damage, steps])
-    header = ["run", "codecs", "data sets", "started", "state", "last step"]
+    header = ["run", "codecs", "data sets", "started", "state", "steps"]
     return f'<div class="cards">{cards}</div>' + table(header, lines, text_columns=5)
 
 

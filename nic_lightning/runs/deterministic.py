@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from nic_lightning.runs.switches import lightning_options
+
 COST = "Deterministic: the same result again on this hardware; slower on a GPU, an error where there is no such kernel."
 
 
@@ -16,7 +18,7 @@ def trainer_options(config: Mapping[str, Any]) -> dict[str, Any]:
     choose its kernels by timing them. On a CPU all kernels in use are deterministic already, for a fixed number of
     threads.
     """
-    options = dict(config["trainer"])
+    options = lightning_options(config["trainer"])
     return {**options, "deterministic": True, "benchmark": False} if config.get("deterministic") else options
 
 

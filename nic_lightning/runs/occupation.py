@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from nic_lightning.errors import RunError, UserError, disk_error
-from nic_lightning.runs.folder import claim, refuse_living
+from nic_lightning.runs.folder import claim, claim_for_evaluation, refuse_living
 
 LOCK = ".lock"
 """In the run folder, and never removed but by who holds it: another process may be about to lock it."""
@@ -26,18 +26,40 @@ def occupied(
     The kernel gives the folder back when this process ends, by `kill -9` too. Ranks that rank 0 starts must not ask.
     Raises RunError when another process is there, and what `claim` raises; then a new folder is left empty.
     """
+    with _occupied(folder, lambda: claim(folder, config, fresh)) as meaning:
+        yield meaning
+
+
+@contextmanager
+def occupied_for_evaluation(folder: Path, config: Mapping[str, Any]) -> Iterator[None]:
+    """`occupied` for what `nic-evaluate` writes beside no training; raises what `claim_for_evaluation` raises."""
+    with _occupied(folder, lambda: claim_for_evaluation(folder, config)):
+        yield
+
+
+@contextmanager
+def _occupied(folder: Path, decide: Callable[[], Any]) -> Iterator[Any]:
+    made, locked_before = not folder.exists(), (folder / LOCK).exists()
     lock = _lock(folder)
     try:
         try:
-            meaning = claim(folder, config, fresh)
+            meaning = decide()
         except UserError:
-            if os.listdir(folder) == [LOCK]:
+            if not locked_before:  # a folder that is refused stays as it was
                 (folder / LOCK).unlink()
+            if made:
+                folder.rmdir()
             raise
         if not _is_at(lock, folder / LOCK):  # moved aside with the old run
             os.close(lock)
             lock = _lock(folder)
-        yield meaning
+        try:
+            yield meaning
+        except BaseException:
+            with suppress(OSError):
+                if set(os.listdir(folder)) <= {LOCK, "output.log"}:  # the start came to nothing
+                    (folder / LOCK).unlink()
+            raise
     finally:
         os.close(lock)
 

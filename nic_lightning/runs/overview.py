@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ class Line:
     tags: list[str] = field(default_factory=list)
     seconds_left: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    note: str | None = None
+    """Who ended a finished run before its last step, or what interrupted one."""
 
     def as_json(self) -> dict[str, Any]:
         """Strict JSON: numbers that are none as text."""
@@ -63,8 +65,7 @@ def overview(run: Run) -> Line:
     last: dict[str, Any] = logged[-1] if logged else {}
     loss = next((line["train/loss"] for line in reversed(logged) if "train/loss" in line), None)
     steps = _count(_inside(config, "trainer", "max_steps"))
-    known = (_count(status.get("step")), last["step"] + 1 if last else None)
-    step = max((count for count in known if count is not None), default=None)
+    step = steps_done(status, last)
     failure = status.get("error") if state == "failed" else None
     return Line(
         name=run.name,
@@ -75,11 +76,18 @@ def overview(run: Run) -> Line:
         loss=loss,
         when=_when(status, last),
         problem="; ".join([*run.problems, *([str(failure)[:1000]] if failure else [])]) or None,
+        note=_note(state, status),
         codec=_codec(config),
         tags=tags_of(run),
         seconds_left=_left(logged, step, steps) if state in ("running", "elsewhere") else None,
         metrics=_metrics(logged),
     )
+
+
+def steps_done(status: Mapping[str, Any], last: Mapping[str, Any]) -> int | None:
+    """Finished optimiser steps, as far as the status and the `last` line of metrics know; None where neither does."""
+    known = (_count(status.get("step")), last["step"] + 1 if last else None)
+    return max((count for count in known if count is not None), default=None)
 
 
 def table(lines: list[Line]) -> str:
@@ -90,7 +98,7 @@ def table(lines: list[Line]) -> str:
         step = "-" if line.step is None else f"{line.step:,}{total}"
         loss = "-" if line.loss is None else f"{line.loss:.5g}"
         when = (line.when or "-")[:16].replace("T", " ")
-        rows.append((line.name, line.state, step, loss, when, line.problem or ""))
+        rows.append((line.name, line.state, step, loss, when, line.problem or line.note or ""))
     return columns(rows)
 
 
@@ -175,6 +183,14 @@ def _left(logged: Sequence[dict[str, Any]], step: int | None, steps: int | None)
     if done <= 0 or not 0 < took < math.inf:
         return None
     return max(steps - step, 0) * took / done
+
+
+def _note(state: str, status: dict[str, Any]) -> str | None:
+    if state == "finished" and status.get("ended_by"):
+        return f"{status['ended_by']} ended it"[:1000]
+    if state == "interrupted" and isinstance(status.get("error"), str):
+        return status["error"].partition(": ")[2][:1000] or None
+    return None
 
 
 def _when(status: dict[str, Any], last: dict[str, Any]) -> str | None:

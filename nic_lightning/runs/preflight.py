@@ -8,8 +8,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from nic_lightning.config import CONF_DIR, ConfigError, options
-from nic_lightning.data.catalog import locate
-from nic_lightning.errors import DataError, choices
+from nic_lightning.errors import choices
+from nic_lightning.runs.sources import check_accelerator, check_data, check_sets, surely_no_gpu
+from nic_lightning.runs.switches import check_trainer
 from nic_lightning.targets import nearest
 
 
@@ -29,13 +30,25 @@ def check_before_start(config: Mapping[str, Any]) -> None:
     checkpoint = config.get("ckpt_path")
     if checkpoint and not Path(checkpoint).is_file():
         raise ConfigError(f"ckpt_path={checkpoint} is no file; leave it out to continue a run in its own folder.")
+    check_trainer(config.get("trainer") or {})
     evaluation = config.get("evaluation") or {}
     check_counts(evaluation)
-    for name in evaluation.get("datasets") or ():
-        try:
-            locate(name, (config.get("data") or {}).get("root"))
-        except DataError as error:
-            raise ConfigError(f"evaluation.datasets: {error}") from error
+    check_accelerator((config.get("trainer") or {}).get("accelerator"))
+    init = config.get("init_from")
+    if init and not Path(init).exists():
+        raise ConfigError(f"init_from={init} does not exist; give a run folder, a checkpoint or an export.")
+    check_data(config.get("data") or {})
+    check_sets(evaluation.get("datasets"), (config.get("data") or {}).get("root"))
+    for name in evaluation.get("baselines") or ():
+        _check_baseline(name)
+
+
+def check_evaluation(config: Mapping[str, Any]) -> None:
+    """The same for a config of `nic-evaluate` that measures a codec."""
+    evaluation = config.get("evaluation") or {}
+    if str(config.get("device")).startswith("cuda") and surely_no_gpu():
+        raise ConfigError(f"There is no GPU for device={config['device']}; device=cpu does without.")
+    check_sets(evaluation.get("datasets"), config.get("root"))
     for name in evaluation.get("baselines") or ():
         _check_baseline(name)
 

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 import os
+import shutil
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from nic_lightning.errors import RunError
+from nic_lightning.errors import Interrupted, RunError
+from nic_lightning.mistakes import mistake
 from nic_lightning.runs.environment import environment, git_state
 from nic_lightning.runs.files import checked_path, read_inside, write_atomically
 from nic_lightning.runs.process import this_process
 
 STATES = ("running", "finished", "failed", "interrupted")
+GO_ON = "Interrupted; the same command continues the run from its last checkpoint."
 _MAX_STATUS = 2**20
 _MAX_METRICS = 2**30
 _MAX_LINE = 2**20
+_STARTED = ("status.json", "config.yaml", "overrides.yaml", "environment.json", "git.diff", "wandb_id", "resume.yaml")
+_WORK = ("checkpoints", "metrics.jsonl", "results.parquet")
 _RESERVED = ("step", "epoch", "time")
 
 
@@ -34,8 +42,12 @@ class RunRecord:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self.trains, self.began = False, False
+        """Whether this is a training, and whether a step of this start has begun."""
         self.steps: int | None = None
         """Optimiser steps that the newest checkpoint holds; None: there is none of this start."""
+        self.ended_by: str | None = None
+        """Callback that ended the run before its last step, for good."""
 
     def start(self, config: Mapping[str, Any], overrides: list[str]) -> None:
         """Begin the run, or begin it again: earlier environments stay in environment.json as "earlier".
@@ -45,10 +57,12 @@ class RunRecord:
             overrides: command-line overrides that gave it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.trains = config.get("trainer") is not None
         _drop_cut_line(self.metrics_path)
         git, diff = git_state()
         now = _now()
         facts = {"started": now, "seeds": _seeds(config), "git": git, **environment()}
+        facts["trainer"] = config.get("trainer")  # where it computes may differ from start to start
         earlier = self._earlier_environments()
         status = {"state": "running", "started": self._first_start() or now, "ended": None, "error": None}
         # First, since a folder with a config and without a status would count as damaged.
@@ -105,7 +119,16 @@ class RunRecord:
         status: dict[str, Any] = {"state": state, "started": self._first_start(), "ended": _now(), "error": error}
         if self.steps is not None:
             status["step"] = self.steps
+        if state == "finished" and self.ended_by is not None:
+            status["ended_by"] = self.ended_by
         write_atomically(self.folder / "status.json", _to_json(status))
+
+    def forget(self) -> None:
+        """Remove what `start`, and loggers since, have written: of a start that came to no step, no run is left."""
+        leave_wandb()
+        for name in (*_STARTED, "train.log"):
+            (self.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "wandb", ignore_errors=True)
 
     @property
     def metrics_path(self) -> Path:
@@ -127,6 +150,29 @@ class RunRecord:
         return [*earlier, last][-20:] if isinstance(earlier, list) else [last]
 
 
+@contextlib.contextmanager
+def ending_in(record: RunRecord, advice: str = "") -> Iterator[None]:
+    """Record how the run ends: finished, interrupted, or failed and why; after Ctrl-C print the `advice`.
+
+    A training that ends before its first step, in a folder without anything of an earlier one, leaves no record.
+    """
+    blank = not any((record.folder / name).exists() for name in _WORK)
+    try:
+        yield
+    except BaseException as error:
+        if blank and record.trains and not record.began:
+            record.forget()
+            raise
+        interrupted = isinstance(error, KeyboardInterrupt | Interrupted | BrokenPipeError)
+        with contextlib.suppress(OSError):  # a full disk, which may be what has ended the run
+            cause = mistake(error) or error
+            record.finish("interrupted" if interrupted else "failed", f"{type(cause).__name__}: {cause}")
+        if isinstance(error, KeyboardInterrupt) and advice:
+            print(advice, file=sys.stderr)
+        raise
+    record.finish("finished")
+
+
 def read_status(folder: str | Path) -> dict[str, Any]:
     """status.json of a run folder; RunError when it is missing or damaged."""
     try:
@@ -136,6 +182,15 @@ def read_status(folder: str | Path) -> dict[str, Any]:
     if not isinstance(status, dict) or status.get("state") not in STATES:
         raise RunError("status.json is damaged.")
     return status
+
+
+def ending_of(folder: Path) -> str:
+    """In brackets, who ended a finished run before its last step; empty where nobody did."""
+    try:
+        status = read_status(folder)
+    except RunError:
+        return ""
+    return f" ({status['ended_by']} ended it at step {status.get('step')})" if status.get("ended_by") else ""
 
 
 def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
@@ -171,6 +226,15 @@ def parse_line(raw: bytes) -> dict[str, Any] | None:
         elif value in ("nan", "inf", "-inf") or type(value) in (int, float):
             parsed[key] = float(value) if not isinstance(value, int) or abs(value) < 10**300 else math.inf
     return parsed
+
+
+def leave_wandb() -> None:
+    """End W&B's part of a run that is given up, if it has one."""
+    wandb: Any = sys.modules.get("wandb")
+    if wandb is not None and getattr(wandb, "run", None) is not None:
+        said = io.StringIO()  # how to upload what will be gone
+        with contextlib.suppress(Exception), contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            wandb.finish(exit_code=1, quiet=True)
 
 
 def _drop_cut_line(path: Path) -> None:

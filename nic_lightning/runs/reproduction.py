@@ -18,7 +18,7 @@ from nic_lightning.errors import RunError
 from nic_lightning.runs.environment import MAX_DIFF, packages
 from nic_lightning.runs.files import read_inside
 from nic_lightning.runs.index import Run
-from nic_lightning.runs.overrides import key_of, to_text
+from nic_lightning.runs.overrides import HARDWARE, key_of, to_text
 from nic_lightning.runs.text import printable
 
 _MAX_ENVIRONMENT = 2**24
@@ -114,6 +114,19 @@ def _note(made: Reproduction, facts: dict[str, Any], git_facts: dict[str, Any]) 
         commits = {str((e.get("git") or {}).get("commit")) for e in earlier if isinstance(e, dict)}
         if commits - {made.commit}:
             made.notes.append("Earlier starts had other commits, so the run is not that of one commit.")
+        made.notes += _computed_elsewhere([e for e in [*earlier, facts] if isinstance(e, dict)])
+
+
+def _computed_elsewhere(starts: list[dict[str, Any]]) -> list[str]:
+    """Sentences about what of the trainer, such as precision or devices, was another for a part of the steps."""
+    trained = [s for s in starts if isinstance(s.get("first_step"), int) and isinstance(s.get("trainer"), dict)]
+    notes = []
+    for key in sorted(HARDWARE):
+        values = [start["trainer"].get(key) for start in trained]
+        if any(value != values[0] for value in values):
+            parts = [f"{str(v)[:60]} from step {s['first_step']}" for s, v in zip(trained, values, strict=True)]
+            notes.append(f"trainer.{key} was not the same for all steps: {', then '.join(parts)}.")
+    return notes
 
 
 def _packages(found: object) -> dict[str, str]:

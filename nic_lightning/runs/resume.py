@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nic_lightning.config import TrainConfig, check_targets
+from nic_lightning.config import TrainConfig, check_targets, lists_of_strings
 from nic_lightning.errors import RunError, UserError
 from nic_lightning.runs.files import read_inside, write_atomically
 from nic_lightning.runs.folder import another_run, claim
@@ -27,6 +27,8 @@ from nic_lightning.runs.trust import require_known_targets
 NAME = "resume"
 """Name of the config that a continued run is composed from: <run>/resume.yaml."""
 _MAX_ENVIRONMENT = 2**24
+_SENTENCES = {"formatters": {"sentence": {"format": "%(message)s"}}, "handlers": {"console": {"formatter": "sentence"}}}
+"""Of conf/train.yaml: the terminal shows what is said, train.log when and by whom, too."""
 _OWN = frozenset({"run_dir", "fresh", "ckpt_path"})
 """Keys that follow from where the run lies and how far it is."""
 
@@ -59,7 +61,10 @@ def prepare(folder: Path, extra: Sequence[str] = (), force: bool = False) -> Sta
     _refuse_living(run, force)
     config = _composed(folder, stored, extra)
     if change := another_run(stored, config):
-        raise RunError(f"{folder.name} cannot be continued so, it would be another run: {change}; use nic-train.")
+        raise RunError(
+            f"{folder.name} cannot be continued so, it would be another run: {change}; for that one, give "
+            f"nic-train another name, and init_from={folder} to begin with these weights."
+        )
     if claim(folder, config, here=False) == "finished":
         return None
     _write(folder, config)
@@ -119,6 +124,7 @@ def _composed(folder: Path, stored: dict[str, Any], extra: Sequence[str]) -> dic
     try:
         config: Any = OmegaConf.merge(OmegaConf.structured(TrainConfig), stored)
         apply(config, extra)
+        lists_of_strings(config)
         if problems := check_targets(config):
             raise UserError(" ".join(problems))
         plain: Any = OmegaConf.to_container(config, resolve=True)
@@ -147,6 +153,7 @@ def _write(folder: Path, config: Mapping[str, Any]) -> None:
     hydra = {
         "run": {"dir": str(folder).replace("${", "\\${")},
         "job": {"name": "train", "chdir": False},
+        "job_logging": _SENTENCES,
         "output_subdir": None,
     }
     text = to_yaml({"defaults": ["schema", "_self_"], **config, "hydra": hydra})

@@ -106,7 +106,7 @@ def _gpu_demand(gpus: list[str], devices: Any, limit: int | None, environment: M
 
 def visible_gpus() -> tuple[list[str], dict[str, str]]:
     """The GPUs that jobs may use, as CUDA_VISIBLE_DEVICES names them, and what makes these names hold."""
-    listed = os.environ.get(VISIBLE_TO_SWEEP) if _hidden_by_submitit() else os.environ.get(VISIBLE)
+    listed = os.environ.get(VISIBLE_TO_SWEEP) if hidden_by_submitit() else os.environ.get(VISIBLE)
     if listed is not None:
         names = [name.strip() for name in listed.split(",")]
         return [name for name in names if name and name != "-1"], {}
@@ -186,13 +186,14 @@ def _open(folder: Path, name: str) -> int:
     return os.open(folder / safe, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
 
-def _hidden_by_submitit() -> bool:
+def hidden_by_submitit() -> bool:
+    """Whether submitit's local executor has hidden the GPUs from this process, not the user."""
     return os.environ.get("SUBMITIT_EXECUTOR") == "local"
 
 
 def _shown_again() -> dict[str, str | None]:
     """What undoes submitit's hiding."""
-    return {VISIBLE: os.environ.get(VISIBLE_TO_SWEEP)} if _hidden_by_submitit() else {}
+    return {VISIBLE: os.environ.get(VISIBLE_TO_SWEEP)} if hidden_by_submitit() else {}
 
 
 def _listed(devices: Any) -> list[Any]:

@@ -19,10 +19,9 @@ from hydra.experimental.callback import Callback
 from nic_lightning.config import quoted, safe_name
 from nic_lightning.errors import UserError
 from nic_lightning.runs.isolation import LOG, NO_LOG_FILE
+from nic_lightning.runs.owner import JOBS, refuse_foreign
 from nic_lightning.runs.slots import VISIBLE, VISIBLE_TO_SWEEP
 
-JOBS = "jobs.jsonl"
-"""In a sweep's folder: one line for each job and start, appended when it ends."""
 _MAX_LINE = 2**16
 
 
@@ -40,7 +39,11 @@ class Sweep(Callback):
         """Settle the folder of the sweep, and which overrides name the folders of jobs: those that are swept."""
         try:
             self._settle(config)
+            refuse_foreign(Path(self.folder), "sweep")
             _prepare(config.hydra)
+        except UserError as error:
+            print(error, file=sys.stderr)
+            sys.exit(error.exit_code)
         except Exception:  # Hydra would warn, and put the jobs somewhere else
             traceback.print_exc()
             sys.exit(1)

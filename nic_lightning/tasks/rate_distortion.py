@@ -152,11 +152,14 @@ class RateDistortionTask(CodecTask):
         return f"network.{prefix}" if prefix else "network"
 
     def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
-        """Clip the network's gradient norm only: the quantiles' gradients are orders of magnitude larger."""
-        if gradient_clip_val:
-            network = [g["params"] for g in optimizer.param_groups if g["name"] != QUANTILES]
-            norm = nn.utils.clip_grad_norm_([p for params in network for p in params], gradient_clip_val)
-            self.latest["train/gradient_norm"] = norm.detach()
+        """Clip the network's gradients only, by norm or value: the quantiles' are orders of magnitude larger."""
+        if not gradient_clip_val:
+            return
+        network = [p for g in optimizer.param_groups if g["name"] != QUANTILES for p in g["params"]]
+        if gradient_clip_algorithm == "value":
+            nn.utils.clip_grad_value_(network, gradient_clip_val)
+            return
+        self.latest["train/gradient_norm"] = nn.utils.clip_grad_norm_(network, gradient_clip_val).detach()
 
 
 def _begins(name: str, prefix: str) -> bool:

@@ -62,7 +62,14 @@ def test_log_files_get_a_line_now_and_then(clock, capsys):
     assert lines[2].startswith("step 50/1000  bpp 0.123..0.500")  # the last step, whenever it comes
     assert lines[0].startswith("step 20/1000  bpp 0.123..0.500  PSNR 20.00..30.00 dB")
     assert "1.0 steps/s" in lines[0]
-    assert "16.3 min left" in lines[0]  # 980 steps
+    assert "16 min left" in lines[0]  # 980 steps
+
+
+def test_a_continued_run_says_where_it_goes_on(clock, capsys):
+    Progress().on_train_start(trainer(40), SimpleNamespace())
+    Progress().on_train_start(trainer(7, total=math.inf), SimpleNamespace())
+    Progress().on_train_start(trainer(40, zero=False), SimpleNamespace())
+    assert capsys.readouterr().err == "Going on after step 40 of 1000.\nGoing on after step 7 of ?.\n"
 
 
 def test_a_run_without_end(clock, capsys):

@@ -197,7 +197,7 @@ def test_no_delta_at_all_is_a_problem(tmp_path: Path, runs: list[str], capsys):
     [
         (["bd"], "nothing to compare"),
         (["bd", "--published", "vtm"], "need a data set"),
-        (["bd", "RUN", "--anchor", "nobody"], "No curve is named 'nobody'; there are: mae."),
+        (["bd", "RUN", "--anchor", "nobody"], "No curve is named 'nobody'; there is only mae."),
         (["bd", "RUN", "--dataset", "clic"], "No run was measured on clic; there are results on kodak."),
         (["bd", "RUN", "--published", "vtn"], "Did you mean 'vtm'?"),
         (["bd", "RUN", "--draws", "-1"], "not a whole number"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from nic_lightning.analysis.efficiency import measure
 from nic_lightning.callbacks.evaluation import classic_codecs, evaluate_into_run
 from nic_lightning.codecs.loading import load_codec
 from nic_lightning.errors import DataError, UserError
+from nic_lightning.runs.record import RunRecord
 from nic_lightning.runs.results import read_results, write_results
 
 
@@ -96,9 +98,9 @@ def test_an_export_is_left_as_it_is(run: Path, images: list[Path], tmp_path: Pat
     assert (row["run"], row["experiment"], row["codec"]) == ("mine", "mine", "modulated")
     assert json.loads((tmp_path / "runs" / "mine" / "status.json").read_text())["state"] == "finished"
     capsys.readouterr()
-    for taken in (run, export):
+    for taken, kind in ((run, "a training (nic-train)"), (export, "an exported codec (nic export)")):
         assert nic_evaluate(f"run={export}", *few, f"run_dir={taken}") == 2
-        sentence = f"{taken} is not for an export's results: it holds a codec; give run_dir=FOLDER.\n"
+        sentence = f"{taken} holds {kind}, which stays as it is; give name=NAME or run_dir=PATH.\n"
         assert capsys.readouterr().err == sentence
     assert cli.main(["report", str(tmp_path / "runs" / "mine"), "-o", str(tmp_path / "report.html")]) == 0
 
@@ -114,8 +116,66 @@ def test_evaluate_a_classic_codec_makes_a_run_of_its_own(images: list[Path], tmp
     assert json.loads((folder / "status.json").read_text())["state"] == "finished"  # still
 
 
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_evaluation_leaves_other_things_as_they_are(
+    run: Path, images: list[Path], tmp_path: Path, nic_evaluate, capsys
+) -> None:
+    """A training, alive or not, an export, another evaluation and a sweep: each is named, and no file is touched."""
+    runs = tmp_path / "runs"
+    shutil.copytree(run, runs / "e8")
+    RunRecord(runs / "e8").start({"name": "e8", "seed": 0, "trainer": {"max_steps": 9}}, [])
+    RunRecord(runs / "sweep" / "seed=1").start({"name": "s", "trainer": {}}, [])
+    assert cli.main(["export", str(run), "-o", str(runs / "mine")]) == 0
+    few = [f"evaluation.datasets=[{images[0].parent}]", "evaluation.limit=1", "evaluation.points=[q50]"]
+    assert nic_evaluate("codec=webp", *few) == 0
+    before = files(runs)
+    for taken, said in {
+        "name=e8": "runs/e8 holds a training",
+        f"run_dir={runs / 'e8'}": "e8 holds a training",
+        "name=mine": "runs/mine holds an exported codec",
+        "name=sweep": "runs/sweep holds the runs of a sweep",
+        "name=webp": "runs/webp holds results of something else (codec._target_ is",
+        "name=e8/more": "runs/e8/more lies inside the run",
+    }.items():
+        capsys.readouterr()
+        assert nic_evaluate("codec=jpeg", *few, taken) == 2
+        err = capsys.readouterr().err
+        assert said in err
+        assert len(err.splitlines()) == 1
+        assert files(runs) == before
+    assert nic_evaluate("flow=dis_fast", "evaluation.datasets=[sintel]", "name=e8", f"root={flow_root(tmp_path)}") == 2
+    assert "runs/e8 holds a training" in capsys.readouterr().err
+    assert files(runs) == before
+
+
+def flow_root(folder: Path) -> Path:
+    """A root with one pair of frames of Sintel and its flow; nothing is decoded before the folder is looked at."""
+    for name in ("final/a/frame_0001.png", "final/a/frame_0002.png", "flow/a/frame_0001.flo"):
+        path = folder / "data" / "sintel" / "training" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder / "data"
+
+
+def test_another_checkpoint_is_not_the_runs_result(run: Path, images: list[Path], tmp_path: Path, nic_evaluate) -> None:
+    mine = tmp_path / "runs" / "mine"
+    shutil.copytree(run, mine)
+    shutil.copy(mine / "checkpoints" / "last.ckpt", mine / "checkpoints" / "previous.ckpt")
+    few = [f"evaluation.datasets=[{images[0].parent}]", "evaluation.limit=1", "evaluation.points=[64]"]
+    assert nic_evaluate(f"run={mine}/checkpoints/previous.ckpt", *few) == 0
+    assert not (mine / "results.parquet").exists()
+    (row,) = read_results(tmp_path / "runs" / "mine_previous" / "results.parquet")
+    assert row["run"] == "mine_previous"
+    assert nic_evaluate(f"run={mine}/checkpoints/last.ckpt", *few) == 0
+    assert len(read_results(mine / "results.parquet")) == 1
+    assert not (mine / "status.json").exists()  # its record is nic-train's
+
+
 def test_a_failed_evaluation_says_so_in_its_record(tmp_path: Path, nic_evaluate, capsys) -> None:
-    assert nic_evaluate("codec=webp", "evaluation.datasets=[nowhere/at/all]") == 2
+    assert nic_evaluate("codec=webp", "evaluation.lpips=nowhere.pth") == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     status = json.loads((tmp_path / "runs" / "webp" / "status.json").read_text())
     assert (status["state"], "nowhere" in status["error"]) == ("failed", True)
@@ -135,6 +195,8 @@ def test_a_failed_evaluation_says_so_in_its_record(tmp_path: Path, nic_evaluate,
         (["codec=jpeg", "device=cuda:99"], "There is no GPU for device=cuda:99"),
         (["codec=jpeg", "device=gpu"], "There is no device 'gpu'; give cpu, cuda, or cuda:1"),
         (["codec=jpeg", "evaluation.limit=x"], "evaluation.limit must be of type integer"),
+        (["codec=jpeg", "evaluation.datasets=[nowhere/at/all]"], "evaluation.datasets: The folder"),
+        (["codec=jpeg", "evaluation.baselines=[jpg]"], "no classic codec 'jpg' (did you mean 'jpeg'?)"),
         (["codec=jpeg", "evaluation.limit=0"], "evaluation.limit has to be at least 1, not 0."),
     ],
 )

@@ -82,7 +82,7 @@ def test_one_point_takes_no_bytes():
     assert (point.lmbda, point.label, codec.point_to_bytes(point)) == (512.0, "512", b"")
     assert codec.point_from_bytes(b"") == point
     assert codec.point("512") == point
-    with pytest.raises(UserError, match="it has 512"):
+    with pytest.raises(UserError, match="there is only 512"):
         codec.point("513")
     with pytest.raises(UserError, match="not continuous"):
         codec.point_at(512.0)

@@ -12,6 +12,7 @@ import pytest
 from nic_lightning.config import quoted, safe_name
 from nic_lightning.errors import DataError
 from nic_lightning.runs.isolation import JobFailed
+from nic_lightning.runs.record import RunRecord
 
 OK = ["data.folder=x", "name=r"]
 PARAMS = "# @package _global_\nhydra:\n  sweeper:\n    params:\n      codec.width: 3,4\n"
@@ -141,6 +142,16 @@ def test_mistakes_of_the_user_alone_end_with_2_and_a_second_start_tells_of_itsel
         "To compare them: nic report runs/r",
     ]
     assert done.err == ""
+
+
+def test_a_multirun_into_a_run_is_refused(run, conf: Path, capsys) -> None:
+    RunRecord(conf.parent / "runs" / "r").start({"name": "r", "trainer": {}}, [])
+    before = sorted(path.name for path in (conf.parent / "runs" / "r").iterdir())
+    with pytest.raises(SystemExit) as stop:
+        run(nothing, "-m", *OK, "seed=1,2")
+    assert stop.value.code == 2
+    assert "runs/r holds a training (nic-train), which stays as it is" in capsys.readouterr().err
+    assert sorted(path.name for path in (conf.parent / "runs" / "r").iterdir()) == before
 
 
 PRESETS = """

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +16,7 @@ from hydra.utils import instantiate
 from omegaconf.errors import ConfigAttributeError
 
 from nic_lightning import config
-from nic_lightning.errors import DataError
+from nic_lightning.errors import READER_GONE, DataError
 
 OK = ["data.folder=x", "name=r"]
 
@@ -32,7 +34,7 @@ def untouched(cfg) -> None:
         ),
         ("sede=3", "There is no key 'sede' (did you mean 'seed'?); `--cfg job` lists the keys."),
         ("codec=smal", "There is no codec 'smal' (did you mean 'small'?); there are: picky, small, wide."),
-        ("experiment=foo", "There is no experiment 'foo'; there are: big."),
+        ("experiment=foo", "There is no experiment 'foo'; there is only big."),
         ("codec=null", "takes the name of one of its files, as in logger=none; null is no name."),
         ("codec.width=abc", "codec.width must be int, not 'abc'."),
         ("seed=abc", "seed must be of type integer, not 'abc'."),
@@ -71,7 +73,7 @@ def test_a_sweep_needs_its_plus_and_its_m(run, conf: Path, capsys) -> None:
         "# @package _global_\nhydra:\n  sweeper:\n    params:\n      seed: 0,1,2\n"
     )
     for override, sentence in {
-        "sweep=three": "No sweep is chosen yet, so put a + before it: +sweep=NAME; there are: three.",
+        "sweep=three": "No sweep is chosen yet, so put a + before it: +sweep=NAME; there is only three.",
         "+sweep=three": "A sweep over seed is a multirun: add -m.",
     }.items():
         with pytest.raises(SystemExit) as stop:
@@ -271,3 +273,21 @@ def test_hydra_flags_pass_through(run, capsys) -> None:
     out = capsys.readouterr().out
     assert "width: 77" in out
     assert "run_dir: runs/${name}" in out
+
+
+PRINTS = """
+import sys
+from nic_lightning import config
+config.run_hydra(lambda cfg: print("x" * 100_000, flush=True), "train")
+"""
+
+
+def test_a_task_whose_reader_is_gone_ends_quietly(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PRINTS, "name=r"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == READER_GONE

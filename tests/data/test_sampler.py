@@ -49,3 +49,10 @@ def test_start_continues_exactly_and_another_epoch_forgets_it():
     assert sampler.start == 8
     sampler.set_epoch(1)
     assert len(list(sampler)) == 20
+
+
+def test_a_repeated_epoch_shows_the_first_one_again():
+    sampler = EpochSampler(20, 20, 7, repeat=True)
+    first = list(sampler)
+    sampler.set_epoch(3)
+    assert list(sampler) == first == list(EpochSampler(20, 20, 7))

@@ -98,22 +98,24 @@ def test_a_killed_sweep_does_what_is_missing(desk: Desk, launcher: str, trainer:
 
 
 def test_a_failing_job_is_told_at_the_end_and_the_others_are_one_comparison(desk: Desk) -> None:
-    """One of two jobs starts from a run that does not exist."""
-    done = desk("nic-train", "-m", *TINY, "name=partly", "init_from=runs/missing,null", "evaluation.points=null")
+    """One of two jobs starts from a file that is no checkpoint; it leaves its log, and no run."""
+    (desk.folder / "damaged.ckpt").write_bytes(b"no checkpoint")
+    done = desk("nic-train", "-m", *TINY, "name=partly", "init_from=damaged.ckpt,null", "evaluation.points=null")
     assert done.returncode == 2, done.stderr
     root = desk.folder / "runs" / "partly"
-    bad = next(path for path in root.iterdir() if path.name.startswith("init_from=runs_missing-"))
+    bad = root / "init_from=damaged.ckpt"
+    assert [path.name for path in bad.iterdir()] == ["output.log"]
     assert state(root / "init_from=null") == "finished"
     told = done.stderr[done.stderr.index("2 jobs in ") :].splitlines()
     assert told[0] == "2 jobs in runs/partly: 1 finished, 1 failed."
     assert told[1].startswith(f"  {bad}: ")
-    assert "runs/missing" in told[1]
+    assert "damaged.ckpt" in told[1]
     assert told[2:] == [
         f"    log: {bad / 'output.log'}",
         "The same command continues what is missing.",
         "To compare them: nic report runs/partly",
     ]
-    assert "runs/missing" in (bad / "output.log").read_text()
+    assert "damaged.ckpt" in (bad / "output.log").read_text()
     assert "cae    1024" in done.stdout  # the terminal shows what the job writes
     assert "cae    1024" in (root / "init_from=null" / "output.log").read_text()
     report = desk("nic", "report", "runs/partly", "-o", "partly.html")

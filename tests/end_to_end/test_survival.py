@@ -184,6 +184,18 @@ def test_killed_in_an_epoch_and_in_a_validation(tmp_path, reference):
     assert_same(training, reference("one process"))
 
 
+@pytest.mark.slow  # a start for each fraction of a second
+def test_ended_by_a_time_limit_again_and_again(tmp_path, reference):
+    training = Training(tmp_path, "limited", (*MODES["one process"], "+trainer.max_time={milliseconds:250}"))
+    states = []
+    while (code := training.start().wait(timeout=300)) == 75 and len(states) < 60:
+        states.append(json.loads((training.run / "status.json").read_text())["state"])
+    assert code == 0, (tmp_path / "limited.log").read_text()[-3000:]
+    assert states
+    assert set(states) == {"interrupted"}
+    assert_same(training, reference("one process"))
+
+
 KILLS: dict[str, int] = {}
 
 

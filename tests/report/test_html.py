@@ -20,6 +20,8 @@ from nic_lightning.report import gallery
 from nic_lightning.report.comparison import compare
 from nic_lightning.report.curves import curves
 from nic_lightning.report.html import write_report
+from nic_lightning.runs.index import read_run
+from nic_lightning.runs.overview import overview
 from nic_lightning.runs.record import RunRecord
 from tests.report.samples import classic_rows, learned_rows, make_run, row
 
@@ -105,7 +107,7 @@ def test_curves(page):
     assert len({(curve["colour"], curve["symbol"]) for curve in data["curves"]}) == 3
     modulated = data["curves"][1]
     assert [point["bpp"] for point in modulated["points"]] == [0.1, 0.2, 0.4, 0.8]
-    assert {point["step"] for point in modulated["points"]} == {2}
+    assert {point["step"] for point in modulated["points"]} == {3}  # after the steps 0, 1 and 2
     training = [[trace["name"] for trace in figure["data"]] for figure in data["figures"].values()]
     assert training == [["cae", "mae"], ["cae @ 64", "mae @ 64"]]
     plots = [a["data-figure"] for a in page.named("div") if "data-figure" in a]
@@ -228,6 +230,18 @@ def test_a_run_too_short_to_log_tells_its_steps(tmp_path):
     (tmp_path / "run" / "metrics.jsonl").unlink()
     write_report([tmp_path / "run"], tmp_path / "r.html")
     assert '<td class="n">17</td>' in (tmp_path / "r.html").read_text()
+
+
+def test_the_page_and_the_list_tell_the_same_steps(tmp_path):
+    record = RunRecord(make_run(tmp_path / "run", learned_rows()))
+    record.log(49, {"train/loss": 1.0})  # the fiftieth of sixty steps
+    write_report([tmp_path / "run"], tmp_path / "r.html")
+    assert '<td class="n">50</td>' in (tmp_path / "r.html").read_text()
+    record.steps = 60
+    record.finish("finished")
+    write_report([tmp_path / "run"], tmp_path / "r.html")
+    assert '<td class="n">60</td>' in (tmp_path / "r.html").read_text()
+    assert overview(read_run(tmp_path / "run")).step == 60
 
 
 def test_runs_without_results(tmp_path):

@@ -18,11 +18,11 @@ def deterministic():
 
 
 def test_the_switches(capsys):
-    trainer = {"max_steps": 3, "benchmark": True}
+    trainer = {"max_steps": 3, "benchmark": True, "use_distributed_sampler": False}
     assert trainer_options({"trainer": trainer}) == trainer
     assert trainer_options({"trainer": trainer, "deterministic": False}) == trainer
     on = {"trainer": trainer, "deterministic": True}
-    assert trainer_options(on) == {"max_steps": 3, "benchmark": False, "deterministic": True}
+    assert trainer_options(on) == {**trainer, "benchmark": False, "deterministic": True}
     say_cost({"deterministic": False})
     assert capsys.readouterr().err == ""
     say_cost(on)

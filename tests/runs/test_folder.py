@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from nic_lightning.errors import RunError
-from nic_lightning.runs.folder import claim
+from nic_lightning.runs.folder import DEFAULTS, TRAINER_FREE, claim
 from nic_lightning.runs.record import RunRecord
+from nic_lightning.signatures import read_signature
 
 CONFIG = {
     "name": "toy",
@@ -76,6 +77,47 @@ def test_what_does_not_make_a_run_another_one(folder):
 
 
 @pytest.mark.parametrize(
+    "trainer",
+    [
+        {"devices": 2, "strategy": "ddp", "accelerator": "gpu"},
+        {"max_time": "00:01:00:00", "max_epochs": 3, "min_steps": 5},
+        {"log_every_n_steps": 1, "val_check_interval": 7, "limit_val_batches": 0, "profiler": "simple"},
+        {"accumulate_grad_batches": 1, "limit_train_batches": None, "overfit_batches": 0},  # Lightning's defaults
+    ],
+)
+def test_where_it_computes_how_long_and_what_looks_on_may_change(folder, trainer):
+    assert claim(folder, changed(trainer={"max_steps": 100, **trainer}), here=False) == "continue"
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [
+        ("nic_lightning.callbacks.translations.TranslationGrid", True),
+        ("pytorch_lightning.callbacks.EarlyStopping", True),
+        ("lightning.pytorch.callbacks.EarlyStopping", True),
+        ("nic_lightning.callbacks.lambda_scheduling.LambdaScheduling", False),
+        ("pytorch_lightning.callbacks.StochasticWeightAveraging", False),
+        ("mine.Callback", False),
+    ],
+)
+def test_callbacks_that_change_training_make_another_run(folder, name, same):
+    config = {**CONFIG, "callbacks": {"one": {"_target_": name, "start": 5}}}
+    if same:
+        assert claim(folder, config) == "continue"
+        return
+    with pytest.raises(RunError, match=r"callbacks\.one is None there"):
+        claim(folder, config)
+
+
+def test_every_key_of_the_trainer_is_known():
+    signature = read_signature("pytorch_lightning.Trainer")
+    assert signature is not None
+    parameters = signature.parameters
+    assert parameters.keys() >= (TRAINER_FREE | DEFAULTS.keys())
+    assert not TRAINER_FREE & DEFAULTS.keys()
+
+
+@pytest.mark.parametrize(
     ("change", "named"),
     [
         ({"seed": 8}, "seed is 7 there and 8 here"),
@@ -86,6 +128,10 @@ def test_what_does_not_make_a_run_another_one(folder):
         ({"data__train": "clic"}, "data.train"),
         ({"init_from": "runs/x"}, "init_from is None there"),
         ({"codec": None}, "codec is"),
+        ({"trainer__gradient_clip_val": 5}, "trainer.gradient_clip_val is None there and 5 here"),
+        ({"trainer__accumulate_grad_batches": 4}, "trainer.accumulate_grad_batches is 1 there and 4 here"),
+        ({"trainer__limit_train_batches": 0.5}, "trainer.limit_train_batches is 1.0 there and 0.5 here"),
+        ({"trainer__overfit_batches": 1}, "trainer.overfit_batches is 0.0 there and 1 here"),
     ],
 )
 def test_another_run_is_refused_and_the_difference_named(folder, change, named):

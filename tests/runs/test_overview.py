@@ -9,7 +9,7 @@ import pytest
 from nic_lightning.runs.index import read_run
 from nic_lightning.runs.overview import overview, table
 from nic_lightning.runs.process import this_process
-from nic_lightning.runs.record import RunRecord, to_yaml
+from nic_lightning.runs.record import RunRecord, ending_of, to_yaml
 
 
 def make(folder: Path, state: str = "finished", error: str | None = None) -> Path:
@@ -37,6 +37,24 @@ def test_a_failed_run_says_why(tmp_path):
     line = overview(read_run(make(tmp_path / "one", "failed", "RunError: the disk is full")))
     assert line.state == "failed"
     assert "the disk is full" in table([line])
+
+
+def test_who_ended_a_run_is_told(tmp_path):
+    record = RunRecord(make(tmp_path / "one"))
+    record.ended_by, record.steps = "EarlyStopping", 1000
+    record.finish("finished")
+    line = overview(read_run(record.folder))
+    assert (line.state, line.problem, line.note) == ("finished", None, "EarlyStopping ended it")
+    assert "EarlyStopping ended it" in table([line])
+    assert ending_of(record.folder) == " (EarlyStopping ended it at step 1000)"
+    record.finish("interrupted", "EndedEarly: trainer.max_time is used up.")
+    line = overview(read_run(record.folder))
+    assert (line.state, line.problem, line.note) == (
+        "interrupted",
+        None,
+        "trainer.max_time is used up.",
+    )
+    assert ending_of(record.folder) == ""
 
 
 def test_a_run_that_logged_nothing_yet(tmp_path):

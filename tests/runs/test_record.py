@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
 from nic_lightning.errors import RunError
 from nic_lightning.runs.environment import MAX_DIFF, git_state
-from nic_lightning.runs.record import RunRecord, read_metrics, read_status
+from nic_lightning.runs.record import RunRecord, ending_in, read_metrics, read_status
 
 CONFIG = {"name": "toy", "seed": 7, "codec": {"width": 8, "list": [1, 2]}}
 
@@ -175,3 +176,32 @@ def test_git_state(tmp_path, monkeypatch):
     assert state["diff_cut"]
     assert len(diff) == MAX_DIFF
     assert state["untracked"] == ["new.txt"]
+
+
+TRAINING = {"name": "a", "trainer": {"max_steps": 3}}
+
+
+def test_a_training_that_comes_to_no_step_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    for began, left in ((False, {"mine.txt"}), (True, {"mine.txt", "status.json", "config.yaml"})):
+        record = RunRecord(tmp_path)
+        record.start(TRAINING, [])
+        record.began = began
+        (tmp_path / "wandb" / "offline-run").mkdir(parents=True, exist_ok=True)
+        with pytest.raises(RunError), ending_in(record):
+            raise RunError("The data is not there.")
+        found = {path.name for path in tmp_path.iterdir()}
+        assert found == left if not began else found >= left
+    assert read_status(tmp_path)["state"] == "failed"
+
+
+def test_what_an_earlier_start_has_made_stays(tmp_path: Path) -> None:
+    record = RunRecord(tmp_path)
+    record.start(TRAINING, [])
+    record.log(0, {"train/loss": 1.0})
+    again = RunRecord(tmp_path)
+    again.start(TRAINING, [])
+    with pytest.raises(RunError), ending_in(again):
+        raise RunError("The data is not there.")
+    assert read_status(tmp_path)["state"] == "failed"
+    assert (tmp_path / "metrics.jsonl").exists()

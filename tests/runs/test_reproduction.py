@@ -136,6 +136,20 @@ def test_a_run_of_several_starts_says_so(run):
     ]
 
 
+def test_a_run_that_computed_here_and_there_says_so(run):
+    """What may change from start to start is recorded for each: the last config does not claim it for all steps."""
+    starts = [(0, {"precision": "32-true", "devices": 1}), (40, {"precision": "bf16-mixed", "devices": 1})]
+    for step, trainer in starts:
+        record = RunRecord(run)
+        record.start({**CONFIG, "trainer": trainer}, OVERRIDES)
+        record.add_environment({"first_step": step})
+    RunRecord(run).start({**CONFIG, "trainer": {"precision": "64-true"}}, OVERRIDES)  # failed before its first step
+    (note,) = [note for note in read(read_run(run)).notes if "trainer" in note]
+    assert note == (
+        "trainer.precision was not the same for all steps: 32-true from step 0, then bf16-mixed from step 40."
+    )
+
+
 def test_without_a_checkout(run, tmp_path, capsys):
     change(run, git={"commit": "0" * 40})
     assert "set CHECKOUT to one that has" in script(read(read_run(run)), tmp_path / "again")

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from nic_lightning.config import compose
+from nic_lightning.config import CONF_DIR, compose
 from nic_lightning.errors import RunError, UserError
 from nic_lightning.runs.record import RunRecord, to_yaml
 from nic_lightning.runs.resume import prepare, recorded_overrides
@@ -49,7 +49,11 @@ def test_the_stored_config_goes_on_wherever_the_run_lies(run, tmp_path):
     assert start.folder == Path.cwd()
     config = composed(moved)
     assert config.pop("defaults") == ["schema", "_self_"]
-    assert config.pop("hydra")["run"]["dir"] == str(moved)
+    hydra = config.pop("hydra")
+    assert hydra["run"]["dir"] == str(moved)
+    for script in ("train", "evaluate"):  # they print sentences alone, and so does a continued run
+        of_script = yaml.safe_load((CONF_DIR / f"{script}.yaml").read_text())["hydra"]["job_logging"]
+        assert hydra["job_logging"] == of_script
     stored = yaml.safe_load((moved / "config.yaml").read_text())
     assert config == {**stored, "run_dir": str(moved)}
 
@@ -100,8 +104,13 @@ def test_finished_runs_are_left_alone_until_they_are_to_be_longer(tmp_path):
     assert composed(run)["trainer"]["max_steps"] == 80
 
 
+def test_a_string_is_a_list_of_it(run):
+    assert prepare(run, ["evaluation.datasets=kodak"]) is not None
+    assert composed(run)["evaluation"]["datasets"] == ["kodak"]
+
+
 def test_overrides_yaml_says_what_nic_train_needs(run):
-    extra = ["data.root=/x y", "trainer=cpu", "trainer.max_steps=80", "+trainer.accumulate_grad_batches=2"]
+    extra = ["data.root=/x y", "trainer=cpu", "trainer.max_steps=80", "+trainer.detect_anomaly=true"]
     assert prepare(run, [*extra, "logger=wandb"]) is not None
     config = {k: v for k, v in composed(run).items() if k not in ("defaults", "hydra")}
     overrides = recorded_overrides(run, config, [], "resume")
@@ -118,6 +127,8 @@ def test_overrides_yaml_says_what_nic_train_needs(run):
         ("seed=3", "another run: seed is 0 there and 3 here"),
         ("data.crop=32", "another run: data.crop"),
         ("task.learning_rate=1", "another run: task.learning_rate"),
+        ("+trainer.accumulate_grad_batches=2", "another run: trainer.accumulate_grad_batches is 1 there and 2 here"),
+        ("trainer.gradient_clip_val=null", "trainer.gradient_clip_val is 1.0 there and None here; for that one, give"),
         ("init_from=x", "another run: init_from"),
         ("run_dir=x", "in its own folder"),
         ("++fresh=true", "in its own folder"),

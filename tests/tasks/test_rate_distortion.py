@@ -8,6 +8,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from PIL import Image
+from pytorch_lightning.utilities import GradClipAlgorithmType
 
 from nic_lightning.callbacks.checkpoint import AtomicCheckpointIO, Checkpoints
 from nic_lightning.callbacks.random_state import RandomState
@@ -151,6 +152,17 @@ def test_the_networks_gradient_is_clipped_and_the_quantiles_is_not():
     assert (quantiles == 10).all()
     task.configure_gradient_clipping(optimizer, None)
     assert network.norm().item() == pytest.approx(1.0, rel=1e-4)
+
+
+def test_the_networks_gradient_is_clipped_by_value_where_that_is_asked_for():
+    task = RateDistortionTask(codec_of())
+    optimizer = task.configure_optimizers()["optimizer"]
+    for parameter in task.codec.parameters():
+        parameter.grad = torch.full_like(parameter, 10.0)
+    task.configure_gradient_clipping(optimizer, 0.5, GradClipAlgorithmType.VALUE)
+    network, quantiles = (torch.cat([p.grad.flatten() for p in g["params"]]) for g in optimizer.param_groups)
+    assert (network == 0.5).all()
+    assert (quantiles == 10).all()
 
 
 @pytest.mark.parametrize(("precision", "fused"), [("16-mixed", False), ("bf16-mixed", True), ("32-true", True)])

@@ -46,7 +46,7 @@
     lines.push(state.image ? plain(state.image) : curve.published ? "published" : `mean of ${counted(point.images, "image")}`);
     if (point.run && !curve.published) {
       const step = data.steps[point.run];
-      lines.push(`run ${plain(point.run)}${step === undefined ? "" : `, step ${step.toLocaleString("en")}`}`);
+      lines.push(`run ${plain(point.run)}${step === undefined ? "" : `, ${step.toLocaleString("en")} steps`}`);
     }
     return lines.join("<br>");
   }
