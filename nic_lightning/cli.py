@@ -123,7 +123,8 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     check.add_argument("name", metavar="NAME", help="data set, or a folder of images")
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(run=_data_check)
-    actions.add_parser("list", parents=[root], help="the catalogue, and which files are there").set_defaults(run=_data_list)
+    text = "the catalogue, and which files are there"
+    actions.add_parser("list", parents=[root], help=text).set_defaults(run=_data_list)
     text = "the weight files of other networks that can be used: names, places, SHA-256, and which are there"
     actions.add_parser("weights", help=text, description=text.capitalize() + ".").set_defaults(run=_data_weights)
 

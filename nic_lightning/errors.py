@@ -54,8 +54,8 @@ FEW, NEAR = 8, 3
 def choices(word: str, names: Iterable[str]) -> str:
     """What to offer for a name that is none of `names`, as the end of a sentence.
 
-    "there is only a", "there are: a, b" where they are few, "the nearest of 24 are a, b, c" where they are many, and the first few where
-    none is near. Of names such as "q50" those of the nearest number are near.
+    "there is only a" or "there are: a, b" where they are few, "the nearest of 24 are a, b, c" where they are many, and
+    the first few where none is near. Of names such as "q50" those of the nearest number are near.
     """
     listed = list(dict.fromkeys(names))
     if len(listed) <= FEW:

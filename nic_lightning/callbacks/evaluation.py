@@ -124,6 +124,8 @@ def evaluate_into_run(
             work.measure(baseline, name, images)
     channels = ranks.together(work.channels)
     if ranks.rank == 0:
+        if not sets:  # an empty table still says that this is a run
+            _merge(folder / RESULTS, [])
         write_channel_rates(folder, channels.entries())
         if work.distances:
             write_distances(folder, work.distances)

@@ -216,8 +216,9 @@ class I2ICodec(LearnedCodec):
         self._require("mapping", "draw styles: this is the sender's half")
         draws = [torch.randn(self.latent_dim, generator=_generator(seed, i)) for i in range(count)]
         parameter = next(self.mapping.parameters())
-        labels = torch.full((count,), self.domain(domain), device=parameter.device)
-        return self.mapping(torch.stack(draws).to(parameter), labels)
+        label = torch.tensor([self.domain(domain)], device=parameter.device)
+        # One by one: in a batch the last digits would depend on how many there are.
+        return torch.cat([self.mapping(draw[None].to(parameter), label) for draw in draws])
 
     @torch.no_grad()
     def reference_styles(self, domain: str, references: Tensor) -> Tensor:

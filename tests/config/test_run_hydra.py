@@ -73,7 +73,7 @@ def test_a_sweep_needs_its_plus_and_its_m(run, conf: Path, capsys) -> None:
         "# @package _global_\nhydra:\n  sweeper:\n    params:\n      seed: 0,1,2\n"
     )
     for override, sentence in {
-        "sweep=three": "No sweep is chosen yet, so put a + before it: +sweep=NAME; there is only three.",
+        "sweep=three": "No sweep is chosen yet, so put a + before it: +sweep=NAME; there are: three.",
         "+sweep=three": "A sweep over seed is a multirun: add -m.",
     }.items():
         with pytest.raises(SystemExit) as stop:

@@ -81,7 +81,7 @@ def test_the_command_prints_the_override(tmp_path, capsys):
     assert "'codec.widths=[16,32,64]' 'codec.lambdas=[" in out
     assert out.rstrip().endswith(",2048]'")
     assert main(["lambdas", str(tmp_path / "sweep"), "--dataset", "clic"]) == 2
-    assert "there is only kodak" in capsys.readouterr().err
+    assert "there are: kodak" in capsys.readouterr().err
 
 
 def test_two_models_of_one_width_and_lambda_are_not_averaged(tmp_path, capsys):
