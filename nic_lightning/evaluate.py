@@ -42,19 +42,26 @@ def evaluate(config: DictConfig) -> None:
         require_labels(Path(config.run), config.evaluation.points)
 
     from nic_lightning.callbacks.evaluation import points_of
+    from nic_lightning.codecs.learned import LearnedCodec
     from nic_lightning.layers.device import checked_device
 
     checked_device(config.device)
     codec, folder, name = _trained(config) if config.run is not None else _classic(config)
     own = config.run is not None and folder.resolve() == _run_of(Path(config.run))
-    points_of(codec, config.evaluation.points)  # a wrong label leaves the record of an earlier evaluation as it is
+    # What is refused here leaves the record of an earlier evaluation as it is, and makes no folder.
+    points_of(codec, config.evaluation.points)
+    datasets = _datasets(config, codec)
+    if datasets and isinstance(codec, LearnedCodec):
+        codec.require_files()
     with contextlib.nullcontext() if own else _recorded(config, folder, name):
-        rows = _measure(config, codec, folder, name)
+        rows = _measure(config, codec, folder, name, datasets)
         translations = _translations(config, codec, folder, name)
     _tell(folder, rows, translations, with_distances=bool(config.evaluation.fid))
 
 
-def _measure(config: DictConfig, codec: ImageCodec, folder: Path, name: str) -> list[dict[str, Any]]:
+def _measure(
+    config: DictConfig, codec: ImageCodec, folder: Path, name: str, datasets: list[str]
+) -> list[dict[str, Any]]:
     """Rows of real files on every data set, written into the run folder."""
     from nic_lightning.callbacks.evaluation import evaluate_into_run, measurements
     from nic_lightning.callbacks.progress import EvaluationProgress
@@ -66,7 +73,7 @@ def _measure(config: DictConfig, codec: ImageCodec, folder: Path, name: str) -> 
             folder,
             run=folder.resolve().name,
             experiment=name,
-            datasets=_datasets(config, codec),
+            datasets=datasets,
             root=config.root,
             points=None if wanted.points is None else list(wanted.points),
             **measurements(wanted),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -37,6 +38,16 @@ def packages_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(environment, "packages", functools.cache(environment.packages))
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_handlers_of_closed_streams() -> Iterator[None]:
+    """Hydra's handlers write to the stdout of the test that ran it, which is gone in the next one."""
+    yield
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if getattr(getattr(handler, "stream", None), "closed", False):
+            root.removeHandler(handler)
 
 
 @pytest.fixture
