@@ -31,8 +31,8 @@ class HevcIntra(StillImageCodec):
         chroma: sampling of the chroma planes: "4:2:0" or "4:4:4".
         preset: effort of x265.
         tune: what x265 optimises; libheif's default, "ssim", has about 0.4 dB less PSNR at the same rate. Through
-            libheif, "psnr" leaves x265's psychovisual decisions on, which cost 1 % of rate at 4:2:0 and, since they also
-            coarsen the chroma planes there, 12 % at 4:4:4; here it turns them off (findings/heif_tune_psnr.sh).
+            libheif, "psnr" leaves x265's psychovisual decisions on, which cost 1 % of rate at 4:2:0 and 12 % at 4:4:4;
+            here it turns them off (findings/heif_tune_psnr.sh).
     """
 
     name = "hevc"
