@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nic_lightning.config import run_hydra
+from nic_lightning.machine import shows_gpu
 from nic_lightning.runs.process import main_process
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
+SMALL = "experiment=small"
+_CHOOSES = re.compile(
+    r"\+{0,2}(codec|experiment|task|trainer|ckpt_path|init_from)\b|--?(config-name|cn|h|help|hydra-help|sc)\b"
+)
+"""Arguments that say what to train, or that nothing is to be trained."""
+
+
 def main() -> None:
     """Entry point of the console script."""
+    if not shows_gpu() and not any(map(_CHOOSES.match, sys.argv[1:])):
+        # The full size takes months on a CPU.
+        sys.argv.append(SMALL)
+        if main_process():
+            sentence = "There is no GPU here, so this is {}, some minutes of training; experiment=mae is the full size."
+            print(sentence.format(SMALL), file=sys.stderr)
     run_hydra(train, "train")
 
 

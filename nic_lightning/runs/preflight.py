@@ -9,7 +9,8 @@ from typing import Any
 
 from nic_lightning.config import CONF_DIR, ConfigError, options
 from nic_lightning.errors import choices
-from nic_lightning.runs.sources import check_accelerator, check_data, check_sets, surely_no_gpu
+from nic_lightning.machine import surely_no_gpu
+from nic_lightning.runs.sources import check_accelerator, check_data, check_sets
 from nic_lightning.runs.switches import check_trainer
 from nic_lightning.targets import nearest
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from nic_lightning.errors import RunError
+from nic_lightning.machine import VISIBLE, hidden_by_submitit
 
-VISIBLE = "CUDA_VISIBLE_DEVICES"
 VISIBLE_TO_SWEEP = "NIC_SWEEP_CUDA_VISIBLE_DEVICES"
 """What the launching process saw: submitit's local executor hides all GPUs from its jobs."""
 _POLL = 0.2
@@ -184,11 +184,6 @@ def _folder() -> Path:
 def _open(folder: Path, name: str) -> int:
     safe = "".join(c if c.isalnum() or c in "-." else "_" for c in name)
     return os.open(folder / safe, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-
-
-def hidden_by_submitit() -> bool:
-    """Whether submitit's local executor has hidden the GPUs from this process, not the user."""
-    return os.environ.get("SUBMITIT_EXECUTOR") == "local"
 
 
 def _shown_again() -> dict[str, str | None]:

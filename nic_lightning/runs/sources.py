@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import os
-import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +10,7 @@ from nic_lightning.config import ConfigError
 from nic_lightning.data.catalog import find_root, locate
 from nic_lightning.data.flow_sets import SETS, flow_set
 from nic_lightning.errors import DataError
-from nic_lightning.runs.slots import VISIBLE, hidden_by_submitit
-
-_GPU_FILES = ("/dev/nvidia[0-9]*", "/dev/nvgpu*", "/dev/nvhost-gpu", "/dev/nvmap", "/dev/dxg", "/dev/kfd")
-"""Where Linux shows NVIDIA's GPUs, also those of Jetson and WSL, and AMD's."""
+from nic_lightning.machine import surely_no_gpu
 
 
 def check_data(data: Mapping[str, Any]) -> None:
@@ -43,15 +37,6 @@ def check_accelerator(name: Any) -> None:
     """Raise `ConfigError` where `trainer.accelerator` is a GPU and this machine surely has none."""
     if name in ("gpu", "cuda") and surely_no_gpu():
         raise ConfigError(f"trainer.accelerator={name}: there is no GPU here; trainer=cpu does without.")
-
-
-def surely_no_gpu() -> bool:
-    """Whether this machine has no GPU, or hides all; False where only PyTorch can tell."""
-    if platform.system() != "Linux":
-        return False
-    if os.environ.get(VISIBLE) in ("", "-1") and not hidden_by_submitit():
-        return True
-    return not any(glob.glob(pattern) for pattern in _GPU_FILES)
 
 
 def _listed(names: Any) -> list[str]:

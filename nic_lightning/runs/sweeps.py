@@ -18,9 +18,10 @@ from hydra.experimental.callback import Callback
 
 from nic_lightning.config import quoted, safe_name
 from nic_lightning.errors import UserError
+from nic_lightning.machine import VISIBLE
 from nic_lightning.runs.isolation import LOG, NO_LOG_FILE
 from nic_lightning.runs.owner import JOBS, refuse_foreign
-from nic_lightning.runs.slots import VISIBLE, VISIBLE_TO_SWEEP
+from nic_lightning.runs.slots import VISIBLE_TO_SWEEP
 
 _MAX_LINE = 2**16
 

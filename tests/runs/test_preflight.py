@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from nic_lightning import machine
 from nic_lightning.config import ConfigError
-from nic_lightning.runs import sources
 from nic_lightning.runs.folder import claim
 from nic_lightning.runs.preflight import check_before_start, check_evaluation
 from nic_lightning.runs.record import RunRecord
@@ -80,8 +80,8 @@ def test_domains_are_looked_for_as_folders(tmp_path) -> None:
 
 @pytest.mark.parametrize(("visible", "files", "none"), [(None, [], True), (None, ["x"], False), ("-1", ["x"], True)])
 def test_a_gpu_that_is_not_there_is_missed_without_torch(monkeypatch, visible, files, none) -> None:
-    monkeypatch.setattr(sources.platform, "system", lambda: "Linux")
-    monkeypatch.setattr(sources.glob, "glob", lambda pattern: files)
+    monkeypatch.setattr(machine.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(machine.glob, "glob", lambda pattern: files)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
