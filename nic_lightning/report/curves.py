@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -17,8 +18,9 @@ def curves(rows: Iterable[Mapping[str, Any]]) -> list[Curve]:
 
     A run with several operating points is a curve, or one for each mode where a codec has several tasks. Runs with one
     operating point each, the same codec and the same experiment join into one; where several widths have the same
-    lambdas, into one for each width, and where several folders of runs have them, into one for each folder. A classic
-    codec that several runs measured with equal results is one curve.
+    lambdas, into one for each width, and where several folders of runs have them, into one for each folder. Runs of
+    experiments of their own join where their configs differ in nothing but lambda ("series"). A classic codec that
+    several runs measured with equal results is one curve.
     """
     groups: dict[tuple[str, str, str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -34,12 +36,29 @@ def curves(rows: Iterable[Mapping[str, Any]]) -> list[Curve]:
             made.append(_curve(dataset, codec, group))
         else:
             singles.setdefault((dataset, codec, _text(group[0], "experiment"), mode), []).extend(group)
-    for (dataset, codec, _, _), group in singles.items():
+    for dataset, codec, group in _joined(singles):
         made += [_curve(dataset, codec, part) for part in _unmixed(group)]
     made = _without_repeats(made)
     _name(made)
     order = datasets(made)
     return sorted(made, key=lambda curve: (order.index(curve.dataset), curve.classic))
+
+
+def _joined(singles: Mapping[tuple[str, str, str, str], list[Row]]) -> list[tuple[str, str, list[Row]]]:
+    """Data set, codec and rows of runs of one point each; runs alone in their experiment by their series."""
+    made: list[tuple[str, str, list[Row]]] = []
+    by_series: dict[tuple[str, str, str, str], list[Row]] = {}
+    for (dataset, codec, _, mode), group in singles.items():
+        key = (dataset, codec, mode, _text(group[0], "series"))
+        alone = len({_text(row, "run") for row in group}) == 1 and key[-1]
+        together = by_series.get(key) if alone else None
+        if together is not None and not _share_a_point([*together, *group]):
+            together.extend(group)
+            continue
+        made.append((dataset, codec, list(group)))
+        if alone:
+            by_series[key] = made[-1][2]
+    return made
 
 
 def _unmixed(rows: Sequence[Row]) -> list[Sequence[Row]]:
@@ -158,8 +177,7 @@ def _name(made: Sequence[Curve]) -> None:
         shared = [name for name in {c.name for c in here} if sum(c.name == name for c in here) > 1]
         for curve in here:
             if curve.name in shared:
-                several = len(curve.runs) > 1
-                curve.name = f"{curve.name} ({curve.experiment if several else curve.runs[0]})"
+                curve.name = f"{curve.name} ({_of_runs(curve)})"
         for more in (_width, _folder):
             for curve in [curve for curve in here if sum(other.name == curve.name for other in here) > 1]:
                 if known := more(curve):
@@ -168,6 +186,15 @@ def _name(made: Sequence[Curve]) -> None:
             twins = [other for other in here if other.name == curve.name]
             for number, twin in enumerate(twins[1:], 2):
                 twin.name = f"{twin.name} #{number}"
+
+
+def _of_runs(curve: Curve) -> str:
+    """The run, or what several have in common: their experiment, else how their names begin, else all names."""
+    if len(curve.runs) == 1:
+        return curve.runs[0]
+    equal = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*curve.runs, strict=False))
+    common = "".join(letters[0] for letters in equal).rstrip("/_-=.0123456789")
+    return curve.experiment or common or ", ".join(curve.runs)
 
 
 def _width(curve: Curve) -> str:

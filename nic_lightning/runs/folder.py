@@ -12,43 +12,14 @@ from typing import Any, Literal
 import yaml
 
 from nic_lightning.errors import RunError
-from nic_lightning.runs.overrides import HARDWARE
+from nic_lightning.runs.identity import another_run, first_difference
 from nic_lightning.runs.owner import owner, refuse_foreign, stored_config
 from nic_lightning.runs.preflight import check_before_start
 from nic_lightning.runs.process import other_process
 from nic_lightning.runs.record import read_status
 
-IDENTITY = ("seed", "codec", "task", "data", "init_from", "trainer", "callbacks")
-"""Config keys that make a run what it is, but for `PLACES`, `TRAINER_FREE` and `CALLBACKS_FREE`."""
-PLACES = frozenset({"data.root", "data.workers", "data.cache_mb"})
-"""Below them, what says only where and how the same data is read."""
 MEASURED = ("codec", "flow", "run")
 """Config keys of nic-evaluate that say what is measured."""
-LENGTH = frozenset({"max_steps", "max_epochs", "min_steps", "min_epochs", "max_time"})
-"""What of the trainer says how long the same run trains."""
-LOOKING = frozenset(
-    {"log_every_n_steps", "val_check_interval", "check_val_every_n_epoch", "num_sanity_val_steps", "limit_val_batches"}
-    | {"limit_test_batches", "limit_predict_batches", "enable_progress_bar", "enable_model_summary", "profiler"}
-    | {"enable_checkpointing", "detect_anomaly", "inference_mode", "default_root_dir", "deterministic", "barebones"}
-)
-"""What of it only looks at training, or writes it down."""
-TRAINER_FREE = HARDWARE | LENGTH | LOOKING
-"""What may change from one start of a run to the next; every other key of the trainer makes another run."""
-DEFAULTS: dict[str, Any] = {
-    "accumulate_grad_batches": 1,
-    "limit_train_batches": 1.0,
-    "overfit_batches": 0.0,
-    "reload_dataloaders_every_n_epochs": 0,
-    "use_distributed_sampler": False,
-    "fast_dev_run": False,
-    "gradient_clip_algorithm": "norm",
-}
-"""What holds where the trainer's config says nothing, or null: to say it makes no other run."""
-CALLBACKS_FREE = frozenset(
-    {"nic_lightning.callbacks.translations.TranslationGrid"}
-    | {f"pytorch_lightning.callbacks.{name}" for name in ("EarlyStopping", "Timer", "LearningRateMonitor")}
-    | {f"pytorch_lightning.callbacks.{name}" for name in ("DeviceStatsMonitor", "ModelSummary", "RichModelSummary")}
-)
 """Callbacks that only look, draw, or end a run: they may come, go and change. Every other may change training."""
 _WORK = ("checkpoints", "metrics.jsonl", "results.parquet", "wandb_id")
 """A run that failed before it made any of these, over a wrong value most likely, is in nobody's way."""
@@ -110,34 +81,10 @@ def claim_for_evaluation(folder: Path, config: Mapping[str, Any]) -> None:
         raise RunError(f"{folder} holds results of unknown origin; give name=NAME or run_dir=PATH.")
     kinds = [{key for key in MEASURED if side.get(key) is not None} for side in (stored, config)]
     pairs = [("codec", stored.get("codec"), config.get("codec")), ("run", _place(stored), _place(config))]
-    changes = (_first_difference(*pair) for pair in pairs)
+    changes = (first_difference(*pair) for pair in pairs)
     change = next(filter(None, changes), None) if kinds[0] == kinds[1] else "not the same is measured"
     if change:
         raise RunError(f"{folder} holds results of something else ({change}); give name=NAME or run_dir=PATH.")
-
-
-def another_run(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
-    """What in `new` makes it another run than `old`, as half a sentence; None when it is the same."""
-    changes = (_first_difference(key, _decisive(key, old), _decisive(key, new)) for key in IDENTITY)
-    return next(filter(None, changes), None)
-
-
-def _decisive(key: str, config: Mapping[str, Any]) -> Any:
-    """The value of a key of `IDENTITY` without what may change."""
-    value = config.get(key)
-    if key == "trainer":
-        given = value if isinstance(value, Mapping) else {}
-        kept = {name: part for name, part in given.items() if name not in TRAINER_FREE}
-        return DEFAULTS | {name: part for name, part in kept.items() if part is not None}
-    if key == "callbacks":
-        given = value if isinstance(value, Mapping) else {}
-        return {name: part for name, part in given.items() if not _only_looks(part)}
-    return value
-
-
-def _only_looks(callback: Any) -> bool:
-    target = callback.get("_target_") if isinstance(callback, Mapping) else None
-    return target is None or str(target).replace("lightning.pytorch.", "pytorch_lightning.") in CALLBACKS_FREE
 
 
 def refuse_living(folder: Path) -> None:
@@ -166,13 +113,3 @@ def _length(config: Mapping[str, Any], key: str) -> float:
     trainer = config.get("trainer")
     value = trainer.get(key) if isinstance(trainer, Mapping) else None
     return value if isinstance(value, int | float) and value >= 0 else math.inf  # -1 and null: without end
-
-
-def _first_difference(path: str, old: Any, new: Any) -> str | None:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in sorted(old.keys() | new.keys()):
-            change = _first_difference(f"{path}.{key}", old.get(key), new.get(key))
-            if change:
-                return change
-        return None
-    return None if old == new or path in PLACES else f"{path} is {old!r} there and {new!r} here"

@@ -12,6 +12,7 @@ import yaml
 
 from nic_lightning.errors import RunError
 from nic_lightning.runs.files import checked_path, read_inside
+from nic_lightning.runs.identity import series
 from nic_lightning.runs.process import life
 from nic_lightning.runs.record import read_metrics, read_status
 from nic_lightning.runs.results import MAX_BYTES, read_results
@@ -54,12 +55,13 @@ class Run:
         """Rows of results.parquet; empty when there is none or it is damaged (then a problem is added).
 
         "run" is this run's name, not what the table says: runs in several places may have recorded the same name.
+        "series" is what it has in common with runs of other lambdas (`identity.series`).
         """
         if not os.path.lexists(self.folder / "results.parquet"):
             return []
         try:
             rows = read_results(checked_path(self.folder, "results.parquet", MAX_BYTES))
-            return [{**row, "run": self.name} for row in rows]
+            return [{**row, "run": self.name, "series": series(self.config)} for row in rows]
         except RunError as error:
             self.add_problem(error)
             return []

@@ -17,7 +17,8 @@ from typing import Any
 from nic_lightning.config import TrainConfig, check_targets, lists_of_strings
 from nic_lightning.errors import RunError, UserError
 from nic_lightning.runs.files import read_inside, write_atomically
-from nic_lightning.runs.folder import another_run, claim
+from nic_lightning.runs.folder import claim
+from nic_lightning.runs.identity import another_run
 from nic_lightning.runs.index import Run, read_run
 from nic_lightning.runs.overrides import apply, changes, key_of
 from nic_lightning.runs.process import life, main_process, other_process
