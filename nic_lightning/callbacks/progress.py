@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.errors import counted
-from nic_lightning.runs.text import duration
+from nic_lightning.runs.record.text import duration
 
 LONG = 3 * 3600.0
 """Seconds; what takes longer on a CPU is said at once."""

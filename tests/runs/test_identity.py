@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from nic_lightning.runs.identity import series
+from nic_lightning.runs.settings.identity import series
 
 CONFIG = {
     "name": "cae64",
