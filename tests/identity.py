@@ -54,7 +54,8 @@ def learned() -> dict[str, dict[str, Any]]:
 
     conf = Path(__file__).parents[1] / "conf" / "codec"
     found = {}
-    for name in sorted(path.stem for path in conf.glob("*.yaml")):
+    names = sorted(path.stem for path in conf.glob("*.yaml"))
+    for name in ["cae", *(name for name in names if name != "cae")]:  # others begin with its weights
         try:
             config = OmegaConf.to_container(compose("train", [f"codec={name}"]).codec, resolve=True)
         except Exception as error:  # the other checkout may not have it yet
@@ -103,6 +104,7 @@ def codec(folder: Path, name: str, config: dict[str, Any]) -> dict[str, Any]:
 
     more = [] if "domains" not in config else [*DOMAINS, "data.train=pets", "data.batch_size=2"]
     more += [] if more else ["data.crop=64", "data.batch_size=8"]
+    more += ["init_from=runs/cae"] if name == "bottleneck_scaling" else []
     nic(folder, "nic-train", f"codec={name}", f"name={name}", *overrides(config), *more, *TRAINING)
     run = folder / "runs" / name
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
