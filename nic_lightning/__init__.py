@@ -1,10 +1,11 @@
 """nic_lightning: train, measure and compare learned codecs.
 
-What stands here is the public API:
+What stands here is the public API, which docs/python.md shows with examples:
 
 - `load(NAME_OR_PATH)`: a codec of a run, a checkpoint or an export; `codec.encode(image)` and `codec.decode(data)`.
 - `results(FOLDER)`: the results of runs as a pandas table.
 - `bd_rate(rates, qualities, rates, qualities)`: Bjontegaard delta rate in per cent.
+- `testing.check_codec(codec)`: whether a codec of your own keeps what codecs promise.
 
 All of it is imported when it is used: the package itself starts without torch and pandas.
 """
@@ -15,11 +16,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nic_lightning import testing
     from nic_lightning.codecs.loading import load, load_codec
     from nic_lightning.metrics.bd import bd_rate_of_values as bd_rate
     from nic_lightning.runs.table import results
 
-__all__ = ["bd_rate", "load", "load_codec", "results"]
+__all__ = ["bd_rate", "load", "load_codec", "results", "testing"]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -27,6 +29,7 @@ _HOMES = {
     "load": "nic_lightning.codecs.loading:load",
     "load_codec": "nic_lightning.codecs.loading:load_codec",
     "results": "nic_lightning.runs.table:results",
+    "testing": "nic_lightning.testing",
 }
 
 
