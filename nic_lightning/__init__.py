@@ -1,20 +1,47 @@
-"""nic_lightning: train, measure and compare learned codecs."""
+"""nic_lightning: train, measure and compare learned codecs.
+
+What stands here is the public API, which docs/python.md shows with examples:
+
+- `load(NAME_OR_PATH)`: a codec of a run, a checkpoint or an export; `codec.encode(image)` and `codec.decode(data)`.
+- `results(FOLDER)`: the results of runs as a pandas table.
+- `bd_rate(rates, qualities, rates, qualities)`: Bjontegaard delta rate in per cent.
+- `testing.check_codec(codec)`: whether a codec of your own keeps what codecs promise.
+
+All of it is imported when it is used: the package itself starts without torch and pandas.
+"""
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nic_lightning.codecs.loading import load_codec
+    from nic_lightning import testing
+    from nic_lightning.codecs.loading import load, load_codec
+    from nic_lightning.metrics.bd import bd_rate_of_values as bd_rate
+    from nic_lightning.runs.index.table import results
 
-__all__ = ["load_codec"]
+__all__ = ["bd_rate", "load", "load_codec", "results", "testing"]
 __version__ = "0.1.0"
+
+_HOMES = {
+    "bd_rate": "nic_lightning.metrics.bd:bd_rate_of_values",
+    "load": "nic_lightning.codecs.loading:load",
+    "load_codec": "nic_lightning.codecs.loading:load_codec",
+    "results": "nic_lightning.runs.index.table:results",
+    "testing": "nic_lightning.testing",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """`load_codec`, imported when it is used: the package itself starts without torch."""
-    if name == "load_codec":
-        from nic_lightning.codecs.loading import load_codec
+    """What is public, imported when it is used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if attribute else found
 
-        return load_codec
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    """With what is imported when it is used, for tab completion."""
+    return sorted({*globals(), *__all__})

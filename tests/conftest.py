@@ -81,33 +81,21 @@ def _make_codec(name: str, seed: int = 0, excite: float = 4.0, **overrides):
     import yaml
 
     from nic_lightning.codecs.loading import build_codec
+    from nic_lightning.testing.subject import excited
 
     config = yaml.safe_load((CHECKOUT / "conf" / "codec" / f"{name}.yaml").read_text())
     small = {"width": 8, "hidden": 6}
     config |= {key: value for key, value in small.items() if key in config} | overrides
     torch.manual_seed(seed)
-    codec = build_codec(config)
-    with torch.no_grad():
-        for parameter_name, parameter in codec.named_parameters():
-            if parameter.dim() == 4 and not parameter_name.startswith("entropy_"):
-                parameter.mul_(excite)
-    codec.update_tables()
-    return codec.eval()
+    return excited(build_codec(config), excite)
 
 
 @pytest.fixture(scope="session")
 def picture():
     """Smooth random images: `picture(height, width, n=1, seed=0)`, float32 (n, 3, H, W) in [0, 1]."""
-    import torch
-    from torch.nn import functional as F
+    from nic_lightning.testing.subject import smooth_images
 
-    def make(height: int, width: int, n: int = 1, seed: int = 0):
-        generator = torch.Generator().manual_seed(seed)
-        coarse = torch.rand(n, 3, height // 8 + 2, width // 8 + 2, generator=generator)
-        smooth = F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
-        return (0.9 * smooth + 0.1 * torch.rand(n, 3, height, width, generator=generator)).clamp(0, 1)
-
-    return make
+    return smooth_images
 
 
 @pytest.fixture

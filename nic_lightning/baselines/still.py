@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nic_lightning.codecs.base import Encoded, OperatingPoint
+from nic_lightning.codecs.coding import ImageCoding
 from nic_lightning.errors import BitstreamError, DataError, UserError
 
 QUALITIES = tuple(range(5, 100, 5))
@@ -32,7 +33,7 @@ class MissingCodec(UserError):
     """A package or program that a classic codec needs is not installed."""
 
 
-class StillImageCodec(ABC):
+class StillImageCodec(ImageCoding, ABC):
     """A classic codec, one operating point for each setting; its packed file is the format's own file.
 
     A subclass says how one picture is written (`_encode`), what size a file claims to be, once it has the shape of one
@@ -81,10 +82,14 @@ class StillImageCodec(ABC):
         if point.quality is None:
             raise UserError(f"{self.name} needs an operating point with a quality, not {point.label!r}.")
         height, width = x.shape[-2:]
-        if max(height, width) > self.max_side or height * width > MAX_PIXELS:
-            raise DataError(f"A picture of {width}x{height} pixels is too large for {self.name}.")
+        self.require_size(height, width)
         files = tuple(self._encode(picture, point.quality) for picture in _pixels(x))
         return Encoded(strings=(files,), shape=(height, width))
+
+    def require_size(self, height: int, width: int) -> None:
+        """Raise DataError for a picture that no file may hold."""
+        if max(height, width) > self.max_side or height * width > MAX_PIXELS:
+            raise DataError(f"A picture of {width}x{height} pixels is too large for {self.name}.")
 
     def decompress(self, encoded: Encoded, point: OperatingPoint) -> Tensor:
         """Decode to float RGB in [0, 1]; the point is not needed, the file says it all.

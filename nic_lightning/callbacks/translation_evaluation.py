@@ -27,8 +27,8 @@ from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.loading import load_codec
 from nic_lightning.codecs.translation import I2ICodec
 from nic_lightning.data.domains import DomainFolders, resized
-from nic_lightning.data.transforms import to_tensor
 from nic_lightning.errors import UserError
+from nic_lightning.media.image import to_tensor
 from nic_lightning.metrics.extractors import load_extractor
 from nic_lightning.metrics.grids import Picture, latent_grid, reference_grid
 from nic_lightning.metrics.lpips import load_lpips

@@ -13,12 +13,14 @@ from torch.nn import functional as F
 
 from nic_lightning import bitstream
 from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
+from nic_lightning.codecs.choosing import labelled_point
+from nic_lightning.codecs.coding import ImageCoding
 from nic_lightning.entropy.models import rows_of_file_version
-from nic_lightning.errors import BitstreamError, UserError, choices
+from nic_lightning.errors import BitstreamError, UserError
 from nic_lightning.layers.precision import without_autocast
 
 
-class LearnedCodec(nn.Module):
+class LearnedCodec(ImageCoding, nn.Module):
     """A codec with an analysis transform `g_a`, a synthesis transform `g_s` and entropy models `entropy_*`.
 
     A method defines `operating_points`, `analysis`, `synthesis` and the three methods of its latents:
@@ -116,16 +118,7 @@ class LearnedCodec(nn.Module):
 
     def point(self, label: str) -> OperatingPoint:
         """Operating point of a label, or of a lambda when lambda is continuous."""
-        for point in self.candidate_points:
-            if point.label == label:
-                return point
-        if self.lambda_range is not None:
-            try:
-                return self.point_at(float(label))
-            except ValueError:
-                pass
-        offer = choices(label, [point.label for point in self.candidate_points])
-        raise UserError(f"The codec has no operating point {label!r}; {offer}.")
+        return labelled_point(self, label)
 
     def point_at(self, lmbda: float) -> OperatingPoint:
         """The point of a lambda, trained or between two trained ones."""
@@ -202,13 +195,16 @@ class LearnedCodec(nn.Module):
 
     def pack(self, encoded: Encoded, point: OperatingPoint) -> bytes:
         """File of one image (the only one of its batch)."""
-        height, width = encoded.shape
-        if height * width > bitstream.MAX_PIXELS:
-            raise UserError(f"An image of {height}x{width} is too large for one .nic file: cut it into tiles.")
+        self.require_size(*encoded.shape)
         strings = tuple(column[0] for column in encoded.strings)
         return bitstream.pack(
             bitstream.Container(self.file_fingerprint(point), self.point_to_bytes(point), *encoded.shape, strings)
         )
+
+    def require_size(self, height: int, width: int) -> None:
+        """Raise UserError for an image that no file may hold."""
+        if height * width > bitstream.MAX_PIXELS:
+            raise UserError(f"An image of {height}x{width} is too large for one .nic file: cut it into tiles.")
 
     def unpack(self, data: bytes, max_pixels: int = bitstream.MAX_PIXELS) -> tuple[Encoded, OperatingPoint]:
         """Inverse of `pack`; raises BitstreamError for a cut, altered or foreign file."""

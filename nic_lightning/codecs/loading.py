@@ -39,6 +39,16 @@ def _packages() -> list[str]:
     return ["nic_lightning.codecs", *filter(None, os.environ.get("NIC_CODEC_PACKAGES", "").split(","))]
 
 
+def load(name_or_path: str | Path) -> LearnedCodec:
+    """Codec that is ready to `encode` and `decode`: on the CPU, in evaluation mode.
+
+    `name_or_path` is a run folder of `nic-train`, a .ckpt file, or a folder that `nic export` wrote. Nothing in it is
+    executed; see `load_codec`. Raises RunError, one sentence, where there is no codec or a damaged one.
+    """
+    # Here a name of a shipped model will be looked up, once there are any: a path that exists goes first.
+    return load_codec(name_or_path)
+
+
 def load_codec(path: str | Path) -> LearnedCodec:
     """Codec on the CPU in evaluation mode with the CDF tables that were stored.
 

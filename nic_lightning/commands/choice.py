@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 from torch import Tensor
 
 from nic_lightning.analysis.budget import Budget, parse_macs
 from nic_lightning.codecs.base import OperatingPoint
+from nic_lightning.codecs.choosing import (
+    Choice,
+    about_default,
+    default_point,
+    file_at,
+    file_for,
+    has_tasks,
+)
 from nic_lightning.codecs.learned import LearnedCodec
-from nic_lightning.codecs.search import search_point
 from nic_lightning.errors import UserError
 
-
-@dataclass(frozen=True)
-class Choice:
-    """An operating point and the file that it makes."""
-
-    point: OperatingPoint
-    data: bytes
-    message: str | None
-    """What the user should know when a target or a budget was not met."""
+__all__ = ["Choice", "chooser"]
 
 
 def chooser(
@@ -37,22 +36,24 @@ def chooser(
     """Function that chooses for an image (1, 3, H, W); raises UserError for wishes that make no sense.
 
     A budget alone takes the costliest point within it, together with a target the one that meets the target best.
+    Without any wish it is the codec's default point, and the choice says so.
     """
     budget = _budget(codec, point, max_macs, max_latency_ms)
     searched = bpp is not None or psnr is not None
-    if (searched or budget) and codec.operating_points[0].mode is not None:
+    if (searched or budget) and has_tasks(codec):
         raise UserError(f"Codec {codec.name} has one rate for each task, set in training: give --mode alone.")
     if mode is not None:
         point = _of_mode(codec, mode).label
     chosen = None if searched or budget else _labelled(codec, point)
+    note = about_default(codec) if chosen is not None and point is None else None
 
     def choose(x: Tensor) -> Choice:
-        points, message = budget.points(x) if budget else (None, None)
+        points, message = budget.points(x) if budget else (None, note)
         if searched:
-            found = search_point(codec, x, bpp=bpp, psnr=psnr, points=points)
-            return Choice(found.point, found.data, " ".join(filter(None, (message, found.message))))
+            found = file_for(codec, x, bpp=bpp, psnr=psnr, points=points)
+            return replace(found, message=" ".join(filter(None, (message, found.message))))
         used = chosen or points[-1]  # pyright: ignore[reportOptionalSubscript]
-        return Choice(used, codec.pack(codec.compress(x, used), used), message)
+        return file_at(codec, x, used, message)
 
     return choose
 
@@ -76,13 +77,9 @@ def _of_mode(codec: LearnedCodec, mode: str) -> OperatingPoint:
 
 
 def _labelled(codec: LearnedCodec, label: str | None) -> OperatingPoint:
-    points = codec.operating_points
     if label is not None:
         return codec.point(label)
-    if len(points) > 1:
-        labels = ", ".join(p.label for p in points)
-        if points[0].mode is not None:
-            raise UserError(f"Choose what the file is for with --mode ({labels}).")
-        budget = "" if points[0].width is None else ", or a budget with --max-macs or --max-latency-ms"
-        raise UserError(f"Choose an operating point with --point ({labels}), or a target with --bpp or --psnr{budget}.")
-    return points[0]
+    if has_tasks(codec) and len(codec.operating_points) > 1:
+        labels = ", ".join(p.label for p in codec.operating_points)
+        raise UserError(f"Choose what the file is for with --mode ({labels}).")
+    return default_point(codec)

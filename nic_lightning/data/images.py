@@ -7,26 +7,20 @@ import stat
 from fnmatch import fnmatch
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from nic_lightning.errors import DataError
+from nic_lightning.media.pixels import DEPTH, FRAMES, TRANSPARENCY, Changes, Pixels, has_alpha, header_changes, to_rgb
+
+__all__ = ["DEPTH", "FRAMES", "TRANSPARENCY", "Changes", "Pixels"]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"})
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "PPM", "TIFF")
 MAX_PIXELS = 89_478_485
 """Largest image that is read: 256 MiB as 8-bit RGB. Pillow warns of decompression bombs from here on."""
 
-Pixels = NDArray[np.uint8]
-"""One image, shape (H, W, 3), RGB, 0 to 255."""
-Changes = tuple[str, ...]
-"""What an image lost when it was read, as what was done: TRANSPARENCY, DEPTH, FRAMES."""
 _LINK = "a link that leaves the folder is not followed; copy the file, or name its folder"
 _LINKED_FOLDER = "a link to a folder is not followed; name the folder that it leads to"
-TRANSPARENCY = "transparency was put on black"
-DEPTH = "16 bits a channel were cut to 8"
-FRAMES = "only the first of several frames was read"
 
 
 class UnreadableImage(DataError):
@@ -116,8 +110,8 @@ def probe_image(path: Path) -> tuple[tuple[int, int], Changes]:
     """
     try:
         with _open(path) as image:
-            if image.format == "PNG" and not _has_alpha(image):
-                (width, height), changes = image.size, _header_changes(image)
+            if image.format == "PNG" and not has_alpha(image):
+                (width, height), changes = image.size, header_changes(image)
                 image.verify()
                 return (height, width), changes
     except UnreadableImage:
@@ -144,45 +138,11 @@ def _open(path: Path) -> Image.Image:
     return image
 
 
-def _has_alpha(image: Image.Image) -> bool:
-    return "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La")
-
-
-def _header_changes(image: Image.Image) -> Changes:
-    """What is lost by what the header says; of an image that is not loaded yet, which forgets it then."""
-    codings = [tile[3] if isinstance(tile[3], tuple) else (tile[3],) for tile in getattr(image, "tile", ())]
-    deep = any(
-        ";16" in str(part) or (type(part) is int and image.format == "PPM" and part > 255)
-        for coding in codings
-        for part in coding
-    )
-    several = image.format != "JPEG" and getattr(image, "is_animated", False)  # phones put depth maps into JPEG
-    return (DEPTH,) * deep + (FRAMES,) * bool(several)
-
-
 def _to_rgb(path: Path, image: Image.Image) -> tuple[Pixels, Changes]:
-    changes = _header_changes(image)
-    image.load()
-    upright = _upright(image)
-    if upright.mode.startswith("I;16") or (upright.mode == "I" and image.format == "PNG"):
-        grey = (np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2), changes
-    if upright.mode in ("I", "F"):
-        raise UnreadableImage(path, f"pixels of kind {upright.mode!r} have no known range")
-    if _has_alpha(upright):
-        upright = upright.convert("RGBA")
-        if np.asarray(upright)[..., 3].min() < 255:
-            changes += (TRANSPARENCY,)
-        black = Image.new("RGBA", upright.size, (0, 0, 0, 255))
-        upright = Image.alpha_composite(black, upright)
-    return np.array(upright.convert("RGB")), changes
-
-
-def _upright(image: Image.Image) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image) or image
-    except Exception:  # a broken EXIF block says nothing about the pixels
-        return image
+        return to_rgb(image)
+    except DataError as error:
+        raise UnreadableImage(path, str(error)) from error
 
 
 def _reason(error: Exception) -> str:

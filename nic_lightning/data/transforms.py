@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from nic_lightning.data.images import Pixels
+from nic_lightning.media.image import to_tensor
+from nic_lightning.media.pixels import Pixels
+
+__all__ = ["center_crop", "draws", "pad_to", "random_crop", "to_tensor"]
 
 
 def draws(seed: int, epoch: int, index: int) -> tuple[int, int, int]:
@@ -49,9 +50,3 @@ def pad_to(pixels: Pixels, size: int) -> Pixels:
     if not any(missing):
         return pixels
     return np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="reflect")
-
-
-def to_tensor(pixels: Pixels) -> Tensor:
-    """Float tensor (3, H, W) in [0, 1], RGB."""
-    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    return torch.from_numpy(planes).float().div_(255)

@@ -7,7 +7,7 @@ the rate, with piecewise cubic (pchip) interpolation by default, by the `bjonteg
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,45 @@ def bd_quality(anchor: Points, test: Points, metric: str = "psnr", method: str =
     Arguments and errors are those of `bd_rate`; the curves have to overlap in rate instead.
     """
     return _delta(anchor, test, metric, "quality", method)
+
+
+def bd_rate_of_values(
+    anchor_rates: Iterable[float],
+    anchor_qualities: Iterable[float],
+    test_rates: Iterable[float],
+    test_qualities: Iterable[float],
+    *,
+    metric: str = "psnr",
+    method: str = "pchip",
+) -> float:
+    """BD-rate in per cent of a test curve against an anchor; negative where the test curve takes fewer bits.
+
+    The order is that of the package `bjontegaard`. `bd_rate` gives the overlap of the curves, too.
+
+    Args:
+        anchor_rates: bits per pixel, in any order.
+        anchor_qualities: as many values, such as PSNR in dB.
+        test_rates: as `anchor_rates`, of the curve to judge; it may have another number of points.
+        test_qualities: as `anchor_qualities`.
+        metric: name of the quality. Of those in LOWER_IS_BETTER, "lpips", lower is better.
+        method: one of METHODS.
+
+    Raises:
+        BdError: a curve has too few points, lacks a value, is not monotone, or does not overlap the other one.
+    """
+    anchor = _points_of(anchor_rates, anchor_qualities, metric, "anchor")
+    return bd_rate(anchor, _points_of(test_rates, test_qualities, metric, "test"), metric, method).value
+
+
+def _points_of(rates: Iterable[float], qualities: Iterable[float], metric: str, role: str) -> Points:
+    pair = list(rates), list(qualities)
+    if len(pair[0]) != len(pair[1]):
+        counts = f"{counted(len(pair[0]), 'rate')} and {len(pair[1])} of {metric}"
+        raise BdError(f"The {role} curve has {counts}: give one quality for each rate.")
+    try:
+        return [{"bpp": float(rate), metric: float(quality)} for rate, quality in zip(*pair, strict=True)]
+    except (TypeError, ValueError) as error:
+        raise BdError(f"The {role} curve has a value that is no number: {error}.") from error
 
 
 def usable_points(points: Points, metric: str, role: str, method: str = "pchip") -> tuple[list[float], list[float]]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nic_lightning.codecs.base import Encoded, ImageCodec, OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.errors import UserError
+from nic_lightning.media.image import to_pixels
 from nic_lightning.metrics.channels import ChannelRates, channel_rates
 from nic_lightning.metrics.distances import Distances
 from nic_lightning.metrics.fidelity import ms_ssim, psnr, round_to_8_bits, to_db
@@ -209,9 +210,8 @@ def save_png(image: Tensor, path: Path) -> None:
     """Write an image (3, H, W) in [0, 1] as an 8-bit PNG, whole or not at all. Raises OSError that names `path`."""
     from PIL import Image
 
-    array = image.detach().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
     data = io.BytesIO()
-    Image.fromarray(array).save(data, format="PNG")
+    Image.fromarray(to_pixels(image)).save(data, format="PNG")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=".", suffix=".png", dir=path.parent)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import nic_lightning
 from nic_lightning.cli import main
 from nic_lightning.codecs.loading import load_codec
 from nic_lightning.commands.each import MAX_FILE_BYTES
@@ -98,9 +100,32 @@ def test_what_an_image_loses_is_said_beside_its_file(run: Path, tmp_path: Path, 
     assert capsys.readouterr().out.endswith(" dB  (Transparency was put on black.)\n")
 
 
-def test_a_point_must_be_chosen(run: Path, images: list[Path], tmp_path: Path, capsys) -> None:
-    assert nic("compress", images[0], "-o", tmp_path / "o", "--run", run) == 2
-    assert "--point (64, 512, 4096)" in capsys.readouterr().err
+def test_without_a_point_it_is_the_middle_one(run: Path, images: list[Path], tmp_path: Path, capsys) -> None:
+    assert nic("compress", images[0], "-o", tmp_path / "o", "--run", run) == 0
+    said = "(No operating point was named: took 512, the middle of 3 from 64 to 4096.)"
+    assert capsys.readouterr().out.endswith(f" dB  {said}\n")
+    assert nic("compress", images[0], "-o", tmp_path / "p", "--run", run, "--point", "512") == 0
+    assert capsys.readouterr().out.endswith(" dB\n")
+    assert (tmp_path / "o" / "face.nic").read_bytes() == (tmp_path / "p" / "face.nic").read_bytes()
+
+
+def test_python_writes_and_reads_the_same_files(run: Path, images: list[Path], tmp_path: Path) -> None:
+    codec = nic_lightning.load(run)
+    wishes: list[dict] = [{}, {"point": "64"}, {"point": 1000}, {"bpp": 2.0}, {"psnr": 14.0}]
+    for number, wish in enumerate(wishes):
+        options = [text for name, value in wish.items() for text in (f"--{name}", value)]
+        assert nic("compress", *images, "-o", tmp_path / f"{number}", "--run", run, *options) == 0
+        for path in images:
+            data = (tmp_path / f"{number}" / f"{path.stem}.nic").read_bytes()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of targets that are out of reach
+                assert codec.encode(Image.open(path), **wish) == data
+    assert nic("decompress", tmp_path / "0" / "face.nic", "-o", tmp_path / "b", "--run", run) == 0
+    decoded = codec.decode((tmp_path / "0" / "face.nic").read_bytes())
+    assert np.array_equal(np.asarray(decoded), np.asarray(Image.open(tmp_path / "b" / "face.png")))
+
+
+def test_an_unknown_point_is_refused(run: Path, images: list[Path], tmp_path: Path, capsys) -> None:
     assert nic("compress", images[0], "-o", tmp_path / "o", "--run", run, "--point", "low") == 2
     assert "'low'" in capsys.readouterr().err
     assert not (tmp_path / "o").exists()

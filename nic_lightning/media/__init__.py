@@ -1,0 +1,1 @@
+"""What codecs take and give back."""
