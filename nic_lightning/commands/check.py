@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import yaml
 from cyclopts import Parameter
 
-from nic_lightning import config
+from nic_lightning import conf_tree
 from nic_lightning.commands.options import ConfigDirs, Json, require_folders
 from nic_lightning.config import ConfigError, check_targets, compose, options
 from nic_lightning.mistakes import mistake
@@ -113,11 +113,11 @@ def _launcher_installed(launch: str) -> bool:
     installed = ConfigStore.instance().list("hydra/launcher")
     entries = [entry for entry in _preset("launch", launch).get("defaults", []) if isinstance(entry, dict)]
     wanted = [name for entry in entries for group, name in entry.items() if group.endswith("hydra/launcher")]
-    return all(name not in config.LAUNCHERS or f"{name}.yaml" in installed for name in wanted)
+    return all(name not in conf_tree.LAUNCHERS or f"{name}.yaml" in installed for name in wanted)
 
 
 def _preset(group: str, name: str) -> dict[str, Any]:
-    return yaml.safe_load((config.CONF_DIR / group / f"{name}.yaml").read_text()) or {}
+    return yaml.safe_load((conf_tree.CONF_DIR / group / f"{name}.yaml").read_text()) or {}
 
 
 def _problems(config_name: str, overrides: list[str], config_dirs: Sequence[Path] = ()) -> list[str]:

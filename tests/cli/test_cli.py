@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from nic_lightning import __version__, cli, config
+from nic_lightning import __version__, cli, conf_tree
 from nic_lightning.commands import check
 from nic_lightning.commands.app import ACTIONS
 from nic_lightning.errors import READER_GONE, UserError, readers_may_leave
@@ -226,7 +226,7 @@ def test_check_names_config_and_problem(monkeypatch: pytest.MonkeyPatch, capsys)
 
 def test_a_config_that_does_not_compose_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "GROUPS", ())
-    monkeypatch.setattr(config, "CONF_DIR", config.CONF_DIR / "codec")
+    monkeypatch.setattr(conf_tree, "CONF_DIR", conf_tree.CONF_DIR / "codec")
     assert all(len(problems) == 1 for problems in check.check_configs().values())
 
 
@@ -282,16 +282,16 @@ def test_every_codec_of_ours_writes_and_reads_a_file(capsys) -> None:
 def test_check_finds_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     import shutil
 
-    shutil.copytree(config.CONF_DIR, tmp_path / "conf")
+    shutil.copytree(conf_tree.CONF_DIR, tmp_path / "conf")
     broken = tmp_path / "conf" / "codec" / "broken.yaml"
     broken.write_text("_target_: nic_lightning.codecs.cae.CompressiveAutoencoder\nwidht: 3\n")
-    monkeypatch.setattr(config, "CONF_DIR", tmp_path / "conf")
+    monkeypatch.setattr(conf_tree, "CONF_DIR", tmp_path / "conf")
     monkeypatch.setattr(check, "GROUPS", ("logger", "codec", "launch", "sweep"))
     keep = {"codec": ("modulated", "broken"), "launch": (), "sweep": ()}
     for path in (path for group in keep for path in (tmp_path / "conf" / group).iterdir()):
         if path.stem not in keep[path.parent.name]:
             path.unlink()
-    monkeypatch.setitem(config.LAUNCHERS, "absent", "extra")
+    monkeypatch.setitem(conf_tree.LAUNCHERS, "absent", "extra")
     presets = {
         "launch/wrong": "trainer:\n  devicez: 2\n",
         "launch/far": "defaults:\n  - override /hydra/launcher: absent\n",  # an extra that is not installed
