@@ -44,8 +44,11 @@ def build_app() -> App:
         default_parameter=Parameter(
             negative=(), json_list=False, json_dict=False, allow_repeating=True, converter=read, show_default=shown
         ),
-        group_parameters=Group("Options"),
+        group_arguments=Group("Arguments", sort_key=0),
+        group_parameters=Group("Options", sort_key=1),
     )
+    for flag in ("--help", "--version"):
+        app[flag].group = (app.group_parameters,)
     for title, names in COMMANDS.items():
         group = Group.create_ordered(title)
         for name in names:

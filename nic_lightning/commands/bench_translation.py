@@ -10,9 +10,9 @@ import torch
 from nic_lightning.analysis.latency import photograph
 from nic_lightning.analysis.translation_times import scaled_to, table, times
 from nic_lightning.codecs.loading import load_codec
-from nic_lightning.codecs.translation import I2ICodec
+from nic_lightning.codecs.translation import I2ICodec, as_translation
 from nic_lightning.config import ConfigError, check_targets, compose
-from nic_lightning.errors import UserError, counted
+from nic_lightning.errors import counted
 
 
 def main(
@@ -51,8 +51,8 @@ def _codec(overrides: list[str], run: Path | None) -> I2ICodec:
         torch.manual_seed(0)
         codec = instantiate(_config(overrides).codec, _convert_="all")
         codec.update_tables()
-    if not isinstance(codec, I2ICodec):
-        raise UserError(f"Codec {codec.name} does not translate: give codec=i2icodec or codec=ui2icodec.")
+    problem = f"Codec {codec.name} does not translate: give codec=i2icodec or codec=ui2icodec."
+    codec = as_translation(codec, problem)
     codec.require_files()
     return codec.eval().requires_grad_(False)
 

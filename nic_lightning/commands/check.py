@@ -77,14 +77,14 @@ def _file_problem(name: str, config_dirs: Sequence[Path]) -> str | None:
         return None
     from hydra.utils import instantiate
 
-    from nic_lightning.codecs.learned import LearnedCodec
+    from nic_lightning.codecs.learned import is_learned
     from nic_lightning.metrics.trial import fault
 
     try:
         codec = instantiate(codec_config, _convert_="all")
     except Exception as error:
         return str(mistake(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-    return fault(codec) if isinstance(codec, LearnedCodec) else None
+    return fault(codec) if is_learned(codec) else None
 
 
 def _sweep_problems(name: str) -> list[str]:

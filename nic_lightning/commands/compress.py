@@ -93,11 +93,10 @@ def _quality(codec: LearnedCodec, choice: Choice, x: Tensor) -> str:
 
     A translation has none: its image is not the source, and its style is chosen later.
     """
-    from nic_lightning.codecs.translation import I2ICodec
     from nic_lightning.metrics.fidelity import psnr
 
     encoded, point = codec.unpack(choice.data)
-    if isinstance(codec, I2ICodec) and (point.mode == "translate" or codec.side == "sender"):
+    if not codec.decodes_alone(point):
         codec.decode_latents(encoded, point)
         return ""
     return f", {psnr(x, codec.decompress(encoded, point)).item():.2f} dB"

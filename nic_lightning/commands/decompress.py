@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
 from nic_lightning import bitstream
+from nic_lightning.codecs.receiver import DECLARED, ReceiverOption
 from nic_lightning.commands.each import each, none_is_usable, read_file, require_free
 from nic_lightning.commands.options import Out, Overwrite
+from nic_lightning.metrics.names import safe_name
 from nic_lightning.runs.labels import require_source
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-_STYLE = Group("Files of a translation codec (codec=i2icodec, codec=ui2icodec)")
+def _with_receiver_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Put what codecs declare in the place of a command's `**receiver`; cyclopts reads signature and annotations."""
+    signature = inspect.signature(command)
+    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    for title, options in DECLARED.items():
+        group = Group(title)
+        for option in options:
+            flag = option.type is bool
+            kind = option.type if flag else option.type | None
+            command.__annotations__[option.name] = Annotated[
+                kind, Parameter(help=option.help, metavar=option.metavar, group=group)
+            ]
+            own.append(inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=False if flag else None))
+    command.__signature__ = signature.replace(parameters=own)  # pyright: ignore[reportFunctionMemberAccess]
+    return command
 
 
+@_with_receiver_options
 def decompress(
     files: Annotated[list[Path], Parameter(name="FILE")],
     /,
     *,
     run: Annotated[Path, Parameter(metavar="RUN")],
     out: Out,
-    layers: Annotated[int | None, Parameter(metavar="K")] = None,
-    progressive: bool = False,
-    domain: Annotated[str | None, Parameter(metavar="NAME", group=_STYLE)] = None,
-    reference: Annotated[Path | None, Parameter(metavar="IMAGE", group=_STYLE)] = None,
-    seed: Annotated[int | None, Parameter(metavar="N", group=_STYLE)] = None,
-    samples: Annotated[int | None, Parameter(metavar="K", group=_STYLE)] = None,
     overwrite: Overwrite = False,
+    **receiver: Any,
 ) -> int:
     """Write a PNG for each .nic file; one that cannot be decoded is named, and the others go on.
 
@@ -38,13 +51,8 @@ def decompress(
         files: what nic compress wrote with the same codec
         run: run folder, checkpoint file or export
         out: folder to write into
-        layers: of layered files (codec=scalable): only the first K
-        progressive: one PNG for each layer: NAME.layers1.png, ...
-        domain: translate into this domain; autoencoded files have none
-        reference: in the style of this image of the domain, about square
-        seed: in random styles that follow from N (default: 0)
-        samples: K random styles: NAME.DOMAIN.1.png, NAME.DOMAIN.2.png, ...
         overwrite: replace files that exist
+        **receiver: what the codec declares that only a receiver has
 
     Examples:
         nic decompress files/photo.nic --run runs/first -o decoded
@@ -54,34 +62,34 @@ def decompress(
     if none_is_usable(files, lambda path: bitstream.unpack(read_file(path))):
         return 2
     from nic_lightning.codecs.loading import load_codec
-    from nic_lightning.codecs.scalable import ScalableAutoencoder
-    from nic_lightning.commands.styles import styles_of, translate
+    from nic_lightning.metrics.png import save_png
 
-    codec = load_codec(run)
-    styles = styles_of(codec, domain=domain, reference=reference, seed=seed, samples=samples)
-    if styles is not None:
-        return translate(codec, files, out, styles, overwrite)
+    options = [option for declared in DECLARED.values() for option in declared]
+    wishes = {option.name: _value(option, receiver.get(option.name)) for option in options}
+    decoding = load_codec(run).decoding(**wishes)
 
     def one(source: Path, target: Path) -> str:
-        data = read_file(source)
-        if layers is not None:
-            data = bitstream.truncate(data, layers)
-        encoded, point = codec.unpack(data)  # refuses it before an image is written
-        if not progressive:
-            return _write_image(codec.decompress(encoded, point), target)
-        counts = range(1, bitstream.count_layers(bitstream.unpack(data)) + 1)
-        assert isinstance(codec, ScalableAutoencoder)
-        targets = [target.with_name(f"{source.stem}.layers{count}.png") for count in counts]
+        made = decoding.of(read_file(source))
+        targets = [target.with_name(f"{source.stem}{_ending(words)}") for words in made.endings]
         for path in targets:
             require_free(path, overwrite)
-        pictures = codec.refinements(encoded, point)
-        return "\n".join(_write_image(x_hat, path) for x_hat, path in zip(pictures, targets, strict=True))
+        lines = []
+        for path, x_hat in zip(targets, made.images, strict=True):
+            save_png(x_hat[0], path)
+            lines.append(f"{path}: {x_hat.shape[-2]}x{x_hat.shape[-1]}{made.note}")
+        return "\n".join(lines)
 
-    return each(files, out, ".layers1.png" if progressive else ".png", one, overwrite)
+    return each(files, out, _ending(decoding.ending), one, overwrite)
 
 
-def _write_image(x_hat: Tensor, target: Path) -> str:
-    from nic_lightning.metrics.evaluation import save_png
+def _value(option: ReceiverOption, given: Any) -> Any:
+    """What `decoding` takes for a value of the command line."""
+    if option.type is not Path or given is None:
+        return given
+    from nic_lightning.data.domains import read_reference
 
-    save_png(x_hat[0], target)
-    return f"{target}: {x_hat.shape[-2]}x{x_hat.shape[-1]}"
+    return partial(read_reference, given)
+
+
+def _ending(words: tuple[str, ...]) -> str:
+    return "".join(f".{safe_name(word)}" for word in words) + ".png"

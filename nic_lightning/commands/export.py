@@ -52,7 +52,6 @@ def export(
     from nic_lightning.codecs.exporting import DESCRIPTION, WEIGHTS, export_codec
     from nic_lightning.codecs.loading import load_with_config
     from nic_lightning.codecs.stargan_release import read_release
-    from nic_lightning.codecs.translation import I2ICodec
 
     if points and not onnx:
         raise UserError("--point chooses what --onnx exports; give --onnx too.")
@@ -61,8 +60,8 @@ def export(
         codec, config = narrowed(codec, config, width)
     if half is not None:
         codec, config = halved(codec, config, half)
-    if onnx and isinstance(codec, I2ICodec):
-        raise UserError(f"Codec {codec.name} has no ONNX files: its synthesis takes a style, too; leave --onnx out.")
+    if onnx:
+        codec.require_onnx()
     chosen = [codec.point(label) for label in points or [p.label for p in codec.operating_points]] if onnx else []
     # As an exception, the signal leaves nothing half-written.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -76,24 +75,11 @@ def export(
 
 def narrowed(codec: LearnedCodec, config: dict[str, Any], width: int) -> tuple[LearnedCodec, dict[str, Any]]:
     """A slimmable codec up to `width`, and the config that builds it; raises UserError for another codec or width."""
-    from nic_lightning.codecs.narrowing import NarrowableCodec
-
-    if not isinstance(codec, NarrowableCodec):
-        raise UserError(f"Codec {codec.name} has no widths: --width is for slimmable codecs, such as codec=slimmable.")
     slim = codec.narrowed(width).requires_grad_(False)
-    return slim, {"_target_": config["_target_"], **slim.plain_arguments()}
+    return slim, slim.config_of(config)
 
 
 def halved(codec: LearnedCodec, config: dict[str, Any], half: str) -> tuple[LearnedCodec, dict[str, Any]]:
     """One side of a codec, and the config that builds it; raises UserError for a codec that has no sides."""
-    from nic_lightning.codecs.scalable import ScalableAutoencoder
-    from nic_lightning.codecs.translation import I2ICodec
-
-    if isinstance(codec, ScalableAutoencoder):
-        receiver = codec.half_of(half).requires_grad_(False)
-        return receiver, {"_target_": config["_target_"], **receiver.plain_arguments()}
-    if not isinstance(codec, I2ICodec):
-        raise UserError(
-            f"Codec {codec.name} has no halves: --half is for translation codecs, such as codec=i2icodec, and scalable."
-        )
-    return codec.half_of(half), {**config, "side": half}
+    part = codec.half_of(half).requires_grad_(False)
+    return part, part.config_of(config)

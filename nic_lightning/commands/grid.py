@@ -98,12 +98,10 @@ def _levers(systems: list, evaluator: TranslationEvaluator, count: int) -> Itera
 
 def _translation(run: Path) -> I2ICodec:
     from nic_lightning.codecs.loading import load_codec
-    from nic_lightning.codecs.translation import I2ICodec
+    from nic_lightning.codecs.translation import as_translation
 
-    codec = load_codec(run)
-    if not isinstance(codec, I2ICodec):
-        raise UserError(f"The codec of {run} does not translate; nic grid is for codec=i2icodec and codec=ui2icodec.")
-    return codec
+    problem = f"The codec of {run} does not translate; nic grid is for codec=i2icodec and codec=ui2icodec."
+    return as_translation(load_codec(run), problem)
 
 
 def _names(runs: Sequence[Path]) -> list[str]:

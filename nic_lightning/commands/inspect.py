@@ -84,10 +84,10 @@ def _untrained(overrides: list[str], config_dirs: Sequence[Path]) -> LearnedCode
 
     from hydra.utils import instantiate
 
-    from nic_lightning.codecs.learned import LearnedCodec
+    from nic_lightning.codecs.learned import is_learned
 
     codec = instantiate(config.codec)
-    if not isinstance(codec, LearnedCodec):
+    if not is_learned(codec):
         raise UserError(f"{config.codec._target_} is not a learned codec: it has no layers to count.")
     return codec.eval()
 

@@ -21,7 +21,8 @@ from nic_lightning.codecs.narrowing import NarrowableCodec
 from nic_lightning.commands.export import narrowed
 from nic_lightning.config import check_targets, compose
 from nic_lightning.errors import BitstreamError, UserError
-from nic_lightning.metrics.evaluation import evaluate_codec, save_png
+from nic_lightning.metrics.evaluation import evaluate_codec
+from nic_lightning.metrics.png import save_png
 from nic_lightning.report.curves import curves
 from nic_lightning.report.text import rd_table
 from nic_lightning.runs.results import read_results
