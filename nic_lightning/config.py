@@ -84,7 +84,7 @@ class TranslationConfig:
 
 @dataclass
 class LaunchConfig:
-    """How the jobs of a multirun share a machine (`runs/slots.py`)."""
+    """How the jobs of a multirun share a machine (`runs/machine/slots.py`)."""
 
     slots: int | None = None
 

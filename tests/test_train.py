@@ -10,7 +10,7 @@ from nic_lightning.callbacks.training import fit as fit_run
 from nic_lightning.callbacks.training import make_trainer
 from nic_lightning.config import compose
 from nic_lightning.errors import Interrupted, UserError
-from nic_lightning.runs.switches import PROFILERS
+from nic_lightning.runs.settings.switches import PROFILERS
 from nic_lightning.train import fit_and_measure
 from tests.trainers import quiet_trainer
 

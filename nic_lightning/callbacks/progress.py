@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.errors import counted
-from nic_lightning.runs.text import duration
+from nic_lightning.runs.record.text import duration
 
 
 class Progress(pl.Callback):

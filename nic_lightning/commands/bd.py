@@ -13,12 +13,12 @@ from cyclopts import Parameter
 from nic_lightning.commands.options import count, exclusive
 from nic_lightning.commands.results import measured_curves
 from nic_lightning.errors import UserError, choices
-from nic_lightning.report import bd_table
-from nic_lightning.report.comparison import Comparison, comparisons
-from nic_lightning.report.curve import Curve
-from nic_lightning.report.curves import datasets, default_anchor, named
-from nic_lightning.report.fronts import convex_hull, joined, pareto
-from nic_lightning.report.published import published_curves
+from nic_lightning.report.curves import bd_table
+from nic_lightning.report.curves.comparison import Comparison, comparisons
+from nic_lightning.report.curves.curve import Curve
+from nic_lightning.report.curves.curves import datasets, default_anchor, named
+from nic_lightning.report.curves.pareto import convex_hull, joined, pareto
+from nic_lightning.report.curves.published import published_curves
 
 _FRONT, _FORM = exclusive("Points (one at most)"), exclusive("Form (one at most)")
 Rows = list[tuple[Comparison, Curve]]

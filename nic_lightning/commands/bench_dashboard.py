@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nic_lightning.dashboard.catalogue import Catalogue
-from nic_lightning.runs.record import RunRecord
+from nic_lightning.runs.record.record import RunRecord
 
 
 def make_runs(root: Path, count: int, lines: int) -> None:

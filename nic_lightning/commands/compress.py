@@ -10,8 +10,8 @@ from cyclopts import Parameter
 from nic_lightning.commands.each import each, none_is_usable
 from nic_lightning.commands.options import Out, Overwrite, exclusive
 from nic_lightning.data.images import read_image, require_image
-from nic_lightning.runs.files import write_atomically
-from nic_lightning.runs.labels import require_labels, require_source
+from nic_lightning.runs.index.labels import require_labels, require_source
+from nic_lightning.runs.record.files import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor

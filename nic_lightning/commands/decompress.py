@@ -15,7 +15,7 @@ from nic_lightning.codecs.receiver import DECLARED, ReceiverOption
 from nic_lightning.commands.each import each, none_is_usable, read_file, require_free
 from nic_lightning.commands.options import Out, Overwrite
 from nic_lightning.metrics.names import safe_name
-from nic_lightning.runs.labels import require_source
+from nic_lightning.runs.index.labels import require_source
 
 
 def _with_receiver_options(command: Callable[..., int]) -> Callable[..., int]:

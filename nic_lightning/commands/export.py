@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from nic_lightning.commands.options import Out, Overwrite, comma_separated
 from nic_lightning.errors import UserError
-from nic_lightning.runs.labels import require_labels, require_source
+from nic_lightning.runs.index.labels import require_labels, require_source
 
 if TYPE_CHECKING:
     from nic_lightning.codecs.learned import LearnedCodec

@@ -12,8 +12,8 @@ from nic_lightning.commands.each import require_free
 from nic_lightning.commands.options import Out, Overwrite
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.names import safe_name
-from nic_lightning.runs.index import read_run
-from nic_lightning.runs.labels import require_source
+from nic_lightning.runs.index.index import read_run
+from nic_lightning.runs.index.labels import require_source
 
 if TYPE_CHECKING:
     from nic_lightning.codecs.translation import I2ICodec

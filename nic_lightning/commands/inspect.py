@@ -14,7 +14,7 @@ from nic_lightning.analysis.sizes import parse_size
 from nic_lightning.commands.options import ConfigDirs, Json, Overrides, require_folders
 from nic_lightning.config import ConfigError, check_targets, compose
 from nic_lightning.errors import UserError
-from nic_lightning.runs.labels import require_source
+from nic_lightning.runs.index.labels import require_source
 
 if TYPE_CHECKING:
     from nic_lightning.codecs.learned import LearnedCodec

@@ -9,8 +9,8 @@ from cyclopts import Parameter
 
 from nic_lightning.commands.options import Runs
 from nic_lightning.errors import UserError
-from nic_lightning.report.saturation import lambdas_from_rows
-from nic_lightning.runs.index import find_runs
+from nic_lightning.report.curves.saturation import lambdas_from_rows
+from nic_lightning.runs.index.index import find_runs
 
 
 def lambdas(

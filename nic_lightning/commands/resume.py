@@ -15,9 +15,9 @@ from cyclopts import Parameter
 
 from nic_lightning.commands.options import Overrides
 from nic_lightning.errors import RunError, UserError
-from nic_lightning.runs.index import MARKS, find_runs
-from nic_lightning.runs.record import ending_of
-from nic_lightning.runs.resume import Start, prepare
+from nic_lightning.runs.index.index import MARKS, find_runs
+from nic_lightning.runs.record.record import ending_of
+from nic_lightning.runs.resume.resume import Start, prepare
 
 TIME_IS_UP = 75
 """Exit code of a run that a time limit ended: `callbacks.ending.EndedEarly`, which needs torch."""

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from nic_lightning import bitstream
 from nic_lightning.commands.each import each, read_file
 from nic_lightning.commands.options import Out, Overwrite
-from nic_lightning.runs.files import write_atomically
+from nic_lightning.runs.record.files import write_atomically
 
 
 def truncate(

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from nic_lightning.metrics.names import RECONSTRUCTIONS, reconstruction_path
-from nic_lightning.report.comparison import compare
-from nic_lightning.report.curves import curves
-from nic_lightning.report.html import write_report
-from nic_lightning.runs.channels import write_channel_rates
+from nic_lightning.report.curves.comparison import compare
+from nic_lightning.report.curves.curves import curves
+from nic_lightning.report.page.html import write_report
+from nic_lightning.runs.record.channels import write_channel_rates
 from tests.browser.tab import Tab
 from tests.report import test_gaps
 from tests.report.samples import CLASSIC, LEARNED, make_run, row

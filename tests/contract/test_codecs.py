@@ -23,9 +23,9 @@ from nic_lightning.config import check_targets, compose
 from nic_lightning.errors import BitstreamError, UserError
 from nic_lightning.metrics.evaluation import evaluate_codec
 from nic_lightning.metrics.png import save_png
-from nic_lightning.report.curves import curves
-from nic_lightning.report.text import rd_table
-from nic_lightning.runs.results import read_results
+from nic_lightning.report.curves.curves import curves
+from nic_lightning.report.curves.text import rd_table
+from nic_lightning.runs.record.results import read_results
 
 NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "codec").glob("*.yaml"))
 SMALL = {"width": 8, "hidden": 6, "base": 4, "widest": 8, "latents": 6, "hyper": 4, "halvings": 2, "size": 32}

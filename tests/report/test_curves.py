@@ -5,9 +5,9 @@ import math
 import pytest
 
 from nic_lightning.errors import UserError
-from nic_lightning.report.comparison import compare
-from nic_lightning.report.curves import curves, datasets, default_anchor, named, shown_range
-from nic_lightning.report.embedded import membership
+from nic_lightning.report.curves.comparison import compare
+from nic_lightning.report.curves.curves import curves, datasets, default_anchor, named, shown_range
+from nic_lightning.report.page.embedded import membership
 from tests.report.samples import classic_rows, learned_rows, row
 
 

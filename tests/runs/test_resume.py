@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 
 from nic_lightning.config import CONF_DIR, compose
 from nic_lightning.errors import RunError, UserError
-from nic_lightning.runs.record import RunRecord, to_yaml
-from nic_lightning.runs.resume import prepare, recorded_overrides
+from nic_lightning.runs.record.record import RunRecord, to_yaml
+from nic_lightning.runs.resume.resume import prepare, recorded_overrides
 
 GIVEN = ["name=toy", "codec.width=8", "trainer=ddp_cpu", "trainer.max_steps=40", "logger=none"]
 

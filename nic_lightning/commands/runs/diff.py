@@ -10,9 +10,9 @@ from cyclopts import Parameter
 
 from nic_lightning.commands.options import Json
 from nic_lightning.errors import RunError, UserError
-from nic_lightning.runs.index import one_run
-from nic_lightning.runs.overview import columns
-from nic_lightning.runs.summary import differences
+from nic_lightning.runs.index.index import one_run
+from nic_lightning.runs.index.overview import columns
+from nic_lightning.runs.index.summary import differences
 
 
 def diff(folders: Annotated[list[Path], Parameter(name="RUN")], /, *, as_json: Json = False) -> None:

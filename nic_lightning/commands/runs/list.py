@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from nic_lightning.commands.options import Json
-from nic_lightning.runs.index import about_links, find_runs
-from nic_lightning.runs.overview import Line, overview, table
+from nic_lightning.runs.index.index import about_links, find_runs
+from nic_lightning.runs.index.overview import Line, overview, table
 
 _DOWN = ("step", "when")
 _Key = Literal["name", "state", "step", "loss", "when", "codec", "left"]

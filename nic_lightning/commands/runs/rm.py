@@ -12,9 +12,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from nic_lightning.errors import RunError
-from nic_lightning.runs.folder import refuse_living
-from nic_lightning.runs.index import MARKS, read_run
-from nic_lightning.runs.occupation import LOCK
+from nic_lightning.runs.index.index import MARKS, read_run
+from nic_lightning.runs.resume.folder import refuse_living
+from nic_lightning.runs.resume.locking import LOCK
 
 
 def rm(folders: Annotated[list[Path], Parameter(name="RUN")], /, *, yes: bool = False) -> int:

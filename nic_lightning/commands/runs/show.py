@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from nic_lightning.commands.options import Json
-from nic_lightning.runs.index import one_run
-from nic_lightning.runs.overview import columns
-from nic_lightning.runs.summary import MEASURED_FLOW, gap_notes, summary
+from nic_lightning.runs.index.index import one_run
+from nic_lightning.runs.index.overview import columns
+from nic_lightning.runs.index.summary import MEASURED_FLOW, gap_notes, summary
 
 _SHOWN = ("dataset", "codec", "point", "images", "bpp", "psnr", "ms_ssim_db", "lpips")
 

@@ -8,8 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from nic_lightning.errors import UserError
-from nic_lightning.runs.index import one_run
-from nic_lightning.runs.tags import change_tags
+from nic_lightning.runs.index.index import one_run
+from nic_lightning.runs.index.tags import change_tags
 
 
 def tag(
