@@ -1,4 +1,4 @@
-"""The top level of every config, where `conf/` lies, and how the console scripts run Hydra.
+"""The top level of every config, and how the console scripts run Hydra.
 
 Nothing here imports torch, and Hydra only inside functions: `nic --help`, `nic-train --cfg job` stay quick.
 """
@@ -16,26 +16,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nic_lightning import conf_tree
+from nic_lightning.conf_tree import CONF_DIR as CONF_DIR
+from nic_lightning.conf_tree import FULL_ERROR, ConfigError
+from nic_lightning.conf_tree import LAUNCHERS as LAUNCHERS
+from nic_lightning.conf_tree import PACKAGE as PACKAGE
+from nic_lightning.conf_tree import options as options
 from nic_lightning.errors import UserError, readers_may_leave
 from nic_lightning.machine import shows_gpu
+from nic_lightning.mistakes import explained, leave_nothing, mistake, without_effect
 from nic_lightning.targets import check_targets as check_targets
 from nic_lightning.targets import make_lists
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-PACKAGE = Path(__file__).resolve().parent
-CONF_DIR = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
-"""The Hydra tree: inside an installed wheel, or beside the package in a checkout."""
-
-FULL_ERROR = "HYDRA_FULL_ERROR"
-LAUNCHERS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
-"""Optional launchers of Hydra, and the extra of this package that brings each."""
 _LONGEST_NAME = 100
-
-
-class ConfigError(UserError):
-    """A config that does not compose, or whose arguments do not fit."""
 
 
 STRINGS, STRINGS_OR_NULL = {"strings": True, "none": False}, {"strings": True, "none": True}
@@ -178,13 +174,11 @@ def compose(
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.singleton import Singleton
 
-    from nic_lightning.mistakes import explained
-
     register_schemas()
     outer = Singleton.get_state()  # of the run that composes one more config, if there is one
     GlobalHydra.instance().clear()
     try:
-        with hydra.initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        with hydra.initialize_config_dir(str(conf_tree.CONF_DIR), version_base="1.3"):
             places = ",".join(quoted(f"file://{folder.absolute()}") for folder in config_dirs)
             config = hydra.compose(
                 config_name, [*(overrides or []), *([f"hydra.searchpath=[{places}]"] * bool(places))]
@@ -195,11 +189,6 @@ def compose(
         raise explained(error) from error
     finally:
         Singleton.set_state(outer)
-
-
-def options(group: str, config_dirs: Sequence[Path] = ()) -> list[str]:
-    """Names that `group=` takes: the YAML files of conf/<group>, and of that folder in each of `config_dirs`."""
-    return sorted({path.stem for folder in (CONF_DIR, *config_dirs) for path in (folder / group).glob("*.yaml")})
 
 
 def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
@@ -216,13 +205,11 @@ def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
 def _run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
     import hydra
 
-    from nic_lightning.mistakes import explained, mistake
-
     warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)  # CompressAI's, when imported
     register_schemas()
     bugs: list[Exception] = []
     full = os.environ.get(FULL_ERROR)
-    run = hydra.main(str(CONF_DIR), config_name, version_base="1.3")(_checked(task, full, bugs))
+    run = hydra.main(str(conf_tree.CONF_DIR), config_name, version_base="1.3")(_checked(task, full, bugs))
     if full == "1":
         run()
         return
@@ -247,8 +234,6 @@ def _checked(
     def run(config: DictConfig) -> Any:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
-
-        from nic_lightning.mistakes import leave_nothing, mistake, without_effect
 
         with _environment(FULL_ERROR, full_error):  # processes that the task starts see what the user set
             try:

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from nic_lightning import config
-from nic_lightning.config import FULL_ERROR, LAUNCHERS, ConfigError, EvaluateConfig, TrainConfig, options
+from nic_lightning import conf_tree
+from nic_lightning.conf_tree import FULL_ERROR, LAUNCHERS, ConfigError, options
 from nic_lightning.errors import UserError, choices, disk_error
 from nic_lightning.targets import nearest
 
@@ -23,12 +23,12 @@ def without_effect() -> list[str]:
     hydra = HydraConfig.get()
     given: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     keys = {override.lstrip("+").split("=")[0] for override in given}
-    known = {*TrainConfig.__dataclass_fields__, *EvaluateConfig.__dataclass_fields__}
+    known = _top_level("schema") | _top_level("evaluate_schema")
     added = {key for override in given for key in re.findall(r"^\++(\w+)=", override)} - known
     problems = [
         f"There is no key '{key}'{_nearest_key(key)}; the + added one that nothing reads."
         for key in sorted(added)
-        if not (config.CONF_DIR / key).is_dir() and f"${{{key}" not in " ".join(given)
+        if not (conf_tree.CONF_DIR / key).is_dir() and f"${{{key}" not in " ".join(given)
     ]
     swept = [str(key) for key in hydra.sweeper.get("params") or () if key not in keys]
     if swept and hydra.mode == RunMode.RUN:  # a job of a multirun has them on its command line
@@ -97,7 +97,7 @@ def explained(error: Exception) -> Exception:
     if isinstance(error, YAMLError):
         return ConfigError(f"A config is no YAML: {' '.join(str(error).split())}.")
     if isinstance(error, ValueError) and "Config group override must be a string" in str(error):
-        groups = ", ".join(sorted(path.name for path in config.CONF_DIR.iterdir() if path.is_dir()))
+        groups = ", ".join(sorted(path.name for path in conf_tree.CONF_DIR.iterdir() if path.is_dir()))
         return ConfigError(
             f"A group ({groups}) takes the name of one of its files, as in logger=none; null is no name."
         )
@@ -118,7 +118,7 @@ def _sentence(error: BaseException) -> str:
         return f"{bad[3]} must be of type {bad[2].lower()}, not '{bad[1]}'."
     if bad := re.search(r"Value '(.*)' is not a valid (\w+).*\s+full_key: (\S+)", text):
         return f"{bad[3]} must be of type {bad[2]}, not '{bad[1]}'."
-    if (match := re.search(r"Could not override '(\w+)'", text)) and (config.CONF_DIR / match[1]).is_dir():
+    if (match := re.search(r"Could not override '(\w+)'", text)) and (conf_tree.CONF_DIR / match[1]).is_dir():
         names = ", ".join(options(match[1]))
         return f"No {match[1]} is chosen yet, so put a + before it: +{match[1]}=NAME; there are: {names}."
     if match := re.search(r"Could not override '([^']+)'", text):
@@ -138,9 +138,16 @@ def _nearest_key(key: str) -> str:
     from omegaconf import DictConfig, OmegaConf
 
     *parents, last = key.split(".")
-    folder = config.CONF_DIR / parents[0] if parents else config.CONF_DIR
-    keys: set[str] = set(TrainConfig.__dataclass_fields__) if not parents else set()
+    folder = conf_tree.CONF_DIR / parents[0] if parents else conf_tree.CONF_DIR
+    keys = set() if parents else _top_level("schema")
     for path in folder.glob("*.yaml"):
         node = OmegaConf.select(OmegaConf.load(path), ".".join(parents[1:])) if parents[1:] else OmegaConf.load(path)
         keys |= {str(k) for k in node} if isinstance(node, DictConfig) else set()
     return nearest(last, keys)
+
+
+def _top_level(schema: str) -> set[str]:
+    """Keys of the top level that `config.register_schemas` registers with Hydra."""
+    from hydra.core.config_store import ConfigStore
+
+    return {str(key) for key in ConfigStore.instance().load(f"{schema}.yaml").node}

@@ -6,10 +6,9 @@ script: two Adams, clipping over all parameters, a second backward pass for the 
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from compressai.entropy_models import EntropyBottleneck
@@ -21,7 +20,6 @@ from compressai.optimizers import net_aux_optimizer
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from nic_lightning.analysis.bench_arguments import parse
 from nic_lightning.analysis.sizes import parse_size
 from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.learned import LearnedCodec
@@ -153,27 +151,23 @@ def alternate(rounds: int, x: Tensor, *functions: Callable[[Tensor], None], warm
     return times
 
 
-def ready(what: str, arguments: Sequence[str] | None) -> tuple[argparse.Namespace, tuple[int, int], int]:
-    """Options of `nic bench WHAT`, height and width of the image, and the threads that torch now has; seed 0."""
-    args = parse(what, arguments)
-    size, threads = parse_size(args.size), args.threads or torch.get_num_threads()
-    torch.set_num_threads(threads)
+def ready(threads: int | None) -> int:
+    """Set the number of threads, where one is given, and seed 0; the threads that torch now has."""
+    if threads is not None:
+        torch.set_num_threads(threads)
     torch.manual_seed(0)
-    return args, size, threads
+    return torch.get_num_threads()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(width: int, *, batch: int, crop: int, size: str, rounds: int, threads: int | None) -> None:
     """Print both comparisons as medians and ratios of the same round, and what bounds them."""
-    args, (height, width), threads = ready("codec", arguments)
-    print(
-        f"width {args.width}, {counted(threads, 'thread')}, torch {torch.__version__}, medians of {args.rounds} rounds"
-    )
-    crops = torch.rand(args.batch, 3, args.crop, args.crop)
-    times = alternate(args.rounds, crops, peer_step(args.width), our_step(args.width), convolutions(args.width))
-    _print(f"training step, {args.batch} crops of {args.crop}", "convolutions alone", times)
-    times = alternate(args.rounds, torch.rand(1, 3, height, width), *coders(args.width))
-    _print(f"compress + decompress, {args.size}", "our transforms alone", times)
-    return 0
+    (height, breadth), used = parse_size(size), counted(ready(threads), "thread")
+    print(f"width {width}, {used}, torch {torch.__version__}, medians of {rounds} rounds")
+    crops = torch.rand(batch, 3, crop, crop)
+    times = alternate(rounds, crops, peer_step(width), our_step(width), convolutions(width))
+    _print(f"training step, {batch} crops of {crop}", "convolutions alone", times)
+    times = alternate(rounds, torch.rand(1, 3, height, breadth), *coders(width))
+    _print(f"compress + decompress, {size}", "our transforms alone", times)
 
 
 def _print(title: str, bound: str, times: list[list[float]]) -> None:

@@ -15,19 +15,18 @@ from torch import nn
 from nic_lightning.analysis.bench import LMBDA, alternate, ready, training_step
 from nic_lightning.analysis.efficiency import measure
 from nic_lightning.analysis.latency import STAGES, photograph, spread, stage_times
+from nic_lightning.analysis.sizes import parse_size
 from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.slimmable import SlimmableAutoencoder
 from nic_lightning.errors import counted
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(widths: list[int], gdn: str, *, batch: int, crop: int, size: str, rounds: int, threads: int | None) -> None:
     """Print both comparisons, and what bounds them."""
-    args, size, threads = ready("slimmable", arguments)
-    used = counted(threads, "thread")
-    print(f"{args.gdn}, {used}, torch {torch.__version__}, medians of {args.rounds} rounds, quartiles")
-    print(training(args.widths, args.gdn, torch.rand(args.batch, 3, args.crop, args.crop), args.rounds))
-    print(coding(args.widths, args.gdn, size, args.rounds))
-    return 0
+    image, used = parse_size(size), counted(ready(threads), "thread")
+    print(f"{gdn}, {used}, torch {torch.__version__}, medians of {rounds} rounds, quartiles")
+    print(training(widths, gdn, torch.rand(batch, 3, crop, crop), rounds))
+    print(coding(widths, gdn, image, rounds))
 
 
 def training(widths: list[int], gdn: str, crops: torch.Tensor, rounds: int) -> str:

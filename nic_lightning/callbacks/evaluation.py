@@ -16,7 +16,7 @@ from torch import Tensor, distributed, nn
 from nic_lightning import __version__
 from nic_lightning.analysis.efficiency import measure
 from nic_lightning.codecs.base import ImageCodec, OperatingPoint
-from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.codecs.learned import is_learned
 from nic_lightning.config import ConfigError, check_targets, compose
 from nic_lightning.data.datasets import ImageFolder, evaluation_set
 from nic_lightning.data.domains import resized
@@ -106,7 +106,7 @@ def evaluate_into_run(
     of the images, all get all rows, in the order of a single process, and rank 0 writes them. Raises what
     `evaluate_codec` and `evaluation_set` raise, and UserError for data sets and a codec that makes no files.
     """
-    if datasets and isinstance(codec, LearnedCodec):
+    if datasets and is_learned(codec):
         codec.require_files()
     sets = _open(datasets, root, side)  # a missing one is found before hours of work
     ranks = ranks or Ranks()
@@ -194,7 +194,7 @@ class _Work:
     def _origin(self, codec: ImageCodec, dataset: str, points: Sequence[OperatingPoint]) -> list[Any]:
         """What an image's rows follow from, beside the image."""
         plain = {n: v for n, v in vars(codec).items() if not (n.startswith("_") or callable(v))}
-        settings = codec.fingerprint().hex() if isinstance(codec, LearnedCodec) else repr(sorted(plain.items()))
+        settings = codec.fingerprint().hex() if is_learned(codec) else repr(sorted(plain.items()))
         labels = [point.label for point in points]
         return [__version__, codec.name, settings, dataset, labels, self.lpips is not None, self.side, self.device]
 
@@ -243,7 +243,7 @@ def classic_codecs(names: Sequence[str]) -> list[ImageCodec]:
         if problems:
             raise ConfigError(" ".join(problems))
         codec = instantiate(config.codec)
-        if isinstance(codec, LearnedCodec):
+        if is_learned(codec):
             raise UserError(f"The baseline '{name}' is a learned codec without weights; evaluate its run instead.")
         codecs.append(codec)
     return codecs
@@ -255,7 +255,7 @@ def points_of(codec: ImageCodec, labels: Sequence[str] | None) -> list[Operating
 
 
 def _point(codec: ImageCodec, label: str) -> OperatingPoint:
-    if isinstance(codec, LearnedCodec):
+    if is_learned(codec):
         return codec.point(label)
     found = {point.label: point for point in codec.operating_points}
     if label not in found:
@@ -288,7 +288,7 @@ def _reporter(report: Report | None, codec: str, dataset: str) -> Callable[[str,
 
 def _with_macs(rows: list[Row], codec: ImageCodec, sizes: dict[str, tuple[int, int]]) -> list[Row]:
     """Fill in the multiply-accumulates of analysis and synthesis, which follow from each image's size."""
-    if not isinstance(codec, LearnedCodec):
+    if not is_learned(codec):
         return rows
     costs: dict[tuple[int, int], dict[str, int]] = {}
     for row in rows:

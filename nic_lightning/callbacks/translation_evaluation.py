@@ -23,9 +23,9 @@ from nic_lightning.baselines.translation import (
 )
 from nic_lightning.callbacks.evaluation import classic_codecs, points_of
 from nic_lightning.codecs.base import ImageCodec, OperatingPoint
-from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.codecs.learned import is_learned
 from nic_lightning.codecs.loading import load_codec
-from nic_lightning.codecs.translation import I2ICodec
+from nic_lightning.codecs.translation import I2ICodec, as_translation
 from nic_lightning.data.domains import DomainFolders, resized
 from nic_lightning.errors import UserError
 from nic_lightning.media.image import to_tensor
@@ -80,8 +80,7 @@ def translate_into_run(
         UserError: the codec does not translate, or a wish makes no sense.
         DataError: folders or weights are missing.
     """
-    if not isinstance(codec, I2ICodec):
-        raise UserError(f"Codec {codec.name} does not translate: leave translation.validation out.")
+    codec = as_translation(codec, f"Codec {codec.name} does not translate: leave translation.validation out.")
     own = system_of(codec, name)
     if wishes.train is None or wishes.validation is None:
         raise UserError("Translations are compared with real images: give translation.train and .validation, both.")
@@ -119,7 +118,7 @@ def _origin(
 ) -> list[Any]:
     """What rows follow from, as plain values."""
     codecs = [codec for one in systems for codec in (one.networks, getattr(one, "codec", None))]
-    prints = [codec.fingerprint().hex() for codec in codecs if isinstance(codec, LearnedCodec)]
+    prints = [codec.fingerprint().hex() for codec in codecs if is_learned(codec)]
     folders = (evaluator.train, evaluator.validation)
     counts = [len(images) for one in folders for images in one.images]
     wanted = {key: list(value) if isinstance(value, Sequence) else value for key, value in asdict(wishes).items()}
@@ -205,7 +204,7 @@ def _nearest(codec: ImageCodec, own: TranslationSystem, evaluator: TranslationEv
     if None in sent:
         raise UserError(f"{own.name} makes no files whose rate could be met: name a point, such as {codec.name}@POINT.")
     target = sum(filter(None, sent))
-    points = [p for p in codec.operating_points if not isinstance(codec, LearnedCodec) or codec.reconstructs(p)]
+    points = [p for p in codec.operating_points if not is_learned(codec) or codec.reconstructs(p)]
     if not points:
         raise UserError(f"Codec {codec.name} does not reconstruct images; name another one in translation.through.")
     spent = {p: 8 * sum(len(coded(codec, x, p)) for x in images.split(1)) for p in points}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Self, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from nic_lightning import bitstream
 from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
 from nic_lightning.codecs.choosing import labelled_point
 from nic_lightning.codecs.coding import ImageCoding
+from nic_lightning.codecs.receiver import DECLARED, Decoded, Decoding, ReceiverOption
 from nic_lightning.entropy.models import rows_of_file_version
 from nic_lightning.errors import BitstreamError, UserError
 from nic_lightning.layers.precision import without_autocast
@@ -36,6 +37,8 @@ class LearnedCodec(ImageCoding, nn.Module):
     lambda_range: tuple[float, float] | None = None
     """Reachable lambdas when the codec's lambda is continuous."""
     _fingerprint: tuple[object, bytes] = (None, b"")
+    receiver_options: ClassVar[tuple[ReceiverOption, ...]] = ()
+    """What only a receiver has: options of `nic decompress`, arguments of `decoding`."""
 
     @property
     def name(self) -> str:
@@ -91,6 +94,44 @@ class LearnedCodec(ImageCoding, nn.Module):
     def reconstructs(self, point: OperatingPoint) -> bool:
         """Whether decoding gives back the image; a translation gives another one, which nothing is compared with."""
         return True
+
+    def decodes_alone(self, point: OperatingPoint) -> bool:
+        """Whether this codec makes an image of its own files, with nothing that only another machine has."""
+        return True
+
+    def decoding(self, **wishes: Any) -> Decoding:
+        """How a receiver decodes files with its choices, which are those of `receiver_options`; None and False: none.
+
+        Raises:
+            UserError: the codec has no such choice, or choices contradict one another.
+        """
+        self.require_options(wishes)
+        return Decoding((), lambda data: Decoded(((),), iter([self.decompress(*self.unpack(data))])))
+
+    def require_options(self, wishes: Mapping[str, Any]) -> None:
+        """Raise UserError for a choice of a receiver that the codec does not offer."""
+        own = {option.name for option in self.receiver_options}
+        for option in (option for options in DECLARED.values() for option in options if option.name not in own):
+            value = wishes.get(option.name)
+            if value is not None and value is not False:
+                raise UserError(f"Codec {self.name} has no {option.what}: leave --{option.name} out.")
+
+    def narrowed(self, width: int) -> Self:
+        """The codec up to a width alone; UserError for one that has no widths."""
+        raise UserError(f"Codec {self.name} has no widths: --width is for slimmable codecs, such as codec=slimmable.")
+
+    def half_of(self, side: str) -> Self:
+        """What the "sender" or the "receiver" needs; UserError for a codec that has no such half."""
+        raise UserError(
+            f"Codec {self.name} has no halves: --half is for translation codecs, such as codec=i2icodec, and scalable."
+        )
+
+    def config_of(self, whole: Mapping[str, Any]) -> dict[str, Any]:
+        """The config that builds this codec, a part of the one that the config `whole` builds."""
+        return dict(whole)
+
+    def require_onnx(self) -> None:
+        """Raise UserError where the transforms cannot be ONNX files."""
 
     def receiver_example(self, point: OperatingPoint) -> dict[str, Any]:
         """What only a receiver has, as further arguments of `forward`, `synthesis` and `decompress`: here, nothing.
@@ -275,3 +316,8 @@ class LearnedCodec(ImageCoding, nn.Module):
         """Raise BitstreamError unless the file holds `count` strings."""
         if len(strings) != count:
             raise BitstreamError(f"The file holds {len(strings)} strings; codec {self.name} writes {count}.")
+
+
+def is_learned(codec: object) -> TypeGuard[LearnedCodec]:
+    """Whether a codec is one of ours: it has weights, a fingerprint, and parts whose cost is counted."""
+    return isinstance(codec, LearnedCodec)

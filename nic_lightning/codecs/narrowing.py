@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -43,6 +43,10 @@ class NarrowableCodec(WidthLambdas):
     def plain_arguments(self) -> dict[str, Any]:
         """Arguments that make a codec of this one's shape, with the lambdas it has now; plain values, for configs."""
         return self._arguments_up_to(len(self.widths) - 1)
+
+    def config_of(self, whole: Mapping[str, Any]) -> dict[str, Any]:
+        """The target of the whole, with arguments of this one."""
+        return {"_target_": whole["_target_"], **self.plain_arguments()}
 
     def _part(self, level: int, **arguments: Any) -> Self:
         with torch.random.fork_rng(devices=[]):

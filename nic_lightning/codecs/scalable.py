@@ -15,6 +15,7 @@ from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
 from nic_lightning.codecs.cae import AnalysisTransform, SynthesisTransform
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.narrowing import NarrowableCodec
+from nic_lightning.codecs.receiver import LAYERS, Decoded, Decoding
 from nic_lightning.entropy.models import EntropyBottleneck
 from nic_lightning.errors import BitstreamError, UserError, counted
 from nic_lightning.layers.convolution import deconv, store_kernels
@@ -50,6 +51,8 @@ class ScalableAutoencoder(NarrowableCodec):
         encoder_width: channels of g_a, the widest of `widths` by default; 0 for a receiver, which has none.
         whole: fingerprint, in hex, of the codec that this one is a part of and shares files with.
     """
+
+    receiver_options = LAYERS
 
     def __init__(
         self,
@@ -125,6 +128,20 @@ class ScalableAutoencoder(NarrowableCodec):
         latents = self.decode_latents(encoded, point)["y"]
         for layer in self._points[: point.index + 1]:
             yield self.images(latents[:, : layer.width], layer, encoded.shape)
+
+    def decoding(self, *, layers: int | None = None, progressive: bool = False, **wishes: Any) -> Decoding:
+        """Files' first `layers`, where given; with `progressive` an image for each layer. See `LearnedCodec`."""
+        self.require_options(wishes)
+
+        def of(data: bytes) -> Decoded:
+            encoded, point = self.unpack(data if layers is None else bitstream.truncate(data, layers))
+            if not progressive:
+                return Decoded(((),), iter([self.decompress(encoded, point)]))
+            return Decoded(
+                tuple((self.label(level),) for level in range(point.index + 1)), self.refinements(encoded, point)
+            )
+
+        return Decoding((self.label(0),) if progressive else (), of)
 
     def _models_and_groups(self, y: Tensor, point: OperatingPoint) -> Iterator[tuple[EntropyBottleneck, Tensor]]:
         return zip(self.entropy_y, y.split(self.groups[: point.index + 1], dim=1), strict=False)  # pyright: ignore[reportReturnType]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.codecs.receiver import STYLE, Decoded, Decoding, ReadImage
 from nic_lightning.entropy.models import EntropyBottleneck, GaussianConditional
-from nic_lightning.errors import UserError
+from nic_lightning.errors import BitstreamError, UserError
 from nic_lightning.layers.convolution import conv, deconv
 from nic_lightning.layers.precision import in_float64
 from nic_lightning.layers.stargan import ContentEncoder, MappingNetwork, StyledDecoder, StyleEncoder, initialise
@@ -22,6 +23,7 @@ AUTOENCODE = OperatingPoint(1, "autoencode", mode="autoencode")
 SIDES = {"both": (), "sender": ("decoder", "mapping", "style_encoder"), "receiver": ("encoder", "h_a")}
 """Networks that a side lacks; hyper-synthesis and entropy models are on both."""
 
+MAX_SAMPLES = 1000
 DECODER_INPUTS = ("noise", "ste", "continuous")
 
 
@@ -57,6 +59,7 @@ class I2ICodec(LearnedCodec):
         side: "both", or whose networks there are: "sender" or "receiver".
     """
 
+    receiver_options = STYLE
     modes: ClassVar[tuple[OperatingPoint, ...]] = (TRANSLATE,)
     whole: Tensor | None
     """Of a half: fingerprint of the whole codec, 8 bytes."""
@@ -141,6 +144,18 @@ class I2ICodec(LearnedCodec):
     def reconstructs(self, point: OperatingPoint) -> bool:
         """Autoencoding does."""
         return point.mode == "autoencode"
+
+    def decodes_alone(self, point: OperatingPoint) -> bool:
+        """Not a translation, whose style is chosen later, and not where the decoder is elsewhere."""
+        return self.reconstructs(point) and self.side != "sender"
+
+    def require_onnx(self) -> None:
+        """There are none."""
+        raise UserError(f"Codec {self.name} has no ONNX files: its synthesis takes a style, too; leave --onnx out.")
+
+    def config_of(self, whole: Mapping[str, Any]) -> dict[str, Any]:
+        """The same, with the side."""
+        return {**whole, "side": self.side}
 
     def receiver_example(self, point: OperatingPoint) -> dict[str, Any]:
         """For translation, the first random style of the last domain."""
@@ -232,6 +247,47 @@ class I2ICodec(LearnedCodec):
         labels = torch.full((len(references),), self.domain(domain), device=references.device)
         return self.style_encoder(2 * references - 1, labels)
 
+    def decoding(
+        self,
+        *,
+        domain: str | None = None,
+        reference: ReadImage | None = None,
+        seed: int | None = None,
+        samples: int | None = None,
+        **wishes: Any,
+    ) -> Decoding:
+        """Files' translations into a domain: in the style of a reference, or in random ones. See `LearnedCodec`.
+
+        Without a domain, files are decoded that need none. Raises what `reference` raises.
+        """
+        self.require_options(wishes)
+        others = {"--reference": reference, "--seed": seed, "--samples": samples}
+        given = [name for name, value in others.items() if value is not None]
+        if domain is None:
+            if given:
+                raise UserError(f"{given[0]} chooses a style of a domain: give --domain, too.")
+            return super().decoding()
+        self.domain(domain)  # refuses unknown ones before an image is read
+        if reference is not None:
+            if len(given) > 1:
+                raise UserError(f"A reference image has one style of its own: leave {given[1]} out.")
+            image, note = reference(self.size)
+            return self._translating(self.reference_styles(domain, image[None]), ((domain,),), f", {note}")
+        if samples is not None and not 1 <= samples <= MAX_SAMPLES:
+            raise UserError(f"--samples is {samples}; it can be 1 to {MAX_SAMPLES:,}.")
+        endings = ((domain,),) if samples is None else tuple((domain, str(k + 1)) for k in range(samples))
+        return self._translating(self.random_styles(domain, samples or 1, seed or 0), endings, f", seed {seed or 0}")
+
+    def _translating(self, styles: Tensor, endings: tuple[tuple[str, ...], ...], note: str) -> Decoding:
+        def of(data: bytes) -> Decoded:
+            encoded, point = self.unpack(data)
+            if point.mode != "translate":
+                raise BitstreamError("the file was autoencoded, it has no style to choose: leave --domain out")
+            images: Iterator[Tensor] = (self.decompress(encoded, point, style) for style in styles.split(1))
+            return Decoded(endings, images, note)
+
+        return Decoding(endings[0], of)
+
     # Two machines.
 
     def sender(self) -> Self:
@@ -299,3 +355,10 @@ def _m(point: OperatingPoint) -> float:
 def _generator(seed: int, index: int) -> torch.Generator:
     """One stream for each pair of numbers."""
     return torch.Generator().manual_seed((seed * 1_000_003 + index) % 2**63)
+
+
+def as_translation(codec: object, problem: str) -> I2ICodec:
+    """The codec, if it translates; else UserError with the sentence `problem`."""
+    if not isinstance(codec, I2ICodec):
+        raise UserError(problem)
+    return codec

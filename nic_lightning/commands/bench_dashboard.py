@@ -1,14 +1,13 @@
-"""`nic bench dashboard`: how soon a long list of runs is there, and what following it costs."""
+"""How soon a long list of runs is there, and what following it costs."""
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +42,12 @@ def make_runs(root: Path, count: int, lines: int) -> None:
         record.finish("finished")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(runs: int, lines: int, rounds: int) -> None:
     """Print times in milliseconds, medians where a thing is done several times."""
-    parser = argparse.ArgumentParser(prog="nic bench dashboard", description="The pace of nic dashboard.")
-    parser.add_argument("--runs", type=int, default=1000, metavar="N", help="runs in the list (default: 1000)")
-    parser.add_argument("--lines", type=int, default=200, metavar="N", help="lines of metrics in each (default: 200)")
-    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="requests of each kind (default: 20)")
-    args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="nic-bench-") as name:
         root = Path(name)
-        make_runs(root, args.runs, args.lines)
-        _measure(root, args.rounds)
-    return 0
+        make_runs(root, runs, lines)
+        _measure(root, rounds)
 
 
 def _measure(root: Path, rounds: int) -> None:
@@ -77,7 +70,7 @@ def _measure(root: Path, rounds: int) -> None:
     reader.start()
     start, answers, seen = time.perf_counter(), [], 0
     first: tuple[float, int] | None = None
-    while reader.is_alive():
+    while reader.is_alive() or not answers:
         asked = time.perf_counter()
         seen = len((ask(None) or {"delta": {"data": {"rows": []}}})["delta"]["data"]["rows"])
         answers.append(time.perf_counter() - asked)

@@ -1,4 +1,4 @@
-"""`nic bench flow`: every step of the flow matcher, its pipelines, and other programs, on this machine.
+"""Every step of the flow matcher, its pipelines, and other programs, on this machine.
 
 Processor time counts all threads, so it hardly depends on what else runs; wall time does. Bounds are measured in the
 same run: the product of large matrices, and the maximum of an array far larger than the caches.
@@ -11,14 +11,13 @@ import json
 import resource
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nic_lightning.analysis.bench_arguments import parse
 from nic_lightning.analysis.sizes import parse_size
 from nic_lightning.analysis.timing import Timing, once, timed
 from nic_lightning.commands.bench_flow_device import device_steps
@@ -28,25 +27,26 @@ from nic_lightning.flow.settings import preset
 OPENCV = ("dis_medium", "farneback", "deepflow")
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(
+    size: str, *, max_displacement: int, repeats: int, threads: int, device: str | None, raft: bool, as_json: bool
+) -> None:
     """Time the steps, then the pipelines and the peers in turn; print a table, or JSON."""
-    args = parse("flow", arguments)
-    width, height = parse_size(args.size, "width x height")
-    _set_threads(args.threads)
+    width, height = parse_size(size, "width x height")
+    _set_threads(threads)
     frames = moving_frames(height, width)
-    say = (lambda text: None) if args.json else print
-    say(f"{args.size}, +-{args.max_displacement} px, {counted(args.threads, 'thread')}, medians of {args.repeats}")
+    say = (lambda text: None) if as_json else print
+    say(f"{size}, +-{max_displacement} px, {counted(threads, 'thread')}, medians of {repeats}")
     say(f"{'':34}{'wall s':>8}{'core-s':>8}  rate, and the bound that limits it")
     rows = []
-    for part in (_steps, partial(device_steps, name=args.device), partial(_pipelines_and_peers, raft=not args.no_raft)):
-        for row in part(frames, args.max_displacement, args.repeats):
+    for part in (_steps, partial(device_steps, name=device), partial(_pipelines_and_peers, raft=raft)):
+        for row in part(frames, max_displacement, repeats):
             rows.append(row)
             say(f"{row['name']:34}{row['wall']:8.2f}{row['core']:8.2f}  {row.get('rate', '')}")
         gc.collect()  # volumes of one part
         rows[-1]["peak_gib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
         say(f"Peak memory so far: {rows[-1]['peak_gib']:.2f} GiB")
-    if args.json:
-        print(json.dumps({"size": args.size, "threads": args.threads, "rows": rows}))
+    if as_json:
+        print(json.dumps({"size": size, "threads": threads, "rows": rows}))
 
 
 def moving_frames(height: int, width: int, count: int = 5) -> list[np.ndarray]:

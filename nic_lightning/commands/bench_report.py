@@ -1,14 +1,12 @@
-"""`nic bench report`: how long the report of many runs takes to make, and to open in Chromium."""
+"""How long the report of many runs takes to make, and to open in Chromium."""
 
 from __future__ import annotations
 
-import argparse
 import math
 import random
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,27 +23,19 @@ _OPENED = """() => ({
 })"""
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(runs: int, images: int, points: int, keep: Path | None) -> None:
     """Make the runs, write the report, open it; print the times of both."""
-    parser = argparse.ArgumentParser(prog="nic bench report", description=__doc__)
-    parser.add_argument("--runs", type=int, default=200, help="how many (default: 200)")
-    parser.add_argument("--images", type=int, default=24, help="of each run (default: 24)")
-    parser.add_argument("--points", type=int, default=7, help="operating points of each run (default: 7)")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave runs and page here, for next time")
-    args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = args.keep or Path(temporary)
-        for number in range(args.runs):
+        folder = keep or Path(temporary)
+        for number in range(runs):
             if not (folder / "runs" / f"run{number:03d}" / "results.parquet").exists():
-                make_run(folder / "runs" / f"run{number:03d}", number, args.images, args.points)
+                make_run(folder / "runs" / f"run{number:03d}", number, images, points)
         page = folder / "report.html"
         start, start_of_process = time.perf_counter(), time.process_time()
         problems = write_report([folder / "runs"], page)
         wall, cpu = time.perf_counter() - start, time.process_time() - start_of_process
-        rows = args.runs * args.images * args.points
-        print(
-            f"{args.runs} runs, {rows:,} rows: page of {page.stat().st_size / 2**20:.1f} MiB, {len(problems)} problems"
-        )
+        rows = runs * images * points
+        print(f"{runs} runs, {rows:,} rows: page of {page.stat().st_size / 2**20:.1f} MiB, {len(problems)} problems")
         print(f"made in {wall:.1f} s ({cpu:.1f} s of processor time)")
         _print_opening(page)
 

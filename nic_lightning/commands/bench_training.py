@@ -1,4 +1,4 @@
-"""`nic bench training`: what the framework adds to a training step, and whether the data keeps up."""
+"""What the framework adds to a training step, and whether the data keeps up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from nic_lightning.analysis.bench_arguments import SMALL, parse
 from nic_lightning.callbacks.standard import standard_callbacks
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.commands.bare_translation import bare_iterations
@@ -105,24 +104,22 @@ def measure(config: DictConfig, block: int, rounds: int) -> tuple[Alternate, flo
         return alternate, (time.perf_counter() - start) / (block * 2)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(overrides: list[str], *, block: int, rounds: int) -> None:
     """Print the ratio of a step in the framework to a bare one, round by round in turns, and the loader's pace."""
-    args = parse("training", arguments)
-    config = compose("train", args.overrides or SMALL)
+    config = compose("train", overrides)
     if problems := check_targets(config):
         raise ConfigError(" ".join(problems))
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch|pytorch_lightning")
     warnings.filterwarnings("ignore", ".*(treespec|training batches|many workers|val_dataloader).*")
-    alternate, loading = measure(config, args.block, args.rounds)
+    alternate, loading = measure(config, block, rounds)
     step, bare = statistics.median(alternate.framework), statistics.median(alternate.bare)
     ratios = [a / b for a, b in zip(alternate.framework, alternate.bare, strict=True)]
-    print(f"{counted(torch.get_num_threads(), 'thread')}, torch {torch.__version__}, medians of {args.rounds} rounds")
+    print(f"{counted(torch.get_num_threads(), 'thread')}, torch {torch.__version__}, medians of {rounds} rounds")
     print(f"training step: nic-train {1e3 * step:.1f} ms, bare loop {1e3 * bare:.1f} ms, ", end="")
     print(f"ratio {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
     size = config.data.batch_size
     print(f"loader: {size / loading:.0f} samples/s, needed {size / step:.0f}: {loading / step:.1%} of a step")
-    return 0
 
 
 def _endless(data: Any) -> Iterator[Any]:

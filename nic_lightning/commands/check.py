@@ -1,31 +1,46 @@
-"""`nic check`: compose every config, compare every `_target_` with its signature, and try the files of every codec."""
+"""`nic check`: compose every config, check it against the code it names, and try every codec's files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
+from cyclopts import Parameter
 
-from nic_lightning import config
+from nic_lightning import conf_tree
+from nic_lightning.commands.options import ConfigDirs, Json, require_folders
 from nic_lightning.config import ConfigError, check_targets, compose, options
-from nic_lightning.errors import UserError
 from nic_lightning.mistakes import mistake
 
 GROUPS = ("codec", "task", "data", "trainer", "logger", "callbacks", "launch", "sweep", "experiment")
 
 
-def check(as_json: bool = False, files: bool = True, config_dirs: Sequence[Path] = ()) -> int:
-    """Print what is wrong in which config; the exit code, 1 when anything is.
+def check(
+    *,
+    config_dirs: ConfigDirs = (),
+    no_files: Annotated[bool, Parameter(name="--no-files")] = False,
+    as_json: Json = False,
+) -> int:
+    """Compose every config, check it against the code that it names, and try every codec's files.
 
-    With `files`, each learned codec writes and reads the file of a small image at every operating point, too; that
-    imports torch. `config_dirs` hold configs beside conf/.
+    Each learned codec writes and reads the file of a small image at every operating point. The exit code is 1 where
+    something is wrong.
+
+    Args:
+        config_dirs: a folder of your own configs, such as codec/NAME.yaml, beside those of the package; may be repeated
+        no_files: configs alone, within seconds; nothing is written or read
+        as_json: print JSON
+
+    Examples:
+        nic check --no-files
+        nic check --config-dir my_configs
     """
     require_folders(config_dirs)
     found = check_configs(config_dirs)
-    if files:
+    if not no_files:
         for name in options("codec", config_dirs):
             if not found[f"codec={name}"] and (problem := _file_problem(name, config_dirs)):
                 found[f"codec={name}"] = [problem]
@@ -37,13 +52,6 @@ def check(as_json: bool = False, files: bool = True, config_dirs: Sequence[Path]
             print("\n".join([name, *(f"  {sentence}" for sentence in sentences)]))
         print(f"{len(found)} configs checked, {len(problems)} with problems.")
     return 1 if problems else 0
-
-
-def require_folders(config_dirs: Sequence[Path]) -> None:
-    """Raise UserError for a --config-dir that is no folder."""
-    for folder in config_dirs:
-        if not folder.is_dir():
-            raise UserError(f"--config-dir {folder} is no folder; give one that holds codec/NAME.yaml.")
 
 
 def check_configs(config_dirs: Sequence[Path] = ()) -> dict[str, list[str]]:
@@ -69,14 +77,14 @@ def _file_problem(name: str, config_dirs: Sequence[Path]) -> str | None:
         return None
     from hydra.utils import instantiate
 
-    from nic_lightning.codecs.learned import LearnedCodec
+    from nic_lightning.codecs.learned import is_learned
     from nic_lightning.metrics.trial import fault
 
     try:
         codec = instantiate(codec_config, _convert_="all")
     except Exception as error:
         return str(mistake(error) or f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-    return fault(codec) if isinstance(codec, LearnedCodec) else None
+    return fault(codec) if is_learned(codec) else None
 
 
 def _sweep_problems(name: str) -> list[str]:
@@ -105,11 +113,11 @@ def _launcher_installed(launch: str) -> bool:
     installed = ConfigStore.instance().list("hydra/launcher")
     entries = [entry for entry in _preset("launch", launch).get("defaults", []) if isinstance(entry, dict)]
     wanted = [name for entry in entries for group, name in entry.items() if group.endswith("hydra/launcher")]
-    return all(name not in config.LAUNCHERS or f"{name}.yaml" in installed for name in wanted)
+    return all(name not in conf_tree.LAUNCHERS or f"{name}.yaml" in installed for name in wanted)
 
 
 def _preset(group: str, name: str) -> dict[str, Any]:
-    return yaml.safe_load((config.CONF_DIR / group / f"{name}.yaml").read_text()) or {}
+    return yaml.safe_load((conf_tree.CONF_DIR / group / f"{name}.yaml").read_text()) or {}
 
 
 def _problems(config_name: str, overrides: list[str], config_dirs: Sequence[Path] = ()) -> list[str]:

@@ -1,39 +1,58 @@
-"""`nic export`: a trained codec as a folder of its own."""
+"""`nic export`: a trained codec as a folder of its own: safetensors, JSON, ONNX."""
 
 from __future__ import annotations
 
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from nic_lightning.codecs.exporting import DESCRIPTION, WEIGHTS, export_codec
-from nic_lightning.codecs.learned import LearnedCodec
-from nic_lightning.codecs.loading import load_with_config
-from nic_lightning.codecs.narrowing import NarrowableCodec
-from nic_lightning.codecs.scalable import ScalableAutoencoder
-from nic_lightning.codecs.stargan_release import read_release
-from nic_lightning.codecs.translation import I2ICodec
+from cyclopts import Parameter
+
+from nic_lightning.commands.options import Out, Overwrite, comma_separated
 from nic_lightning.errors import UserError
+from nic_lightning.runs.index.labels import require_labels, require_source
+
+if TYPE_CHECKING:
+    from nic_lightning.codecs.learned import LearnedCodec
 
 
 def export(
-    run: Path,
-    out: Path,
+    run: Annotated[Path, Parameter(name="RUN")],
+    /,
     *,
-    width: int | None = None,
-    half: str | None = None,
-    domains: list[str] | None = None,
+    out: Out,
+    width: Annotated[int | None, Parameter(metavar="W")] = None,
     onnx: bool = False,
-    points: list[str] | None = None,
-    overwrite: bool = False,
+    points: Annotated[tuple[str, ...], Parameter(name="--point", metavar="LABEL")] = (),
+    half: Literal["sender", "receiver"] | None = None,
+    domains: Annotated[list[str] | None, Parameter(metavar="A,B,...", converter=comma_separated, n_tokens=1)] = None,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Write the codec of `run` to the folder `out`; with `onnx`, its transforms at `points` (default: all) too.
+    """Write a codec for use by nic_lightning.load_codec(DIR), nic compress --run DIR, and others.
 
-    With `width`, only what the widths of a slimmable codec up to that one use; with `half`, what the "sender" or the
-    "receiver" of a translation codec needs, or the "receiver" of a scalable one. With `domains`, `run` is a released
-    checkpoint of StarGAN v2.
+    Args:
+        run: run folder, checkpoint file or export folder
+        out: folder to make
+        width: of a slimmable codec: only what the widths up to this one use; of a scalable one, the first layers
+        onnx: also g_a and g_s as ONNX, a pair of files a point, checked with onnxruntime; hyper transforms are left
+            out, because decoding needs them in float64, for which onnxruntime has no convolutions
+        points: only this point as ONNX; may be repeated
+        half: of a translation codec: what only encodes, or only decodes; the halves understand one another's files;
+            of a scalable one: receiver, what only decodes
+        domains: RUN is a released checkpoint of StarGAN v2, ..._nets_ema.ckpt, of these domains, sorted as folders are
+        overwrite: replace an export that exists
+
+    Examples:
+        nic export runs/first -o exported
+        nic export runs/first -o exported --onnx --point 512
     """
+    require_source(run)
+    require_labels(run, points or None)
+    from nic_lightning.codecs.exporting import DESCRIPTION, WEIGHTS, export_codec
+    from nic_lightning.codecs.loading import load_with_config
+    from nic_lightning.codecs.stargan_release import read_release
+
     if points and not onnx:
         raise UserError("--point chooses what --onnx exports; give --onnx too.")
     codec, config = load_with_config(run) if domains is None else read_release(run, domains)
@@ -41,8 +60,8 @@ def export(
         codec, config = narrowed(codec, config, width)
     if half is not None:
         codec, config = halved(codec, config, half)
-    if onnx and isinstance(codec, I2ICodec):
-        raise UserError(f"Codec {codec.name} has no ONNX files: its synthesis takes a style, too; leave --onnx out.")
+    if onnx:
+        codec.require_onnx()
     chosen = [codec.point(label) for label in points or [p.label for p in codec.operating_points]] if onnx else []
     # As an exception, the signal leaves nothing half-written.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -56,19 +75,11 @@ def export(
 
 def narrowed(codec: LearnedCodec, config: dict[str, Any], width: int) -> tuple[LearnedCodec, dict[str, Any]]:
     """A slimmable codec up to `width`, and the config that builds it; raises UserError for another codec or width."""
-    if not isinstance(codec, NarrowableCodec):
-        raise UserError(f"Codec {codec.name} has no widths: --width is for slimmable codecs, such as codec=slimmable.")
     slim = codec.narrowed(width).requires_grad_(False)
-    return slim, {"_target_": config["_target_"], **slim.plain_arguments()}
+    return slim, slim.config_of(config)
 
 
 def halved(codec: LearnedCodec, config: dict[str, Any], half: str) -> tuple[LearnedCodec, dict[str, Any]]:
     """One side of a codec, and the config that builds it; raises UserError for a codec that has no sides."""
-    if isinstance(codec, ScalableAutoencoder):
-        receiver = codec.half_of(half).requires_grad_(False)
-        return receiver, {"_target_": config["_target_"], **receiver.plain_arguments()}
-    if not isinstance(codec, I2ICodec):
-        raise UserError(
-            f"Codec {codec.name} has no halves: --half is for translation codecs, such as codec=i2icodec, and scalable."
-        )
-    return codec.half_of(half), {**config, "side": half}
+    part = codec.half_of(half).requires_grad_(False)
+    return part, part.config_of(config)

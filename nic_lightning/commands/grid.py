@@ -1,36 +1,66 @@
-"""`nic grid`: pictures of what one translation codec makes of images, or of what several do at their rates."""
+"""`nic grid`: pictures of translations, of one run or of several."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import torch
+from cyclopts import Parameter
 
-from nic_lightning.callbacks.translation_evaluation import grids, images_of, save_picture, system_of
-from nic_lightning.codecs.loading import load_codec
-from nic_lightning.codecs.translation import I2ICodec
 from nic_lightning.commands.each import require_free
-from nic_lightning.data.domains import DomainFolders
+from nic_lightning.commands.options import Out, Overwrite
 from nic_lightning.errors import UserError
-from nic_lightning.metrics.grids import Picture, lever_grid
 from nic_lightning.metrics.names import safe_name
-from nic_lightning.metrics.translation import TranslationEvaluator
 from nic_lightning.runs.index.index import read_run
+from nic_lightning.runs.index.labels import require_source
+
+if TYPE_CHECKING:
+    from nic_lightning.codecs.translation import I2ICodec
+    from nic_lightning.metrics.grids import Picture
+    from nic_lightning.metrics.translation import TranslationEvaluator
 
 MAX_SOURCES = 64
 
 
-def grid(runs: list[Path], images: str, out: Path, *, sources: int, seed: int, overwrite: bool) -> None:
-    """Write PNGs into `out`: of one run latent_DOMAIN and reference_DOMAIN, of several rate_DOMAIN.
+def grid(
+    runs: Annotated[list[Path], Parameter(name="RUN")],
+    /,
+    *,
+    images: Annotated[str, Parameter(metavar="DIR")],
+    out: Out,
+    sources: Annotated[int, Parameter(metavar="N")] = 4,
+    seed: Annotated[int, Parameter(metavar="N")] = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw pictures of translations, as PNG files.
 
-    `images` is a folder of domains; sources are the first of each other domain, the reference of the last the first
-    of DOMAIN.
+    Of one run: its outputs in random styles and in those of references, latent_DOMAIN and reference_DOMAIN. Of several:
+    what each makes of the same images in the same style, and at what rate, rate_DOMAIN. Sources are the first images of
+    each other domain; the reference of several runs is the first of DOMAIN. With -o RUN/figures/translation the report
+    shows them.
+
+    Args:
+        runs: run folder, checkpoint file or export
+        images: folder that holds a folder for each domain
+        out: folder to write into
+        sources: source images
+        seed: of the random styles
+        overwrite: replace files that exist
+
+    Examples:
+        nic grid runs/translation --images data/afhq/val -o runs/translation/figures/translation
 
     Raises:
         UserError: a run does not translate, or runs differ in domains or size.
         DataError: the images are missing.
     """
+    for run in runs:
+        require_source(run)
+    from nic_lightning.callbacks.translation_evaluation import grids, save_picture, system_of
+    from nic_lightning.data.domains import DomainFolders
+    from nic_lightning.metrics.translation import TranslationEvaluator
+
     if not 1 <= sources <= MAX_SOURCES:
         raise UserError(f"--sources is {sources}; it can be 1 to {MAX_SOURCES}.")
     codecs = [_translation(run) for run in runs]
@@ -51,20 +81,27 @@ def grid(runs: list[Path], images: str, out: Path, *, sources: int, seed: int, o
         print(path)
 
 
-@torch.no_grad()
 def _levers(systems: list, evaluator: TranslationEvaluator, count: int) -> Iterator[tuple[str, Picture]]:
+    import torch
+
+    from nic_lightning.callbacks.translation_evaluation import images_of
+    from nic_lightning.metrics.grids import lever_grid
+
     for target, domain in enumerate(evaluator.domains):
         others = [d for d in range(len(evaluator.domains)) if d != target]
         sources = images_of(evaluator, others, -(-count // len(others)))[:count]
         reference = images_of(evaluator, [target], 1)[0]
-        yield f"rate_{domain}", lever_grid(systems, sources, reference, domain)
+        with torch.no_grad():
+            picture = lever_grid(systems, sources, reference, domain)
+        yield f"rate_{domain}", picture
 
 
 def _translation(run: Path) -> I2ICodec:
-    codec = load_codec(run)
-    if not isinstance(codec, I2ICodec):
-        raise UserError(f"The codec of {run} does not translate; nic grid is for codec=i2icodec and codec=ui2icodec.")
-    return codec
+    from nic_lightning.codecs.loading import load_codec
+    from nic_lightning.codecs.translation import as_translation
+
+    problem = f"The codec of {run} does not translate; nic grid is for codec=i2icodec and codec=ui2icodec."
+    return as_translation(load_codec(run), problem)
 
 
 def _names(runs: Sequence[Path]) -> list[str]:

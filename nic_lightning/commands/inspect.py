@@ -1,4 +1,4 @@
-"""`nic inspect`: what a codec costs."""
+"""`nic inspect`: parameters, multiply-accumulates, memory, latency of a codec."""
 
 from __future__ import annotations
 
@@ -6,38 +6,56 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from nic_lightning.analysis.sizes import parse_size
-from nic_lightning.commands.check import require_folders
+from nic_lightning.commands.options import ConfigDirs, Json, Overrides, require_folders
 from nic_lightning.config import ConfigError, check_targets, compose
 from nic_lightning.errors import UserError
+from nic_lightning.runs.index.labels import require_source
 
 if TYPE_CHECKING:
     from nic_lightning.codecs.learned import LearnedCodec
 
 
 def inspect(
-    overrides: list[str],
-    size: str,
-    *,
-    run: Path | None = None,
+    *overrides: Overrides,
+    run: Annotated[Path | None, Parameter(metavar="RUN")] = None,
+    size: Annotated[str, Parameter(metavar="HxW")] = "512x768",
     latency: bool = False,
-    repeat: int = 15,
-    as_json: bool = False,
-    config_dirs: Sequence[Path] = (),
+    repeat: Annotated[int, Parameter(metavar="N")] = 15,
+    config_dirs: ConfigDirs = (),
+    as_json: Json = False,
 ) -> None:
-    """Print parameters, multiply-accumulates and memory of the codec that the overrides of train.yaml name.
+    """Print parameters, multiply-accumulates and memory of a codec, and how long it takes.
 
-    With `run`, of the codec of a run, checkpoint or export; with `latency`, also how long it takes on this machine.
-    Then a small image is written and read at every point; raises UserError where that fails. `config_dirs` hold configs
-    beside conf/.
+    Then a small image is written and read at every point.
+
+    Args:
+        overrides: as for nic-train: codec=cae codec.width=48
+        run: instead: run folder, checkpoint or export
+        size: image height x width
+        latency: also time each point on this machine, batch 1
+        repeat: rounds that --latency takes
+        config_dirs: a folder of your own configs, such as codec/NAME.yaml, beside those of the package; may be repeated
+        as_json: print JSON
+
+    Examples:
+        nic inspect codec=slimmable --size 1080x1920
+        nic inspect --run runs/first --latency
+
+    Raises:
+        UserError: there is no such codec, or its files do not work.
     """
+    if run is not None:
+        require_source(run)
     require_folders(config_dirs)
     height, width = parse_size(size)
     if run is not None and overrides:
         raise UserError(f"--run names the codec; leave {overrides[0]} out.")
-    codec = _untrained(overrides, config_dirs) if run is None else _trained(run)
+    codec = _untrained(list(overrides), config_dirs) if run is None else _trained(run)
 
     from nic_lightning.analysis.efficiency import measure, table
     from nic_lightning.analysis.latency import latency_table, measure_latency, photograph
@@ -66,10 +84,10 @@ def _untrained(overrides: list[str], config_dirs: Sequence[Path]) -> LearnedCode
 
     from hydra.utils import instantiate
 
-    from nic_lightning.codecs.learned import LearnedCodec
+    from nic_lightning.codecs.learned import is_learned
 
     codec = instantiate(config.codec)
-    if not isinstance(codec, LearnedCodec):
+    if not is_learned(codec):
         raise UserError(f"{config.codec._target_} is not a learned codec: it has no layers to count.")
     return codec.eval()
 

@@ -1,17 +1,35 @@
-"""`nic lambdas`: what a sweep of independent models says about the lambdas of a slimmable codec."""
+"""`nic lambdas`: a slimmable codec's lambdas from a sweep of independent models."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
+
+from nic_lightning.commands.options import Runs
 from nic_lightning.errors import UserError
 from nic_lightning.report.curves.saturation import lambdas_from_rows
 from nic_lightning.runs.index.index import find_runs
 
 
-def lambdas(runs: list[Path], dataset: str | None, tolerance: float) -> None:
-    """Print the override that gives codec=slimmable the lambdas at which each width of the sweep saturates."""
+def lambdas(
+    runs: Runs,
+    /,
+    *,
+    dataset: Annotated[str | None, Parameter(metavar="NAME")] = None,
+    tolerance: Annotated[float, Parameter(metavar="DB")] = 0.1,
+) -> None:
+    """Print the override that gives codec=slimmable the lambdas at which each width of a sweep saturates.
+
+    Args:
+        runs: runs of codec=cae at several widths and lambdas
+        dataset: data set whose results count (default: the only one)
+        tolerance: how far a width may lie below the next wider one
+
+    Examples:
+        nic lambdas runs/sweep --dataset kodak
+    """
     rows = [row for run in find_runs(runs) for row in run.results() if row.get("width") and row.get("lmbda")]
     sets = list(dict.fromkeys(str(row["dataset"]) for row in rows))
     if not sets:

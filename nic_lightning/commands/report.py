@@ -1,10 +1,13 @@
-"""`nic report`: the HTML page, its R-D table in the terminal, and on request figures and tables as files."""
+"""`nic report`: one HTML page that compares runs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
+
+from nic_lightning.commands.options import Runs
 from nic_lightning.errors import counted
 from nic_lightning.report.curves.folder import write_figures
 from nic_lightning.report.curves.text import rd_table
@@ -15,16 +18,28 @@ from nic_lightning.report.page.reading import read_sources
 
 
 def report(
-    runs: Sequence[Path],
-    out: Path,
+    runs: Runs,
+    /,
     *,
-    anchor: str | None = None,
-    published: Sequence[str] = (),
-    figures: Path | None = None,
+    out: Annotated[Path, Parameter(name=("--out", "-o"), metavar="FILE")] = Path("report.html"),
+    anchor: Annotated[str | None, Parameter(metavar="NAME")] = None,
+    published: Annotated[tuple[str, ...], Parameter(metavar="NAME")] = (),
+    figures: Annotated[Path | None, Parameter(metavar="DIR")] = None,
 ) -> None:
-    """Write the page about `runs` to `out`, and figures and tables into the folder `figures`.
+    """Write one HTML page about runs, and print its R-D table.
 
-    Prints the R-D table, what could not be read, and where the page is.
+    What could not be read is named, on the page, too.
+
+    Args:
+        runs: run folder, or a folder of runs
+        out: the page
+        anchor: curve, run or codec that BD-rates are computed against at first
+        published: published curve (vtm, cheng2020-anchor, ..., all), or a CSV or JSON file of curves; may be repeated
+        figures: write PNG figures, CSV and LaTeX tables, too
+
+    Examples:
+        nic report runs -o report.html --published vtm
+        nic report runs/a runs/b --anchor a --figures figures
     """
     sources = read_sources(runs)
     made = all_curves(sources, published)

@@ -1,12 +1,15 @@
-"""`nic results`: the curves of runs as files that others can read."""
+"""`nic results`: the curves of runs as JSON or CSV for others."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from cyclopts import Parameter
+
+from nic_lightning.commands.options import Out, Overwrite, Runs
 from nic_lightning.errors import UserError
 from nic_lightning.report.curves.curve import Curve
 from nic_lightning.report.curves.curve_writer import write_curves
@@ -14,8 +17,29 @@ from nic_lightning.report.curves.curves import curves, datasets
 from nic_lightning.runs.index.index import about_links, find_runs
 
 
-def results(runs: Sequence[Path], out: Path, form: str, dataset: str | None, overwrite: bool) -> None:
-    """Write each curve of the runs to a file in `out`, and print where it is."""
+def results(
+    runs: Runs,
+    /,
+    *,
+    out: Out,
+    form: Annotated[Literal["json", "csv"], Parameter(name="--format")] = "json",
+    dataset: Annotated[str | None, Parameter(metavar="NAME")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the rate-distortion curves of runs, means over images, a file each.
+
+    They are in the schema of CompressAI's published results; nic bd --published reads them.
+
+    Args:
+        runs: run folder, or a folder of runs
+        out: folder to write into
+        form: of the files
+        dataset: only this data set
+        overwrite: replace files that exist
+
+    Examples:
+        nic results runs -o curves --format csv
+    """
     made = measured_curves(runs, dataset)
     if not made:
         raise UserError("No run holds results; nic-evaluate writes them.")

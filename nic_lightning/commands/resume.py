@@ -1,4 +1,4 @@
-"""`nic resume`: continue a run, or every unfinished run of a folder, from what lies there."""
+"""`nic resume`: continue an interrupted run, or a sweep, from its folder alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
+
+from nic_lightning.commands.options import Overrides
 from nic_lightning.errors import RunError, UserError
 from nic_lightning.runs.index.index import MARKS, find_runs
 from nic_lightning.runs.record.record import ending_of
@@ -20,16 +24,29 @@ TIME_IS_UP = 75
 FORWARDED = (signal.SIGTERM, signal.SIGUSR1)
 
 
-def resume(folder: Path, overrides: Sequence[str], force: bool = False) -> int:
-    """Continue the run in `folder`, in the place of this process; of a sweep's folder, each unfinished run in turn.
+def resume(folder: Annotated[Path, Parameter(name="RUN")], /, *overrides: Overrides, force: bool = False) -> int:
+    """Continue the run in a folder, in the place of this process; of a folder of runs, each unfinished one in turn.
 
-    Returns 0 when there is nothing left to do. Raises what `prepare` raises.
+    The exit code is 0 where nothing is left to do.
+
+    Args:
+        folder: run folder, or a folder of runs
+        overrides: what does not make another run of it: trainer.max_steps=30000, data.root=/path, trainer=gpu,
+            logger=none
+        force: also when it was last seen running on another host
+
+    Examples:
+        nic resume runs/first
+        nic resume runs/sweep trainer.max_steps=30000
+
+    Raises:
+        UserError: what `prepare` raises.
     """
     if not folder.exists():
         raise RunError(f"{folder} does not exist; name a run folder, or a folder of runs.")
     if not any(os.path.lexists(folder / mark) for mark in MARKS):
-        return _resume_each(folder, overrides, force)
-    start = prepare(folder, overrides, force)
+        return _resume_each(folder, list(overrides), force)
+    start = prepare(folder, list(overrides), force)
     if start is None:
         print(f"{folder} is finished already{ending_of(folder)}; trainer.max_steps=N with a larger N continues it.")
         return 0

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,12 +14,12 @@ from torch import Tensor, nn
 from nic_lightning.codecs.base import Encoded, ImageCodec, OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.errors import UserError
-from nic_lightning.media.image import to_pixels
 from nic_lightning.metrics.channels import ChannelRates, channel_rates
 from nic_lightning.metrics.distances import Distances
 from nic_lightning.metrics.fidelity import ms_ssim, psnr, round_to_8_bits, to_db
 from nic_lightning.metrics.measured import Measured
 from nic_lightning.metrics.names import reconstruction_path
+from nic_lightning.metrics.png import save_png
 from nic_lightning.metrics.rate import bits
 
 MAX_GAP = 0.02
@@ -204,26 +201,6 @@ class _ImageWork:
             return True
         labels = [None, *(point.label for point in self.points)]
         return all(reconstruction_path(folder, self.dataset, name, label).is_file() for label in labels)
-
-
-def save_png(image: Tensor, path: Path) -> None:
-    """Write an image (3, H, W) in [0, 1] as an 8-bit PNG, whole or not at all. Raises OSError that names `path`."""
-    from PIL import Image
-
-    data = io.BytesIO()
-    Image.fromarray(to_pixels(image)).save(data, format="PNG")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".png", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data.getbuffer())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _round_trip(codec: ImageCodec, x: Tensor, point: OperatingPoint, device: torch.device) -> _Trip:

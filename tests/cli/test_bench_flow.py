@@ -8,7 +8,8 @@ from itertools import pairwise
 import numba
 import numpy as np
 
-from nic_lightning.commands.bench_flow import main, moving_frames
+from nic_lightning import cli
+from nic_lightning.commands.bench_flow import moving_frames
 
 
 def test_each_step_and_each_program_has_its_row(capsys):
@@ -18,7 +19,7 @@ def test_each_step_and_each_program_has_its_row(capsys):
     threads = torch.get_num_threads(), numba.get_num_threads(), cv2.getNumThreads()
     try:
         tiny = "--size 96x60 --max-displacement 12 --repeats 1 --threads 1"
-        main([*tiny.split(), "--no-raft", "--device", "cpu", "--json"])
+        assert cli.main(["bench", "flow", *tiny.split(), "--no-raft", "--device", "cpu", "--json"]) == 0
     finally:
         torch.set_num_threads(threads[0])
         numba.set_num_threads(threads[1])

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from nic_lightning.commands.bench_training import main
+from nic_lightning import cli
 from tests.tasks.discs import write_discs
 
 
@@ -12,7 +12,7 @@ from tests.tasks.discs import write_discs
 def test_it_compares_the_framework_with_a_bare_loop_and_times_the_loader(capsys):
     """Says nothing of how the ratio comes out: a test is no place to time anything."""
     tiny = ["codec=modulated", "codec.width=8", "codec.lambdas=[64,512]", "data.crop=32", "data.batch_size=2"]
-    assert main([*tiny, "--block", "2", "--rounds", "2"]) == 0
+    assert cli.main(["bench", "training", *tiny, "--block", "2", "--rounds", "2"]) == 0
     require_lines(capsys.readouterr().out)
 
 
@@ -22,7 +22,7 @@ def test_it_compares_iterations_of_translation(capsys, tmp_path):
     tiny = ["codec.base=4", "codec.widest=8", "codec.halvings=2", "codec.latents=6", "codec.hyper=4"]
     data = ["data=domains", f"data.train={discs}", "data.domains=[blue,red]", "data.size=16", "data.batch_size=2"]
     recipe = ["codec=ui2icodec", "task=translation", "task.warm_up=0", *tiny, *data]
-    assert main([*recipe, "--block", "2", "--rounds", "2"]) == 0
+    assert cli.main(["bench", "training", *recipe, "--block", "2", "--rounds", "2"]) == 0
     require_lines(capsys.readouterr().out)
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from nic_lightning import cli
 from nic_lightning.analysis.translation_times import COLUMNS, NETWORKS, PLAIN, round_of_times, scaled_to
-from nic_lightning.commands.bench_translation import main
 from nic_lightning.commands.training_memory import Kept, _unpack, count
 from nic_lightning.config import compose
 from nic_lightning.errors import UserError
@@ -50,8 +50,8 @@ def test_untrained_content_is_scaled_to_a_rate(picture):
         scaled_to(made(), x, 0.001)
 
 
-def test_the_table(capsys):
-    assert main([*RECIPE, "--rounds", "2", "--bpp", "2"]) == 0
+def test_the_table(capsys, refused):
+    assert cli.main(["bench", "translation", *RECIPE, "--rounds", "2", "--bpp", "2"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert re.match(
         r"ui2icodec, untrained, content scaled to (1\.9|2\.[01])\d bpp, one image of 32x32, 1 thread,", out[0]
@@ -60,12 +60,13 @@ def test_the_table(capsys):
     assert len(out[3].split()) == 2 + len(COLUMNS)
     number = r"\d+\.\d{3}"
     assert re.fullmatch(rf"  autoencode / plain StarGAN v2: {number} \({number} to {number}\)", out[-1])
-    with pytest.raises(UserError, match="--size is at least 1, not 0"):
-        main(["--size", "0"])
-    with pytest.raises(UserError, match="--run names a trained codec"):
-        main(["--run", "x", "--memory"])
-    with pytest.raises(UserError, match="modulated does not translate"):
-        main(["codec=modulated"])
+    for arguments, sentence in {
+        ("--size", "0"): "--size is at least 1, not 0",
+        ("--run", "x", "--memory"): "--run names a trained codec",
+        ("--bpp", "-1"): "--bpp is above 0, not -1",
+        ("codec=modulated",): "modulated does not translate",
+    }.items():
+        assert sentence in refused("bench", "translation", *arguments)
 
 
 def test_what_autograd_keeps_is_counted_once():
@@ -88,7 +89,7 @@ def test_memory_without_a_gpu(capsys, monkeypatch):
     whole, half = count(config, 1), count(config, 2)
     assert (whole.weights, whole.adam) == (half.weights, half.adam)
     assert 0.4 < half.kept / whole.kept < 0.6
-    assert main([*RECIPE, "--memory"]) == 0
+    assert cli.main(["bench", "translation", *RECIPE, "--memory"]) == 0
     out = capsys.readouterr().out
     assert "images of 32x32, batch 4, bf16-mixed: counted, without a GPU" in out
     assert [line.split(":")[0].strip() for line in out.splitlines()[2:]] == [f"task.accumulate={n}" for n in (1, 2, 4)]
@@ -96,13 +97,12 @@ def test_memory_without_a_gpu(capsys, monkeypatch):
     assert 0.4 < bf16.kept / whole.kept < 0.9
 
 
-def test_memory_of_another_task_is_one_sentence():
-    with pytest.raises(UserError, match="the memory of translation's training"):
-        main(["codec=cae", "--memory"])
+def test_memory_of_another_task_is_one_sentence(refused):
+    assert "the memory of translation's training" in refused("bench", "translation", "codec=cae", "--memory")
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_memory_on_a_gpu(capsys):
-    assert main([*RECIPE, "--memory"]) == 0
+    assert cli.main(["bench", "translation", *RECIPE, "--memory"]) == 0
     assert "task.accumulate=4:" in capsys.readouterr().out

@@ -202,7 +202,7 @@ def test_wrong_frames_and_truth_end_in_a_sentence(frames, tmp_path, refused):
 
 @pytest.mark.parametrize("fresh", [True, False])
 def test_long_videos_are_not_held_in_memory(fresh):
-    from nic_lightning.commands.flow import _estimates
+    from nic_lightning.commands.flow_files import _estimates
     from nic_lightning.data.frames import Frame
 
     alive: set[int] = set()

@@ -9,7 +9,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
-from nic_lightning import config
+from nic_lightning import conf_tree, config
 
 STAND_IN = """
 class Codec:
@@ -44,12 +44,12 @@ FILES = {
 
 @pytest.fixture
 def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A config tree of stand-ins under the real train.yaml, as `config.CONF_DIR`; we stand in its parent."""
+    """A config tree of stand-ins under the real train.yaml, as `conf_tree.CONF_DIR`; we stand in its parent."""
     folder = tmp_path / "conf"
     for name, text in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    train = (config.CONF_DIR / "train.yaml").read_text()
+    train = (conf_tree.CONF_DIR / "train.yaml").read_text()
     for group, name in {
         "codec": "small",
         "task": "plain",
@@ -60,12 +60,12 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         line = next(x for x in train.splitlines() if x.startswith(f"  - {group}: "))
         train = train.replace(line, f"  - {group}: {name}")
     (folder / "train.yaml").write_text(train)
-    shutil.copy(config.CONF_DIR / "evaluate.yaml", folder)
+    shutil.copy(conf_tree.CONF_DIR / "evaluate.yaml", folder)
     (tmp_path / "stand_in.py").write_text(STAND_IN)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(config, "CONF_DIR", folder)
-    monkeypatch.delenv(config.FULL_ERROR, raising=False)
+    monkeypatch.setattr(conf_tree, "CONF_DIR", folder)
+    monkeypatch.delenv(conf_tree.FULL_ERROR, raising=False)
     yield folder
     GlobalHydra.instance().clear()
     HydraConfig.instance().cfg = None

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nic_lightning.commands.runs import show
+from nic_lightning.commands.runs.show import show
 from nic_lightning.dashboard.figures import rd_plot
 from nic_lightning.report.curves.bd_rows import bd_rows
 from nic_lightning.report.curves.curve import Curve, about_gaps, gaps_of

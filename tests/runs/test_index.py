@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nic_lightning.commands.runs import list_runs
+from nic_lightning.commands.runs.list import list_runs
 from nic_lightning.errors import RunError
 from nic_lightning.report.page.reading import read_sources
 from nic_lightning.runs.index.index import about_links, find_runs, read_run

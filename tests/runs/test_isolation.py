@@ -12,7 +12,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from nic_lightning import config
+from nic_lightning import conf_tree
 from nic_lightning.errors import RunError
 from nic_lightning.runs.sweep import isolation
 from nic_lightning.runs.sweep.isolation import JobFailed, run_job
@@ -23,7 +23,7 @@ JOB = {"seed": 0, "codec": {}, "fresh": False, "trainer": {"accelerator": "cpu"}
 @pytest.fixture
 def hydra(tmp_path):
     """The part of Hydra's config that a job's start looks at."""
-    main = {"path": str(config.CONF_DIR), "schema": "file", "provider": "main"}
+    main = {"path": str(conf_tree.CONF_DIR), "schema": "file", "provider": "main"}
     runtime = {"cwd": str(tmp_path), "choices": {"hydra/launcher": "joblib"}, "config_sources": [main]}
     return OmegaConf.create(
         {"runtime": runtime, "job": {"config_name": "train"}, "overrides": {"task": ["codec.lmbda=64", "seed=1"]}}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nic_lightning.commands import reproduce as command
+from nic_lightning.commands.runs import reproduce as command
 from nic_lightning.errors import RunError
 from nic_lightning.runs.index.index import read_run
 from nic_lightning.runs.machine import environment

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from nic_lightning.errors import RunError
+from nic_lightning.errors import RunError, counted
 from nic_lightning.runs.machine.process import life
 from nic_lightning.runs.record.files import checked_path, read_inside
 from nic_lightning.runs.record.record import read_metrics, read_status
@@ -230,3 +230,11 @@ def _check_shape(text: str) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.AliasEvent) or depth > _MAX_NESTING:
             raise yaml.YAMLError("aliases and deep nesting are not read")
+
+
+def one_run(folder: Path) -> Run:
+    """The run in `folder`; RunError where it is no run, or holds several."""
+    runs = find_runs([folder])
+    if len(runs) > 1 or runs[0].folder != folder:
+        raise RunError(f"{folder} holds {counted(len(runs), 'run')}; name one, such as {runs[0].folder}.")
+    return runs[0]

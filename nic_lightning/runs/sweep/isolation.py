@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from nic_lightning import config
+from nic_lightning import conf_tree
 from nic_lightning.config import quoted
 from nic_lightning.errors import RunError
 from nic_lightning.runs.machine.slots import Share, lock, share
@@ -110,7 +110,7 @@ def _sources(hydra: Any) -> list[str]:
     for source in hydra.runtime.config_sources:
         if source.provider == "command-line":
             options += ["--config-dir", source.path]
-        elif source.provider == "main" and Path(source.path) != config.CONF_DIR:
+        elif source.provider == "main" and Path(source.path) != conf_tree.CONF_DIR:
             options += ["--config-path", source.path]
     if hydra.job.config_name != "train":
         options += ["--config-name", hydra.job.config_name]

@@ -1,4 +1,4 @@
-"""`nic runs rm`: delete run folders, each whole or not at all, and nothing that is no run."""
+"""`nic runs rm`: delete runs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from nic_lightning.errors import RunError
 from nic_lightning.runs.index.index import MARKS, read_run
@@ -15,11 +17,18 @@ from nic_lightning.runs.resume.folder import refuse_living
 from nic_lightning.runs.resume.locking import LOCK
 
 
-def remove(folders: Sequence[Path], yes: bool = False) -> int:
-    """Delete runs, after a question unless `yes`; 1 when the answer is no.
+def rm(folders: Annotated[list[Path], Parameter(name="RUN")], /, *, yes: bool = False) -> int:
+    """Delete run folders, each whole or not at all, and nothing that is no run.
 
     All are looked at before any goes. A run first gets a hidden name, which no list shows, so that a deletion that is
-    cut short leaves no half run behind under its own.
+    cut short leaves no half run behind under its own. The exit code is 1 where the answer is no.
+
+    Args:
+        folders: run folders
+        yes: do not ask
+
+    Examples:
+        nic runs rm runs/first
 
     Raises:
         RunError: one of them is no run folder, a link, or being trained; none is deleted then.

@@ -1,4 +1,4 @@
-"""`nic runs reproduce`: print what makes a run again, or do it in a folder of its own and compare the losses."""
+"""`nic runs reproduce`: print the commands that reproduce a run."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from nic_lightning.commands.runs import one_run
+from cyclopts import Parameter
+
 from nic_lightning.errors import RunError
-from nic_lightning.runs.index.index import read_run
+from nic_lightning.runs.index.index import one_run, read_run
 from nic_lightning.runs.record.files import read_inside
 from nic_lightning.runs.record.record import read_metrics
 from nic_lightning.runs.resume.reproduction import Reproduction, git, read, script
@@ -21,11 +22,30 @@ PRINTED = Path("reproduced")
 _ELSEWHERE = frozenset({"run_dir", "fresh", "logger"})
 
 
-def reproduce(folder: Path, start: bool = False, out: Path | None = None) -> int:
-    """Print a shell script for the run in `folder`; with `start`, make it again below the new folder `out` at once.
+def reproduce(
+    folder: Annotated[Path, Parameter(name="RUN")],
+    /,
+    *,
+    start: bool = False,
+    out: Annotated[Path | None, Parameter(name=("--out", "-o"), metavar="DIR")] = None,
+) -> int:
+    """Print a shell script that makes a run again: commit, uncommitted changes, packages, command line.
 
-    Nothing outside `out` is written. Returns the exit code of the training, or 1 when its losses differ. Raises
-    RunError where the folder holds too little.
+    Nothing outside the new folder is written. With --start the exit code is that of the training, or 1 where its losses
+    differ.
+
+    Args:
+        folder: run folder
+        start: do it now, with the installed packages, and compare the losses; this runs the code that the run folder
+            holds as git.diff, so do it with folders that you trust
+        out: new folder (default in print: reproduced)
+
+    Examples:
+        nic runs reproduce runs/first > again.sh
+        nic runs reproduce runs/first --start -o again
+
+    Raises:
+        RunError: the folder holds too little.
     """
     made = read(one_run(folder))
     if not start:

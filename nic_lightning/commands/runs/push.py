@@ -1,9 +1,11 @@
-"""`nic runs push`: what was recorded offline goes to W&B."""
+"""`nic runs push`: upload to W&B what was recorded offline."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from nic_lightning.errors import RunError, UserError
 from nic_lightning.runs.index.index import find_runs
@@ -11,8 +13,16 @@ from nic_lightning.runs.loggers.offline import upload, waiting
 from nic_lightning.runs.loggers.wandb import is_logged_in
 
 
-def push(folders: Sequence[Path]) -> int:
-    """Upload each run's offline records; 1 when a run was left out because it is being trained or its upload failed.
+def push(folders: Annotated[list[Path], Parameter(name="RUN")], /) -> int:
+    """Upload to W&B what runs recorded offline.
+
+    The exit code is 1 where a run was left out because it is being trained, or its upload failed.
+
+    Args:
+        folders: run folders, or folders of runs
+
+    Examples:
+        nic runs push runs
 
     Raises:
         RunError: a folder holds no run.

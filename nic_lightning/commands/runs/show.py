@@ -1,0 +1,63 @@
+"""`nic runs show`: what is known of a run: config, metrics, results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from nic_lightning.commands.options import Json
+from nic_lightning.runs.index.index import one_run
+from nic_lightning.runs.index.overview import columns
+from nic_lightning.runs.index.summary import MEASURED_FLOW, gap_notes, summary
+
+_SHOWN = ("dataset", "codec", "point", "images", "bpp", "psnr", "ms_ssim_db", "lpips")
+
+
+def show(folder: Annotated[Path, Parameter(name="RUN")], /, *, as_json: Json = False) -> None:
+    """Print what is known of one run: state, config, last metrics, results.
+
+    Args:
+        folder: run folder
+        as_json: print JSON
+
+    Examples:
+        nic runs show runs/first
+
+    Raises:
+        RunError: the folder is no run.
+    """
+    found = summary(one_run(folder))
+    print(json.dumps(found, indent=2) if as_json else _as_text(found))
+
+
+def _as_text(found: dict[str, Any]) -> str:
+    sentences = [sentence for sentence in (found["problem"], *found["problems"]) if sentence]
+    total = "" if found["max_steps"] is None else f" of {found['max_steps']:,}"
+    facts = [
+        ("run", found["name"]),
+        ("state", found["state"]),
+        ("step", "-" if found["step"] is None else f"{found['step']:,}{total}"),
+        ("started", found["started"] or "-"),
+        ("ended", found["ended"] or "-"),
+        ("tags", ", ".join(found["tags"]) or "-"),
+        ("overrides", " ".join(found["overrides"]) or "-"),
+        *([("note", found["note"])] if found["note"] else []),
+        *(("problem", sentence) for sentence in sentences),
+        *((f"checkpoints/{c['name']}", f"{c['bytes'] / 2**20:.1f} MiB") for c in found["checkpoints"]),
+    ]
+    parts = [columns(facts), "Configuration", columns(list(found["config"].items()) or [("-",)])]
+    if found["metrics"]:
+        parts += ["Last metrics", columns([(key, f"{float(value):.6g}") for key, value in found["metrics"].items()])]
+    if found["results"]:
+        rated = any(point["bpp"] is not None for point in found["results"])
+        shown = _SHOWN if rated else (*_SHOWN[:4], *MEASURED_FLOW)
+        rows = [[_cell(point[key]) for key in shown] for point in found["results"]]
+        parts += ["Results, means over images", "\n".join([columns([shown, *rows]), *gap_notes(found["results"])])]
+    return "\n\n".join(parts)
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
