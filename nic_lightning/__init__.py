@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nic_lightning import testing
     from nic_lightning.codecs.loading import load, load_codec
     from nic_lightning.metrics.bd import bd_rate_of_values as bd_rate
-    from nic_lightning.runs.table import results
+    from nic_lightning.runs.index.table import results
 
 __all__ = ["bd_rate", "load", "load_codec", "results", "testing"]
 __version__ = "0.1.0"
@@ -28,7 +28,7 @@ _HOMES = {
     "bd_rate": "nic_lightning.metrics.bd:bd_rate_of_values",
     "load": "nic_lightning.codecs.loading:load",
     "load_codec": "nic_lightning.codecs.loading:load_codec",
-    "results": "nic_lightning.runs.table:results",
+    "results": "nic_lightning.runs.index.table:results",
     "testing": "nic_lightning.testing",
 }
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nic_lightning.errors import UserError, readers_may_leave
+from nic_lightning.machine import shows_gpu
 from nic_lightning.targets import check_targets as check_targets
 from nic_lightning.targets import make_lists
 
@@ -88,7 +89,7 @@ class TranslationConfig:
 
 @dataclass
 class LaunchConfig:
-    """How the jobs of a multirun share a machine (`runs/slots.py`)."""
+    """How the jobs of a multirun share a machine (`runs/machine/slots.py`)."""
 
     slots: int | None = None
 
@@ -139,7 +140,10 @@ def lists_of_strings(config: DictConfig) -> None:
 
 
 def register_schemas() -> None:
-    """Tell Hydra the types of the top level (`schema`, `evaluate_schema`), and OmegaConf of `safe_name`."""
+    """Tell Hydra the types of the top level (`schema`, `evaluate_schema`), OmegaConf of `safe_name` and `by_device`.
+
+    `${by_device:A,B}` is A on a machine that shows a GPU, B on others.
+    """
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
@@ -147,6 +151,7 @@ def register_schemas() -> None:
     store.store(name="schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
     OmegaConf.register_new_resolver("safe_name", safe_name, replace=True)
+    OmegaConf.register_new_resolver("by_device", lambda gpu, cpu: gpu if shows_gpu() else cpu, replace=True)
 
 
 def safe_name(text: str) -> str:

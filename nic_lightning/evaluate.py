@@ -24,9 +24,9 @@ def main() -> None:
 
 def evaluate(config: DictConfig) -> None:
     """Measure what `config` names (conf/evaluate.yaml) and print its R-D table."""
-    from nic_lightning.runs.labels import require_labels
-    from nic_lightning.runs.preflight import check_counts, check_evaluation
-    from nic_lightning.runs.threads import share_busy_machine
+    from nic_lightning.runs.index.labels import require_labels
+    from nic_lightning.runs.machine.threads import share_busy_machine
+    from nic_lightning.runs.settings.preflight import check_counts, check_evaluation
 
     check_counts(config.evaluation)
     share_busy_machine()
@@ -84,11 +84,11 @@ def _measure(
 
 def _tell(folder: Path, rows: list[dict[str, Any]], translations: list[dict[str, Any]], with_distances: bool) -> None:
     """Print what was measured as tables, and where it lies."""
-    from nic_lightning.report.distances import distance_table
-    from nic_lightning.report.text import rd_table
-    from nic_lightning.report.translations import translation_table
-    from nic_lightning.runs.distances import read_distances
-    from nic_lightning.runs.translation import TRANSLATION
+    from nic_lightning.report.curves.text import rd_table
+    from nic_lightning.report.page.distances import distance_table
+    from nic_lightning.report.page.translations import translation_table
+    from nic_lightning.runs.record.distances import read_distances
+    from nic_lightning.runs.record.translation import TRANSLATION
 
     files = []
     if rows or not translations:
@@ -133,7 +133,7 @@ def _trained(config: DictConfig) -> tuple[ImageCodec, Path, str]:
     of another checkpoint go where a classic codec's would.
     """
     from nic_lightning.codecs.loading import load_codec
-    from nic_lightning.runs.index import read_run
+    from nic_lightning.runs.index.index import read_run
 
     if config.codec is not None:
         raise UserError("Give run=RUN or codec=NAME, not both.")
@@ -151,7 +151,7 @@ def _trained(config: DictConfig) -> tuple[ImageCodec, Path, str]:
 
 def _run_of(source: Path) -> Path | None:
     """The run whose results those of `source` are: of its folder, or of its newest checkpoint; None of other things."""
-    from nic_lightning.runs.owner import owner
+    from nic_lightning.runs.index.owner import owner
 
     folder = _run_folder(source)
     if owner(folder) != "training" or (source.is_file() and source.name != "last.ckpt"):
@@ -185,7 +185,7 @@ def _evaluate_flow(config: DictConfig) -> None:
     from nic_lightning.baselines.matchers import build
     from nic_lightning.callbacks.flow_evaluation import evaluate_flow_into_run, refuse_other_settings
     from nic_lightning.data.flow_sets import flow_set
-    from nic_lightning.report.flow import flow_table
+    from nic_lightning.report.page.flow import flow_table
 
     if config.run is not None or config.codec is not None:
         raise UserError("Give one of run=RUN, codec=NAME and flow=NAME.")
@@ -220,8 +220,8 @@ def _recorded(config: DictConfig, folder: Path, name: str) -> Iterator[None]:
     """Keep in a folder of its own what is evaluated, and whether it went well."""
     from hydra.core.hydra_config import HydraConfig
 
-    from nic_lightning.runs.occupation import occupied_for_evaluation
-    from nic_lightning.runs.record import RunRecord, ending_in
+    from nic_lightning.runs.record.record import RunRecord, ending_in
+    from nic_lightning.runs.resume.locking import occupied_for_evaluation
 
     whole = plain_config(config) | {"name": name}
     with occupied_for_evaluation(folder, whole):

@@ -249,3 +249,16 @@ def _last_name(node: ast.expr) -> str:
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""
+
+
+MOVED = {"nic_lightning.runs.wandb.wandb_logger": "nic_lightning.runs.loggers.wandb.wandb_logger"}
+"""Former names of `_target_`s that stand in run folders, and the present ones."""
+
+
+def with_present_names(config: Any) -> Any:
+    """A plain config whose `_target_`s have moved, with their present names."""
+    if isinstance(config, dict):
+        found = {key: with_present_names(value) for key, value in config.items()}
+        target = found.get("_target_")
+        return found | {"_target_": MOVED[target]} if isinstance(target, str) and target in MOVED else found
+    return [with_present_names(value) for value in config] if isinstance(config, list) else config

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nic_lightning.config import run_hydra
-from nic_lightning.runs.process import main_process
+from nic_lightning.machine import shows_gpu
+from nic_lightning.runs.machine.process import main_process
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
+SMALL = "experiment=small"
+_CHOOSES = re.compile(
+    r"\+{0,2}(codec|experiment|task|trainer|ckpt_path|init_from)\b|--?(config-name|cn|h|help|hydra-help|sc)\b"
+)
+"""Arguments that say what to train, or that nothing is to be trained."""
+
+
 def main() -> None:
     """Entry point of the console script."""
+    if not shows_gpu() and not any(map(_CHOOSES.match, sys.argv[1:])):
+        # The full size takes months on a CPU.
+        sys.argv.append(SMALL)
+        if main_process():
+            sentence = "There is no GPU here, so this is {}, some minutes of training; experiment=mae is the full size."
+            print(sentence.format(SMALL), file=sys.stderr)
     run_hydra(train, "train")
 
 
@@ -25,11 +40,11 @@ def train(config: DictConfig) -> None:
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    from nic_lightning.runs.isolation import run_job
-    from nic_lightning.runs.occupation import occupied
-    from nic_lightning.runs.record import GO_ON, RunRecord, ending_in, ending_of
-    from nic_lightning.runs.resume import recorded_overrides
-    from nic_lightning.runs.threads import share_busy_machine
+    from nic_lightning.runs.machine.threads import share_busy_machine
+    from nic_lightning.runs.record.record import GO_ON, RunRecord, ending_in, ending_of
+    from nic_lightning.runs.resume.locking import occupied
+    from nic_lightning.runs.resume.resume import recorded_overrides
+    from nic_lightning.runs.sweep.isolation import run_job
 
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir).resolve()
@@ -63,10 +78,10 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     from nic_lightning.callbacks.training import fit, keep_end, trainer_of
     from nic_lightning.codecs.starting import start_from
     from nic_lightning.metrics.extractors import load_extractor
-    from nic_lightning.runs.deterministic import say_cost
-    from nic_lightning.runs.labels import point_facts
-    from nic_lightning.runs.switches import repeats_first_epoch
-    from nic_lightning.runs.wandb import finish_wandb
+    from nic_lightning.runs.index.labels import point_facts
+    from nic_lightning.runs.loggers.wandb import finish_wandb
+    from nic_lightning.runs.settings.deterministic import say_cost
+    from nic_lightning.runs.settings.switches import repeats_first_epoch
 
     quieten()
     if main_process():
@@ -156,7 +171,7 @@ def quieten() -> None:
 
 def checkpoint_to_continue(folder: Path) -> str | None:
     """The newest intact checkpoint of the run folder, if it has one; damaged ones are named on stderr."""
-    from nic_lightning.runs.checkpoints import newest_intact
+    from nic_lightning.runs.resume.checkpoints import newest_intact
 
     path, damaged = newest_intact(folder)
     for sentence in damaged if main_process() else []:
@@ -195,15 +210,15 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
 
 def tell(rows: list[dict[str, Any]], folder: Path, wandb: Any, with_distances: bool) -> None:
     """Results as tables and plots: in the terminal, in the run folder, in W&B."""
-    from nic_lightning.report.bd_rows import bd_rows
-    from nic_lightning.report.curves import curves
-    from nic_lightning.report.distances import distance_table
-    from nic_lightning.report.figures import rd_figure
-    from nic_lightning.report.schedule import schedule_figure
-    from nic_lightning.report.text import rd_table
-    from nic_lightning.runs.distances import read_distances
-    from nic_lightning.runs.record import read_metrics
-    from nic_lightning.runs.wandb import log_results_to_wandb
+    from nic_lightning.report.curves.bd_rows import bd_rows
+    from nic_lightning.report.curves.curves import curves
+    from nic_lightning.report.curves.figures import rd_figure
+    from nic_lightning.report.curves.text import rd_table
+    from nic_lightning.report.page.distances import distance_table
+    from nic_lightning.report.page.schedule import schedule_figure
+    from nic_lightning.runs.loggers.wandb import log_results_to_wandb
+    from nic_lightning.runs.record.distances import read_distances
+    from nic_lightning.runs.record.record import read_metrics
 
     print(rd_table(rows))
     distances = read_distances(folder) if with_distances else []
@@ -231,7 +246,7 @@ def draw_translations(config: DictConfig, folder: Path, wandb: Any) -> None:
     from nic_lightning.callbacks.translation_evaluation import draw_into_run
     from nic_lightning.codecs.loading import load_codec
     from nic_lightning.codecs.translation import I2ICodec
-    from nic_lightning.runs.wandb import log_results_to_wandb
+    from nic_lightning.runs.loggers.wandb import log_results_to_wandb
 
     codec = load_codec(folder)
     if isinstance(codec, I2ICodec):

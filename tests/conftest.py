@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def packages_read_once() -> Iterator[None]:
     """Hundreds of tests start a run record, which lists the installed packages; to read them takes 0.1 s each time."""
-    from nic_lightning.runs import environment
+    from nic_lightning.runs.machine import environment
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(environment, "packages", functools.cache(environment.packages))

@@ -13,7 +13,7 @@ import pytest
 import nic_lightning
 from nic_lightning.errors import RunError
 from nic_lightning.metrics.bd import BdError
-from nic_lightning.runs.results import RESULT_COLUMNS, write_results
+from nic_lightning.runs.record.results import RESULT_COLUMNS, write_results
 
 RATES, QUALITIES = [0.1, 0.2, 0.4, 0.8], [28.0, 30.0, 32.5, 35.0]
 

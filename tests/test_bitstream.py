@@ -7,7 +7,6 @@ import zlib
 
 import pytest
 
-from nic_lightning import bitstream
 from nic_lightning.bitstream import (
     MAX_PIXELS,
     MAX_STRINGS,
@@ -19,6 +18,7 @@ from nic_lightning.bitstream import (
     truncate,
     unpack,
 )
+from nic_lightning.bitstream.fields import varint
 from nic_lightning.errors import BitstreamError
 
 CONTENT = Container(b"12345678", b"\x03", 512, 769, (b"first" * 30, b"", b"third"))
@@ -31,8 +31,8 @@ def sealed(body: bytes) -> bytes:
 
 def header(*fields: int, point: bytes = b"") -> bytes:
     """Start of a file, then varints."""
-    start = b"NIC1\x01" + b"12345678" + bitstream._varint(len(point)) + point
-    return start + b"".join(map(bitstream._varint, fields))
+    start = b"NIC1\x01" + b"12345678" + varint(len(point)) + point
+    return start + b"".join(map(varint, fields))
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,18 @@ def test_round_trip(content):
 
 def test_layout_is_the_documented_one():
     data = pack(Container(b"12345678", b"\x07", 300, 2, (b"ab", b"c")))
-    body = b"NIC1" + b"\x02" + b"12345678" + b"\x01\x07" + b"\xac\x02" + b"\x02" + b"\x02" + b"\x02\x01" + b"abc"
+    extent = b"\xac\x02" + b"\x02"
+    body = b"NIC1" + b"\x02" + b"\x00" + b"12345678" + b"\x01\x07" + extent + b"\x02" + b"\x02" + b"abc"
     assert data == sealed(body)
+    old = pack(Container(b"12345678", b"\x07", 300, 2, (b"ab", b"c"), version=1))
+    assert old == sealed(b"NIC1" + b"\x01" + b"12345678" + b"\x01\x07" + extent + b"\x02" + b"\x02\x01" + b"abc")
     assert header_bytes(unpack(data)) == len(data) - 3
+
+
+def test_a_file_is_not_longer_than_in_version_1():
+    for strings in ((b"",), (b"x" * 200,), (b"x", b"y" * 70_000), (b"",) * 9):
+        new = Container(b"12345678", b"\x01", 512, 768, strings)
+        assert len(pack(new)) <= len(pack(dataclasses.replace(new, version=1)))
 
 
 def test_a_header_is_small():
@@ -117,7 +126,7 @@ def test_every_flipped_bit_is_noticed():
         (sealed(header(MAX_PIXELS + 1, 1, 0)), "declares an image"),
         (sealed(b"NIC1\x01" + b"12345678" + b"\xff" * 5 + bytes(9)), "longer than 32 bits"),
         (sealed(b"NIC1\x01" + b"12345678" + b"\x00" + b"\x80" * 40), "longer than 32 bits"),
-        (sealed(b"NIC1\x01" + b"12345678" + bitstream._varint(2**34) + bytes(9)), "longer than the file"),
+        (sealed(b"NIC1\x01" + b"12345678" + varint(2**34) + bytes(9)), "longer than the file"),
     ],
 )
 def test_malformed_files_with_a_fitting_crc(data, reason):

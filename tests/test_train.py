@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 
 import pytest
 from pytorch_lightning.demos.boring_classes import BoringDataModule, BoringModel
 
+from nic_lightning import config, train
 from nic_lightning.callbacks.profiler import profiler_of
 from nic_lightning.callbacks.training import fit as fit_run
 from nic_lightning.callbacks.training import make_trainer
 from nic_lightning.config import compose
 from nic_lightning.errors import Interrupted, UserError
-from nic_lightning.runs.switches import PROFILERS
+from nic_lightning.runs.settings.switches import PROFILERS
 from nic_lightning.train import fit_and_measure
 from tests.trainers import quiet_trainer
 
@@ -20,6 +22,41 @@ def trainer_that(raises: BaseException, interrupted: bool):
         raise raises
 
     return SimpleNamespace(fit=go, interrupted=interrupted)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "gpu", "small"),
+    [
+        ([], False, True),
+        (["name=x", "data.train=photos", "seed=3"], False, True),
+        (["-m", "+sweep=seeds"], False, True),
+        ([], True, False),
+        (["codec=cae"], False, False),
+        (["codec.width=48"], False, False),
+        (["experiment=mae"], False, False),
+        (["trainer.max_steps=10"], False, False),
+        (["--help"], False, False),
+        (["-cn", "other"], False, False),
+    ],
+)
+def test_the_small_recipe_is_what_a_machine_without_a_gpu_trains(arguments, gpu, small, monkeypatch, capsys):
+    """At full size a first training would take months."""
+    given = ["nic-train", *arguments]
+    monkeypatch.setattr(sys, "argv", list(given))
+    monkeypatch.setattr(train, "shows_gpu", lambda: gpu)
+    monkeypatch.setattr(train, "run_hydra", lambda *_: None)
+    train.main()
+    assert sys.argv == given + ["experiment=small"] * small
+    assert ("this is experiment=small" in capsys.readouterr().err) == small
+
+
+@pytest.mark.parametrize(
+    ("gpu", "expected"), [(True, ("gpu", "bf16-mixed", True, 1_200_000)), (False, ("cpu", "32-true", None, 5000))]
+)
+def test_the_trainer_follows_the_device(gpu, expected, monkeypatch):
+    monkeypatch.setattr(config, "shows_gpu", lambda: gpu)
+    trainer = compose("train", ["codec=cae"]).trainer
+    assert (trainer.accelerator, trainer.precision, trainer.benchmark, trainer.max_steps) == expected
 
 
 def test_ctrl_c_is_told_apart_from_other_exits(tmp_path):

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 from nic_lightning.errors import UserError
-from nic_lightning.report.curve import Curve
-from nic_lightning.report.curves import curves
-from nic_lightning.report.experiment import Experiment, Row
-from nic_lightning.report.gathering import fill
-from nic_lightning.report.saturation import lambdas_from_rows
-from nic_lightning.runs.index import find_runs
+from nic_lightning.report.curves.curve import Curve
+from nic_lightning.report.curves.curves import curves
+from nic_lightning.report.curves.saturation import lambdas_from_rows
+from nic_lightning.report.experiments.experiment import Experiment, Row
+from nic_lightning.report.experiments.gathering import fill
+from nic_lightning.runs.index.index import find_runs
 
 SWEEP, WIDTHS = "capacity_kodak_small", (12, 24, 48)
 

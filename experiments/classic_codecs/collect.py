@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nic_lightning.metrics.bd import bd_rate
-from nic_lightning.report.curve import Curve, empty_point
-from nic_lightning.report.experiment import Experiment, percent
-from nic_lightning.report.figures import rd_figure
-from nic_lightning.report.gathering import fill, read_csv
+from nic_lightning.report.curves.curve import Curve, empty_point
+from nic_lightning.report.curves.figures import rd_figure
+from nic_lightning.report.experiments.experiment import Experiment, percent
+from nic_lightning.report.experiments.gathering import fill, read_csv
 
 COUNTERPARTS = {
     "jpeg": "jpeg",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nic_lightning.callbacks.evaluation import classic_codecs
 from nic_lightning.data.datasets import evaluation_set
-from nic_lightning.report.gathering import write_csv
+from nic_lightning.report.experiments.gathering import write_csv
 
 NAMES = ["jpeg", "jpeg_444", "jpeg2000", "webp", "avif", "avif_444", "hevc", "hevc_444", "jpegxl"]
 IMAGES = (0, 4, 12, 22)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nic_lightning.report.gathering import fill, read_csv, write_csv
+from nic_lightning.report.experiments.gathering import fill, read_csv, write_csv
 
 HERE = Path(__file__).resolve().parent
 WIDTHS = (48, 72, 96, 144, 192)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from nic_lightning.errors import UserError
-from nic_lightning.runs.index import find_runs
+from nic_lightning.runs.index.index import find_runs
 
 
 def main(run: Path) -> int:

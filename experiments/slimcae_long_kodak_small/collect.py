@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from nic_lightning.report.experiment import Experiment
+from nic_lightning.report.experiments.experiment import Experiment
 
 EXPERIMENT = Experiment(
     home=Path(__file__).resolve().parent,

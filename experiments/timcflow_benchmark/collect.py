@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from nic_lightning.report.flow_experiment import FlowExperiment
+from nic_lightning.report.experiments.flow_experiment import FlowExperiment
 
 EXPERIMENT = FlowExperiment(
     home=Path(__file__).resolve().parent,

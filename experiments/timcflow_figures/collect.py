@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from nic_lightning.metrics.names import FLOW_PICTURES
-from nic_lightning.report.flow_experiment import COMPLETE, FlowExperiment
-from nic_lightning.runs.files import write_atomically
+from nic_lightning.report.experiments.flow_experiment import COMPLETE, FlowExperiment
+from nic_lightning.runs.record.files import write_atomically
 
 STEPS = {"wta": "cheapest labels", "sgm": "semi-global", "kept": "kept", "dense": "interpolated", "flow": "refined"}
 PIPELINES = {"two frames": ("wta_two", "dcflow"), "three frames": ("wta_three", "timcflow")}

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from nic_lightning.report.gathering import fill, read_csv
+from nic_lightning.report.experiments.gathering import fill, read_csv
 
 HERE = Path(__file__).parent
 METRICS = ("epe_all", "epe_noc", "epe_occ")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nic_lightning.report.flow_experiment import FlowExperiment
+from nic_lightning.report.experiments.flow_experiment import FlowExperiment
 
 PARTS = {
     "_features": "features",

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from nic_lightning.metrics.flow_errors import averages
-from nic_lightning.report.flow_experiment import FlowExperiment
-from nic_lightning.report.gathering import read_csv, write_csv
+from nic_lightning.report.experiments.flow_experiment import FlowExperiment
+from nic_lightning.report.experiments.gathering import read_csv, write_csv
 
 COLUMNS = {"epe_all": "all", "epe_noc": "noc", "epe_occ": "occ"}
 FRAMES = {"two frames": "2", "three frames": "3"}

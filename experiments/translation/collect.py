@@ -16,9 +16,9 @@ from torch import nn
 
 from nic_lightning.codecs.translation import I2ICodec, UI2ICodec
 from nic_lightning.layers.stargan import AdaIN, Discriminator
-from nic_lightning.report.gathering import fill, read_csv, write_csv
-from nic_lightning.report.translations import means
-from nic_lightning.runs.translation import read_translation
+from nic_lightning.report.experiments.gathering import fill, read_csv, write_csv
+from nic_lightning.report.page.translations import means
+from nic_lightning.runs.record.translation import read_translation
 
 FOLDER = Path(__file__).resolve().parent
 LAMBDAS = ("0.01", "0.1", "0.5")

@@ -22,7 +22,7 @@ from nic_lightning.codecs.translation import AUTOENCODE
 from nic_lightning.data.datasets import ImageFolder
 from nic_lightning.metrics.fidelity import psnr, round_to_8_bits
 from nic_lightning.metrics.lpips import LpipsAlex, load_lpips
-from nic_lightning.report.gathering import write_csv
+from nic_lightning.report.experiments.gathering import write_csv
 
 QUALITIES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90, 95)
 START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"

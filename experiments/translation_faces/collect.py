@@ -16,9 +16,9 @@ import numpy as np
 import yaml
 
 from nic_lightning.errors import UserError
-from nic_lightning.report.gathering import Gathering, read_csv, write_csv
-from nic_lightning.report.translations import means
-from nic_lightning.runs.translation import read_translation
+from nic_lightning.report.experiments.gathering import Gathering, read_csv, write_csv
+from nic_lightning.report.page.translations import means
+from nic_lightning.runs.record.translation import read_translation
 
 RUNS = ("faces_high", "faces_middle", "faces_low")
 """From the highest rate to the lowest."""

@@ -22,8 +22,8 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from nic_lightning.callbacks.ending import time_is_up
 from nic_lightning.callbacks.loop_state import stand_between_steps
 from nic_lightning.errors import Interrupted, RunError
-from nic_lightning.runs.checkpoints import LAST, PREVIOUS
-from nic_lightning.runs.record import RunRecord
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.resume.checkpoints import LAST, PREVIOUS
 
 AGREE_EVERY = 10
 """Steps between two questions among ranks whether one of them wants to save: a question makes a GPU wait."""

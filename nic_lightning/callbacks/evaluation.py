@@ -30,10 +30,10 @@ from nic_lightning.metrics.extractors import load_extractor
 from nic_lightning.metrics.lpips import load_lpips
 from nic_lightning.metrics.measured import Measured
 from nic_lightning.metrics.names import RECONSTRUCTIONS
-from nic_lightning.runs.channels import write_channel_rates
-from nic_lightning.runs.distances import write_distances
-from nic_lightning.runs.journal import Journal
-from nic_lightning.runs.results import read_results, write_results
+from nic_lightning.runs.record.channels import write_channel_rates
+from nic_lightning.runs.record.distances import write_distances
+from nic_lightning.runs.record.journal import Journal
+from nic_lightning.runs.record.results import read_results, write_results
 
 log = logging.getLogger(__name__)
 RESULTS = "results.parquet"
@@ -98,8 +98,8 @@ def evaluate_into_run(
     They replace rows of the same codec and data set in `folder`/results.parquet as soon as these are measured; at the
     end so do the bits of every latent channel in channel_rates.json, and distances.json, if `fid` names extractors.
     Every image is written down when it is measured, and an evaluation that was killed goes on after the last one
-    (`runs/journal.py`), unless it measures FID. An image that a codec refuses is left out, and its rows say why (column
-    "refused").
+    (`runs/record/journal.py`), unless it measures FID. An image that a codec refuses is left out, and its rows say why
+    (column "refused").
     `points` are labels (None: all of the codec's); `save_images` reconstructions of the codec, not of baselines, are
     kept per data set; `limit` takes the first images only; `side` makes squares of so
     many pixels of all, and NAME_SIDEpx is then what their set is called. With `ranks` every process measures its share

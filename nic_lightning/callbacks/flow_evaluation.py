@@ -17,9 +17,9 @@ from nic_lightning.flow.colour import error_map, to_colours, to_png
 from nic_lightning.flow.stages import FINAL, stage_flows
 from nic_lightning.metrics.flow_errors import flow_errors
 from nic_lightning.metrics.names import FLOW_PICTURES, safe_name
-from nic_lightning.runs.files import write_atomically
-from nic_lightning.runs.index import read_run
-from nic_lightning.runs.results import read_results, write_results
+from nic_lightning.runs.index.index import read_run
+from nic_lightning.runs.record.files import write_atomically
+from nic_lightning.runs.record.results import read_results, write_results
 
 Row = dict[str, Any]
 RESULTS = "results.parquet"

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from nic_lightning.errors import RunError
-from nic_lightning.runs.checkpoints import newest_intact
-from nic_lightning.runs.restarts import add_restart, learning_rate_scale, read_restarts
+from nic_lightning.runs.resume.checkpoints import newest_intact
+from nic_lightning.runs.resume.restarts import add_restart, learning_rate_scale, read_restarts
 
 LOOK_EVERY = 50
 """Steps between two looks on an accelerator, where each look makes it wait. On a CPU every step is looked at."""
@@ -34,7 +34,7 @@ class Guard(pl.Callback):
     gradient where it is clipped. The first bad step of each is kept on the device, so that nothing waits for it.
 
     Args:
-        scale: what the learning rates are to be multiplied with, after restarts; see `runs/restarts.py`.
+        scale: what the learning rates are to be multiplied with, after restarts; see `runs/resume/restarts.py`.
     """
 
     def __init__(self, scale: float = 1.0) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytorch_lightning as pl
 
-from nic_lightning.runs.environment import numerics
-from nic_lightning.runs.record import RunRecord
+from nic_lightning.runs.machine.environment import numerics
+from nic_lightning.runs.record.record import RunRecord
 
 
 class Numerics(pl.Callback):

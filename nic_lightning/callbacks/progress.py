@@ -12,7 +12,12 @@ from tqdm import tqdm
 
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.errors import counted
-from nic_lightning.runs.text import duration
+from nic_lightning.runs.record.text import duration
+
+LONG = 3 * 3600.0
+"""Seconds; what takes longer on a CPU is said at once."""
+FIRST_STEPS = (1, 4)
+"""Steps between which a run's pace is measured first."""
 
 
 class Progress(pl.Callback):
@@ -21,6 +26,7 @@ class Progress(pl.Callback):
     def __init__(self, seconds: float = 20.0) -> None:
         self.seconds = seconds
         self._bar: Any = None
+        self._warmed_up: float | None = None
         self._first = (0, 0.0)
         self._printed = 0.0
         self._shown = 0
@@ -41,6 +47,8 @@ class Progress(pl.Callback):
     ) -> None:
         """Advance; values are read (which waits for a GPU) only when they are shown."""
         now = time.monotonic()
+        if trainer.is_global_zero:
+            self._foretell(trainer, now)
         if self._bar is not None:
             self._bar.update(trainer.global_step - self._bar.n)
         if not trainer.is_global_zero or now - self._printed < (1.0 if self._bar is not None else self.seconds):
@@ -50,6 +58,24 @@ class Progress(pl.Callback):
             self._bar.set_postfix_str(summary(getattr(pl_module, "latest", {})), refresh=False)
             return
         self._line(trainer, pl_module, now)
+
+    def _foretell(self, trainer: pl.Trainer, now: float) -> None:
+        """After the first steps, say how long a run of hours will take; the very first takes longer than others."""
+        made, total = trainer.global_step - self._first[0], _steps(trainer)
+        if made == FIRST_STEPS[0] and self._warmed_up is None:
+            self._warmed_up = now
+        if made != FIRST_STEPS[1] or self._warmed_up is None or not total:
+            return
+        left = (total - trainer.global_step) * (now - self._warmed_up) / (FIRST_STEPS[1] - FIRST_STEPS[0])
+        self._warmed_up = None
+        if left > LONG and _on_cpu(trainer):
+            print(
+                f"The {total:,} steps of this run will take about {duration(left)} on this processor. Shorter: fewer "
+                "by trainer.max_steps, a narrower codec by codec.width, smaller crops by data.crop; or trainer=gpu. "
+                "It can be stopped at any time, and the same command goes on.",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _line(self, trainer: pl.Trainer, pl_module: pl.LightningModule, now: float) -> None:
         shown = summary(getattr(pl_module, "latest", {}))
@@ -94,6 +120,10 @@ class EvaluationProgress:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def _on_cpu(trainer: pl.Trainer) -> bool:
+    return trainer.strategy.root_device.type == "cpu"
 
 
 def _steps(trainer: pl.Trainer) -> int | None:

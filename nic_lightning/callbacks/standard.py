@@ -11,10 +11,10 @@ from nic_lightning.callbacks.guard import Guard
 from nic_lightning.callbacks.numerics import Numerics
 from nic_lightning.callbacks.progress import Progress
 from nic_lightning.callbacks.random_state import RandomState
-from nic_lightning.runs.checkpoints import FOLDER
-from nic_lightning.runs.limits import seconds_of
-from nic_lightning.runs.record import RunRecord
-from nic_lightning.runs.restarts import learning_rate_scale
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.resume.checkpoints import FOLDER
+from nic_lightning.runs.resume.restarts import learning_rate_scale
+from nic_lightning.runs.settings.limits import seconds_of
 
 
 def standard_callbacks(config: DictConfig, record: RunRecord) -> list[pl.Callback]:

@@ -16,10 +16,10 @@ from nic_lightning.callbacks.guard import DivergenceError, out_of_memory, start_
 from nic_lightning.callbacks.profiler import profiler_of
 from nic_lightning.callbacks.standard import standard_callbacks
 from nic_lightning.errors import Interrupted, UserError
-from nic_lightning.runs.deterministic import trainer_options
-from nic_lightning.runs.loggers import RecordLogger
-from nic_lightning.runs.process import main_process
-from nic_lightning.runs.record import GO_ON
+from nic_lightning.runs.loggers.loggers import RecordLogger
+from nic_lightning.runs.machine.process import main_process
+from nic_lightning.runs.record.record import GO_ON
+from nic_lightning.runs.settings.deterministic import trainer_options
 
 
 def trainer_of(config: DictConfig, plain: dict[str, Any], folder: Path, record: Any, wandb: Any) -> pl.Trainer:

@@ -34,8 +34,8 @@ from nic_lightning.metrics.grids import Picture, latent_grid, reference_grid
 from nic_lightning.metrics.lpips import load_lpips
 from nic_lightning.metrics.names import safe_name
 from nic_lightning.metrics.translation import TranslationEvaluator
-from nic_lightning.runs.files import write_atomically
-from nic_lightning.runs.translation import GRIDS, Unfinished, write_translation
+from nic_lightning.runs.record.files import write_atomically
+from nic_lightning.runs.record.translation import GRIDS, Unfinished, write_translation
 
 _TRIED = 4
 """Source images of each domain whose rates choose a codec's point."""

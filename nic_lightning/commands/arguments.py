@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from nic_lightning.commands.each import none_is_usable, read_file
-from nic_lightning.runs.labels import require_labels, require_source
+from nic_lightning.runs.index.labels import require_labels, require_source
 
 
 def add_inspect(parser: argparse.ArgumentParser) -> None:

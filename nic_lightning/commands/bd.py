@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from nic_lightning.commands.results import measured_curves
 from nic_lightning.errors import UserError, choices
-from nic_lightning.report import bd_table
-from nic_lightning.report.comparison import Comparison, comparisons
-from nic_lightning.report.curve import Curve
-from nic_lightning.report.curves import datasets, default_anchor, named
-from nic_lightning.report.fronts import convex_hull, joined, pareto
-from nic_lightning.report.published import published_curves
+from nic_lightning.report.curves import bd_table
+from nic_lightning.report.curves.comparison import Comparison, comparisons
+from nic_lightning.report.curves.curve import Curve
+from nic_lightning.report.curves.curves import datasets, default_anchor, named
+from nic_lightning.report.curves.pareto import convex_hull, joined, pareto
+from nic_lightning.report.curves.published import published_curves
 
 Rows = list[tuple[Comparison, Curve]]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nic_lightning.dashboard.catalogue import Catalogue
-from nic_lightning.runs.record import RunRecord
+from nic_lightning.runs.record.record import RunRecord
 
 
 def make_runs(root: Path, count: int, lines: int) -> None:
@@ -84,9 +84,11 @@ def _measure(root: Path, rounds: int) -> None:
         if first is None and seen:
             first = (time.perf_counter() - start, seen)
         time.sleep(0.2)
-    told = f"{1e3 * first[0]:.0f} ms with {first[1]} runs by name" if first else "after everything was read"
-    print(f"first list: {told}; all read after {time.perf_counter() - start:.1f} s")
-    print(f"requests meanwhile: median {1e3 * statistics.median(answers):.0f} ms, longest {1e3 * max(answers):.0f} ms")
+    said = f"{1e3 * first[0]:.0f} ms with {first[1]} runs by name" if first else "after everything was read"
+    print(f"first list: {said}; all read after {time.perf_counter() - start:.1f} s")
+    if answers:
+        middle, longest = 1e3 * statistics.median(answers), 1e3 * max(answers)
+        print(f"requests meanwhile: median {middle:.0f} ms, longest {longest:.0f} ms")
     whole = ask(None)
     known = whole["known"]["data"]
     print(f"whole list, {len(whole['delta']['data']['rows'])} runs: {_median(lambda: ask(None), rounds):.1f} ms")

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nic_lightning.report.html import write_report
-from nic_lightning.runs.record import RunRecord
-from nic_lightning.runs.results import write_results
+from nic_lightning.report.page.html import write_report
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.record.results import write_results
 
 _OPENED = """() => ({
   shown: performance.getEntriesByName("first-contentful-paint")[0]?.startTime,

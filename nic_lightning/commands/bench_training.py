@@ -25,8 +25,8 @@ from nic_lightning.commands.bare_translation import bare_iterations
 from nic_lightning.config import ConfigError, check_targets, compose
 from nic_lightning.errors import counted
 from nic_lightning.losses.rate_distortion import rate_distortion
-from nic_lightning.runs.loggers import RecordLogger
-from nic_lightning.runs.record import RunRecord
+from nic_lightning.runs.loggers.loggers import RecordLogger
+from nic_lightning.runs.record.record import RunRecord
 
 
 def bare_steps(codec: LearnedCodec, batches: Iterator[Tensor], config: DictConfig, device: torch.device) -> Iterator:

@@ -20,7 +20,7 @@ from nic_lightning.data.images import read_image
 from nic_lightning.data.transforms import to_tensor
 from nic_lightning.metrics.evaluation import save_png
 from nic_lightning.metrics.fidelity import psnr as psnr_of
-from nic_lightning.runs.files import write_atomically
+from nic_lightning.runs.record.files import write_atomically
 
 
 def compress(images: list[Path], out: Path, run: Path, *, overwrite: bool = False, **wishes: Any) -> int:

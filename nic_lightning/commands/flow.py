@@ -22,7 +22,7 @@ from nic_lightning.flow.colour import error_map, to_colours, to_png, warp
 from nic_lightning.flow.io import FORMATS, encode, read_flow
 from nic_lightning.flow.stages import stage_flows
 from nic_lightning.metrics.flow_errors import flow_errors
-from nic_lightning.runs.files import write_atomically
+from nic_lightning.runs.record.files import write_atomically
 
 SETTINGS = "flow.json"
 """In the folder of results: what made them."""

@@ -16,7 +16,7 @@ from nic_lightning.errors import UserError
 from nic_lightning.metrics.grids import Picture, lever_grid
 from nic_lightning.metrics.names import safe_name
 from nic_lightning.metrics.translation import TranslationEvaluator
-from nic_lightning.runs.index import read_run
+from nic_lightning.runs.index.index import read_run
 
 MAX_SOURCES = 64
 

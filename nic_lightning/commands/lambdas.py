@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from nic_lightning.errors import UserError
-from nic_lightning.report.saturation import lambdas_from_rows
-from nic_lightning.runs.index import find_runs
+from nic_lightning.report.curves.saturation import lambdas_from_rows
+from nic_lightning.runs.index.index import find_runs
 
 
 def lambdas(runs: list[Path], dataset: str | None, tolerance: float) -> None:

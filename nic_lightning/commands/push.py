@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nic_lightning.errors import RunError, UserError
-from nic_lightning.runs.index import find_runs
-from nic_lightning.runs.offline import upload, waiting
-from nic_lightning.runs.wandb import is_logged_in
+from nic_lightning.runs.index.index import find_runs
+from nic_lightning.runs.loggers.offline import upload, waiting
+from nic_lightning.runs.loggers.wandb import is_logged_in
 
 
 def push(folders: Sequence[Path]) -> int:

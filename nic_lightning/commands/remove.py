@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nic_lightning.errors import RunError
-from nic_lightning.runs.folder import refuse_living
-from nic_lightning.runs.index import MARKS, read_run
-from nic_lightning.runs.occupation import LOCK
+from nic_lightning.runs.index.index import MARKS, read_run
+from nic_lightning.runs.resume.folder import refuse_living
+from nic_lightning.runs.resume.locking import LOCK
 
 
 def remove(folders: Sequence[Path], yes: bool = False) -> int:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nic_lightning.errors import counted
-from nic_lightning.report.features import features_lines
-from nic_lightning.report.flow import flow_table
-from nic_lightning.report.folder import write_figures
-from nic_lightning.report.html import all_curves, choose_anchors, write_page
-from nic_lightning.report.reading import read_sources
-from nic_lightning.report.text import rd_table
+from nic_lightning.report.curves.folder import write_figures
+from nic_lightning.report.curves.text import rd_table
+from nic_lightning.report.page.features import features_lines
+from nic_lightning.report.page.flow import flow_table
+from nic_lightning.report.page.html import all_curves, choose_anchors, write_page
+from nic_lightning.report.page.reading import read_sources
 
 
 def report(

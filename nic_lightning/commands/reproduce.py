@@ -11,11 +11,11 @@ from typing import Any
 
 from nic_lightning.commands.runs import one_run
 from nic_lightning.errors import RunError
-from nic_lightning.runs.files import read_inside
-from nic_lightning.runs.index import read_run
-from nic_lightning.runs.overrides import changes
-from nic_lightning.runs.record import read_metrics
-from nic_lightning.runs.reproduction import Reproduction, git, read, script
+from nic_lightning.runs.index.index import read_run
+from nic_lightning.runs.record.files import read_inside
+from nic_lightning.runs.record.record import read_metrics
+from nic_lightning.runs.resume.reproduction import Reproduction, git, read, script
+from nic_lightning.runs.settings.overrides import changes
 
 PRINTED = Path("reproduced")
 _ELSEWHERE = frozenset({"run_dir", "fresh", "logger"})

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from nic_lightning.errors import UserError
-from nic_lightning.report.curve import Curve
-from nic_lightning.report.curve_writer import write_curves
-from nic_lightning.report.curves import curves, datasets
-from nic_lightning.runs.index import about_links, find_runs
+from nic_lightning.report.curves.curve import Curve
+from nic_lightning.report.curves.curve_writer import write_curves
+from nic_lightning.report.curves.curves import curves, datasets
+from nic_lightning.runs.index.index import about_links, find_runs
 
 
 def results(runs: Sequence[Path], out: Path, form: str, dataset: str | None, overwrite: bool) -> None:

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nic_lightning.errors import RunError, UserError
-from nic_lightning.runs.index import MARKS, find_runs
-from nic_lightning.runs.record import ending_of
-from nic_lightning.runs.resume import Start, prepare
+from nic_lightning.runs.index.index import MARKS, find_runs
+from nic_lightning.runs.record.record import ending_of
+from nic_lightning.runs.resume.resume import Start, prepare
 
 TIME_IS_UP = 75
 """Exit code of a run that a time limit ended: `callbacks.ending.EndedEarly`, which needs torch."""

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from nic_lightning.errors import RunError, UserError, counted
-from nic_lightning.runs.index import Run, about_links, find_runs
-from nic_lightning.runs.overview import Line, columns, overview, table
-from nic_lightning.runs.summary import MEASURED_FLOW, differences, gap_notes, summary
-from nic_lightning.runs.tags import change_tags
+from nic_lightning.runs.index.index import Run, about_links, find_runs
+from nic_lightning.runs.index.overview import Line, columns, overview, table
+from nic_lightning.runs.index.summary import MEASURED_FLOW, differences, gap_notes, summary
+from nic_lightning.runs.index.tags import change_tags
 
 _DOWN = ("step", "when")
 _SHOWN = ("dataset", "codec", "point", "images", "bpp", "psnr", "ms_ssim_db", "lpips")

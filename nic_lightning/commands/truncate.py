@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nic_lightning import bitstream
 from nic_lightning.commands.each import each, read_file
-from nic_lightning.runs.files import write_atomically
+from nic_lightning.runs.record.files import write_atomically
 
 
 def truncate(files: list[Path], out: Path, layers: int, *, overwrite: bool = False) -> int:

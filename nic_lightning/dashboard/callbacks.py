@@ -13,9 +13,9 @@ from nic_lightning.dashboard.catalogue import Catalogue
 from nic_lightning.dashboard.figures import AXES, curve_plot, rd_plot, titles
 from nic_lightning.dashboard.live import MAX_TAILS, Live
 from nic_lightning.dashboard.page import GROUPS
-from nic_lightning.report.curve import METRICS
-from nic_lightning.report.curves import curves, datasets, default_anchor
-from nic_lightning.runs.index import read_run
+from nic_lightning.report.curves.curve import METRICS
+from nic_lightning.report.curves.curves import curves, datasets, default_anchor
+from nic_lightning.runs.index.index import read_run
 
 MAX_COMPARED = 64
 """Runs whose results are compared at once."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nic_lightning.runs.index import Run, read_run, run_folders, run_name
-from nic_lightning.runs.overview import Line, overview, shown
+from nic_lightning.runs.index.index import Run, read_run, run_folders, run_name
+from nic_lightning.runs.index.overview import Line, overview, shown
 
 FILES = ("status.json", "config.yaml", "metrics.jsonl", "results.parquet", "tags.json")
 """A run is read again when size or time of one of these changes."""

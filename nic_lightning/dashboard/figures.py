@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from nic_lightning.report.curve import METRICS, Curve, over_the_same
-from nic_lightning.report.plots import PALETTE
-from nic_lightning.runs.tail import Tail
+from nic_lightning.report.curves.curve import METRICS, Curve, over_the_same
+from nic_lightning.report.page.plots import PALETTE
+from nic_lightning.runs.index.growing_files import Tail
 
 MAX_TRACES = 60
 FIRST = ("train/loss", "train/bpp", "train/mse", "val/loss", "val/psnr", "val/bpp_estimated")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from nic_lightning.runs.index import Run
-from nic_lightning.runs.tail import Tail
+from nic_lightning.runs.index.growing_files import Tail
+from nic_lightning.runs.index.index import Run
 
 MAX_TAILS = 24
 """Runs whose curves are kept; more than are drawn at once."""

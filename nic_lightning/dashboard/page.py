@@ -7,7 +7,7 @@ from typing import Any
 import dash_ag_grid as dag
 from dash import dcc, html
 
-from nic_lightning.report.curve import METRICS
+from nic_lightning.report.curves.curve import METRICS
 
 REFRESH_MS = 2000
 GROUPS = {"": "no groups", "sweep": "by sweep", "codec": "by codec", "state": "by state", "tags": "by tags"}

@@ -114,7 +114,7 @@ def _reports(server: Flask, catalogue: Catalogue) -> None:
     @server.get("/report")
     def report() -> Response:
         """The full report on the runs of the list that the query names."""
-        from nic_lightning.report.html import write_report  # half a second that the list need not wait for
+        from nic_lightning.report.page.html import write_report  # half a second that the list need not wait for
 
         wanted = request.args.getlist("run")[:MAX_COMPARED]
         folders = catalogue.folders(wanted)

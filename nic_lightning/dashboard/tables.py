@@ -7,11 +7,11 @@ from typing import Any
 
 from dash import html
 
-from nic_lightning.report.comparison import compare
-from nic_lightning.report.curve import METRICS, Curve
-from nic_lightning.runs.index import Run
-from nic_lightning.runs.overview import shown
-from nic_lightning.runs.summary import differences, gap_notes, summary
+from nic_lightning.report.curves.comparison import compare
+from nic_lightning.report.curves.curve import METRICS, Curve
+from nic_lightning.runs.index.index import Run
+from nic_lightning.runs.index.overview import shown
+from nic_lightning.runs.index.summary import differences, gap_notes, summary
 
 MAX_SHOWN = 8
 """Runs whose facts are shown side by side."""

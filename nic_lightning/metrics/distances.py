@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.metrics.fid import PATCH, PatchFid
-from nic_lightning.metrics.sums import summed
+from nic_lightning.metrics.over_ranks import summed
 
 
 class Distances:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nic_lightning.metrics.domains import DomainClassifier, Moments
 from nic_lightning.metrics.fid import Fid
 from nic_lightning.metrics.kid import Kid
-from nic_lightning.metrics.sums import summed
+from nic_lightning.metrics.over_ranks import summed
 
 
 class FeatureJudge:

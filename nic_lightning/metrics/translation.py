@@ -25,7 +25,7 @@ from nic_lightning.media.image import to_tensor
 from nic_lightning.metrics.diversity import LpipsDiversity
 from nic_lightning.metrics.judge import FeatureJudge
 from nic_lightning.metrics.lpips import LpipsAlex
-from nic_lightning.metrics.sums import summed
+from nic_lightning.metrics.over_ranks import summed
 
 OUTPUTS = 10
 GUIDES = ("latent", "reference")

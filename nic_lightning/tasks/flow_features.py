@@ -22,7 +22,7 @@ from nic_lightning.flow.triple import TWO_FRAMES, Lambdas
 from nic_lightning.flow.weights import load_weights, to_npz
 from nic_lightning.losses.triplet import MININGS, triplet_margin
 from nic_lightning.metrics.flow_errors import flow_errors
-from nic_lightning.runs.files import write_atomically
+from nic_lightning.runs.record.files import write_atomically
 from nic_lightning.tasks.base import Task
 
 log = logging.getLogger(__name__)

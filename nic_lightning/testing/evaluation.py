@@ -15,9 +15,9 @@ from nic_lightning.callbacks.evaluation import evaluate_into_run
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.evaluation import evaluate_codec, save_png
-from nic_lightning.report.curves import curves
-from nic_lightning.report.text import rd_table
-from nic_lightning.runs.results import read_results
+from nic_lightning.report.curves.curves import curves
+from nic_lightning.report.curves.text import rd_table
+from nic_lightning.runs.record.results import read_results
 from nic_lightning.testing.subject import Subject, expect, expect_equal, smooth_images
 
 WIDTHS = {"a": 33, "b": 36, "c": 34}

@@ -11,7 +11,7 @@ from PIL import Image
 from nic_lightning.baselines.pillow import Jpeg, WebP
 from nic_lightning.errors import BitstreamError, UserError
 from nic_lightning.metrics.evaluation import evaluate_codec
-from nic_lightning.runs.results import mean
+from nic_lightning.runs.record.results import mean
 from tests.baselines.samples import packed, picture
 
 

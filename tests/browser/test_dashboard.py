@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from nic_lightning.runs.process import this_process
-from nic_lightning.runs.record import RunRecord
-from nic_lightning.runs.results import write_results
+from nic_lightning.runs.machine.process import this_process
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.record.results import write_results
 
 pytestmark = pytest.mark.slow
 WAIT = 120_000

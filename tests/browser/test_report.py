@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from nic_lightning.metrics.names import RECONSTRUCTIONS, reconstruction_path
-from nic_lightning.report.comparison import compare
-from nic_lightning.report.curves import curves
-from nic_lightning.report.html import write_report
-from nic_lightning.runs.channels import write_channel_rates
+from nic_lightning.report.curves.comparison import compare
+from nic_lightning.report.curves.curves import curves
+from nic_lightning.report.page.html import write_report
+from nic_lightning.runs.record.channels import write_channel_rates
 from tests.browser.tab import Tab
 from tests.report import test_gaps
 from tests.report.samples import CLASSIC, LEARNED, make_run, row
@@ -98,7 +98,7 @@ def test_curves_draw_hover_toggle_and_become_those_of_an_image(tab: Tab) -> None
     tab.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     tab.page.wait_for_selector("#rd-psnr .hoverlayer .hovertext")
     told = "".join(tab.page.locator("#rd-psnr .hoverlayer .hovertext text").all_text_contents())
-    for part in ("modulated", "p1", "bpp", "PSNR", "mean of 12 images", "run mae", "step 2"):
+    for part in ("modulated", "p1", "bpp", "PSNR", "mean of 12 images", "run mae", "3 steps"):
         assert part in told
     tab.page.click("#legend button >> text=modulated")
     tab.until(lambda: drawn.count() == 3 and tab.xs("modulated") == [])

@@ -6,8 +6,8 @@ from skimage import data, io
 from nic_lightning.baselines.pillow import Jpeg, WebP
 from nic_lightning.callbacks.evaluation import evaluate_into_run
 from nic_lightning.errors import DataError, UserError
-from nic_lightning.report.curves import curves
-from nic_lightning.runs.results import read_results
+from nic_lightning.report.curves.curves import curves
+from nic_lightning.runs.record.results import read_results
 
 
 def test_images_are_made_into_squares_where_asked(tmp_path):

@@ -11,7 +11,7 @@ from nic_lightning.callbacks.checkpoint import AtomicCheckpointIO, Checkpoints
 from nic_lightning.callbacks.guard import DivergenceError, Guard, out_of_memory, start_again_lower
 from nic_lightning.data.datamodule import ResumableLoader
 from nic_lightning.errors import RunError
-from nic_lightning.runs.restarts import add_restart, learning_rate_scale, read_restarts
+from nic_lightning.runs.resume.restarts import add_restart, learning_rate_scale, read_restarts
 from tests.trainers import quiet_trainer
 
 

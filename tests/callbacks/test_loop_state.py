@@ -15,8 +15,8 @@ from torch import Tensor
 from nic_lightning.callbacks.checkpoint import AtomicCheckpointIO, Checkpoints
 from nic_lightning.callbacks.random_state import RandomState
 from nic_lightning.data.datamodule import ImageDataModule
-from nic_lightning.runs.loggers import RecordLogger
-from nic_lightning.runs.record import RunRecord, read_metrics
+from nic_lightning.runs.loggers.loggers import RecordLogger
+from nic_lightning.runs.record.record import RunRecord, read_metrics
 from tests.trainers import quiet_trainer
 
 EPOCH = 4

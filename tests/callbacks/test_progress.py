@@ -26,8 +26,9 @@ def clock(monkeypatch):
     return now
 
 
-def trainer(step: int, total: float = 1000, zero: bool = True) -> SimpleNamespace:
-    return SimpleNamespace(global_step=step, estimated_stepping_batches=total, is_global_zero=zero)
+def trainer(step: int, total: float = 1000, zero: bool = True, device: str = "cpu") -> SimpleNamespace:
+    strategy = SimpleNamespace(root_device=torch.device(device))
+    return SimpleNamespace(global_step=step, estimated_stepping_batches=total, is_global_zero=zero, strategy=strategy)
 
 
 def run(callback: Progress, clock, steps: int, seconds: float, module=None, **arguments) -> None:
@@ -100,3 +101,12 @@ def test_an_evaluation_says_now_and_then_what_it_measures(clock, capsys):
             clock.time += 9
             report("jpeg", "kodak", f"kodim0{i}", SimpleNamespace(label="q30"))
     assert capsys.readouterr().err.splitlines() == ["measured 3 files, the last jpeg on kodak: kodim02 at q30"]
+
+
+def test_a_run_of_many_hours_on_a_processor_says_so_after_its_first_steps(clock, capsys):
+    run(Progress(seconds=1000), clock, steps=4, seconds=8.0, total=1_200_000)
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.startswith("The 1,200,000 steps of this run will take about 111 d 3 h on this processor. Shorter: ")
+    for quiet in ({"total": 1000}, {"total": math.inf}, {"total": 1_200_000, "device": "meta"}):
+        run(Progress(seconds=1000), clock, steps=9, seconds=8.0, **quiet)
+        assert "will take about" not in capsys.readouterr().err

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from nic_lightning.cli import main
-from nic_lightning.report.bd_table import latex_escaped
-from nic_lightning.report.published import published_curves, published_names
-from nic_lightning.runs.results import write_results
+from nic_lightning.report.curves.bd_table import latex_escaped
+from nic_lightning.report.curves.published import published_curves, published_names
+from nic_lightning.runs.record.results import write_results
 
 LEARNED = ((0.1, 28.0), (0.2, 30.0), (0.4, 32.5), (0.8, 35.0))
 

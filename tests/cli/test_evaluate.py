@@ -12,8 +12,8 @@ from nic_lightning.analysis.efficiency import measure
 from nic_lightning.callbacks.evaluation import classic_codecs, evaluate_into_run
 from nic_lightning.codecs.loading import load_codec
 from nic_lightning.errors import DataError, UserError
-from nic_lightning.runs.record import RunRecord
-from nic_lightning.runs.results import read_results, write_results
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.record.results import read_results, write_results
 
 
 def test_rows_of_codec_and_baselines(run: Path, images: list[Path], tmp_path: Path) -> None:

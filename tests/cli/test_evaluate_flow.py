@@ -18,10 +18,10 @@ from nic_lightning.data.flow_sets import flow_set
 from nic_lightning.errors import DataError, RunError
 from nic_lightning.flow.io import encode
 from nic_lightning.metrics.names import FLOW_PICTURES
-from nic_lightning.report.flow import flow_rows, flow_section, flow_table
-from nic_lightning.report.html import write_report
-from nic_lightning.runs.record import RunRecord
-from nic_lightning.runs.results import read_results, write_results
+from nic_lightning.report.page.flow import flow_rows, flow_section, flow_table
+from nic_lightning.report.page.html import write_report
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.record.results import read_results, write_results
 
 MOVE = (3.0, -2.0)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from nic_lightning.cli import main
-from nic_lightning.runs.record import RunRecord
-from nic_lightning.runs.results import write_results
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.record.results import write_results
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import pytest
 
 from nic_lightning import cli
 from nic_lightning.commands import resume as command
-from nic_lightning.runs.process import this_process
-from nic_lightning.runs.record import RunRecord, to_yaml
-from nic_lightning.runs.results import write_results
-from nic_lightning.runs.resume import Start
+from nic_lightning.runs.machine.process import this_process
+from nic_lightning.runs.record.record import RunRecord, to_yaml
+from nic_lightning.runs.record.results import write_results
+from nic_lightning.runs.resume.resume import Start
 
 
 def row(codec, label, bpp, psnr):
@@ -132,7 +132,7 @@ def test_what_rm_refuses(runs, capsys, monkeypatch):
     holder = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(); sys.stdin.read()"
     command = [sys.executable, "-c", holder, str(runs / "held" / ".lock")]
     before = sorted(runs.rglob("*"))
-    monkeypatch.setattr("nic_lightning.runs.folder.other_process", lambda s: 7 if s == status else None)
+    monkeypatch.setattr("nic_lightning.runs.resume.folder.other_process", lambda s: 7 if s == status else None)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()

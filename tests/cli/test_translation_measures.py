@@ -18,7 +18,7 @@ from nic_lightning.codecs.loading import load_codec
 from nic_lightning.commands import grid
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.lpips import LpipsAlex
-from nic_lightning.runs.translation import Unfinished, read_translation
+from nic_lightning.runs.record.translation import Unfinished, read_translation
 from nic_lightning.train import draw_translations
 
 SIZE, CELL = 32, 96

@@ -11,8 +11,8 @@ import pytest
 
 from nic_lightning.config import quoted, safe_name
 from nic_lightning.errors import DataError
-from nic_lightning.runs.isolation import JobFailed
-from nic_lightning.runs.record import RunRecord
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.sweep.isolation import JobFailed
 
 OK = ["data.folder=x", "name=r"]
 PARAMS = "# @package _global_\nhydra:\n  sweeper:\n    params:\n      codec.width: 3,4\n"

@@ -8,8 +8,8 @@ import pytest
 
 from nic_lightning import cli
 from nic_lightning.dashboard.catalogue import Catalogue
-from nic_lightning.runs.process import this_process
-from nic_lightning.runs.record import RunRecord, to_yaml
+from nic_lightning.runs.machine.process import this_process
+from nic_lightning.runs.record.record import RunRecord, to_yaml
 
 
 def make(folder, steps=3):
@@ -74,7 +74,7 @@ def test_a_run_that_dies_is_seen_though_no_file_changes(tmp_path, monkeypatch):
     catalogue = Catalogue(tmp_path)
     catalogue.look()
     assert catalogue.rows()[0]["state"] == "running"
-    monkeypatch.setattr("nic_lightning.runs.index.life", lambda status: "dead")
+    monkeypatch.setattr("nic_lightning.runs.index.index.life", lambda status: "dead")
     catalogue.look()
     assert catalogue.rows()[0]["state"] == "interrupted"
 

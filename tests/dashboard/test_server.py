@@ -13,8 +13,8 @@ from nic_lightning.dashboard.catalogue import Catalogue
 from nic_lightning.dashboard.server import make_app
 from nic_lightning.dashboard.sockets import is_loopback, open_socket
 from nic_lightning.errors import UserError
-from nic_lightning.runs.record import RunRecord
-from nic_lightning.runs.results import write_results
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.record.results import write_results
 
 HOME = {"Host": "127.0.0.1:8050"}
 

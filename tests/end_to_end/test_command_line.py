@@ -15,8 +15,8 @@ import yaml
 from PIL import Image
 
 from nic_lightning import cli
-from nic_lightning.runs.record import read_metrics
-from nic_lightning.runs.results import read_results
+from nic_lightning.runs.record.record import read_metrics
+from nic_lightning.runs.record.results import read_results
 
 from .conftest import RECIPE, Desk
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nic_lightning.runs.results import read_results
+from nic_lightning.runs.record.results import read_results
 
 SCRIPT = Path(__file__).with_name("two_ranks.py")
 RECIPE = (

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nic_lightning.runs.record import read_status
-from nic_lightning.runs.results import read_results
+from nic_lightning.runs.record.record import read_status
+from nic_lightning.runs.record.results import read_results
 
 from .conftest import Desk
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nic_lightning.runs.results import read_results
+from nic_lightning.runs.record.results import read_results
 from tests.end_to_end.test_survival import Training, after_lines, differences
 from tests.tasks.discs import write_discs
 

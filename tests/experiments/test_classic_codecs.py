@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from nic_lightning.runs.record import RunRecord
-from nic_lightning.runs.results import write_results
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.record.results import write_results
 from tests.experiments.programs import program
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "classic_codecs"

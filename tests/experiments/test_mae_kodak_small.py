@@ -11,9 +11,9 @@ import pytest
 
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.bd import bd_rate
-from nic_lightning.report.experiment import Experiment
-from nic_lightning.runs.record import RunRecord
-from nic_lightning.runs.results import write_results
+from nic_lightning.report.experiments.experiment import Experiment
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.record.results import write_results
 from tests.experiments.programs import program
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "mae_kodak_small"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from nic_lightning.report.flow_experiment import COMPLETE, FlowExperiment
-from nic_lightning.runs.record import RunRecord
-from nic_lightning.runs.results import write_results
+from nic_lightning.report.experiments.flow_experiment import COMPLETE, FlowExperiment
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.record.results import write_results
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 FOLDERS = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nic_lightning.report.gathering import read_csv
+from nic_lightning.report.experiments.gathering import read_csv
 from tests.experiments.programs import program
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "translation"

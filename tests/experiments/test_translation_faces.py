@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nic_lightning.report.gathering import read_csv
+from nic_lightning.report.experiments.gathering import read_csv
 from tests.experiments.programs import program
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "translation_faces"

@@ -10,6 +10,7 @@ import torch
 
 from nic_lightning import bitstream
 from nic_lightning.codecs.base import Encoded
+from nic_lightning.errors import BitstreamError
 from tests.golden import make
 
 FILES = sorted(make.FOLDER.glob("*/v*.nic"))
@@ -45,6 +46,6 @@ def test_the_rule_of_the_first_version_is_needed_for_its_files():
     with np.load(file.with_suffix(".npz")) as expected:
         try:
             decoded = latents(file, version=2)["y"].numpy()
-        except bitstream.BitstreamError:
+        except BitstreamError:
             return
         assert not np.array_equal(decoded, expected["y"])

@@ -14,7 +14,7 @@ from nic_lightning.errors import BitstreamError
 from nic_lightning.metrics.evaluation import EvaluationError, evaluate_codec
 from nic_lightning.metrics.fidelity import psnr
 from nic_lightning.metrics.names import reconstruction_path, safe_name
-from nic_lightning.runs.results import RESULT_COLUMNS
+from nic_lightning.runs.record.results import RESULT_COLUMNS
 
 
 class Toy(nn.Module):

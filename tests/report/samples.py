@@ -8,8 +8,8 @@ from typing import Any
 from PIL import Image
 
 from nic_lightning.metrics.names import RECONSTRUCTIONS, reconstruction_path
-from nic_lightning.runs.record import RunRecord
-from nic_lightning.runs.results import write_results
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.record.results import write_results
 
 LEARNED = ((0.1, 28.0), (0.2, 30.0), (0.4, 32.5), (0.8, 35.0))
 CLASSIC = ((0.2, 27.0), (0.4, 29.5), (0.8, 32.0), (1.6, 36.0), (3.2, 40.0))

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from nic_lightning.report.bd_rows import bd_rows
-from nic_lightning.report.curves import curves
+from nic_lightning.report.curves.bd_rows import bd_rows
+from nic_lightning.report.curves.curves import curves
 
 from .samples import classic_rows, learned_rows
 

@@ -8,10 +8,10 @@ import pytest
 
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.bd import bd_quality, bd_rate
-from nic_lightning.report.comparison import compare, comparisons
-from nic_lightning.report.curve import Curve
-from nic_lightning.report.curves import curves
-from nic_lightning.report.published import published_curves
+from nic_lightning.report.curves.comparison import compare, comparisons
+from nic_lightning.report.curves.curve import Curve
+from nic_lightning.report.curves.curves import curves
+from nic_lightning.report.curves.published import published_curves
 from tests.report.samples import LEARNED, classic_rows, learned_rows, row
 
 

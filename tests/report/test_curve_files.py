@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from nic_lightning.errors import UserError
-from nic_lightning.report.curve_reader import MAX_BYTES, is_classic, read_curves
-from nic_lightning.report.curve_writer import write_curves
-from nic_lightning.report.curves import curves
-from nic_lightning.report.published import published_curves
+from nic_lightning.report.curves.curve_reader import MAX_BYTES, is_classic, read_curves
+from nic_lightning.report.curves.curve_writer import write_curves
+from nic_lightning.report.curves.curves import curves
+from nic_lightning.report.curves.published import published_curves
 from tests.report.samples import classic_rows, learned_rows
 
 GOOD = {"bpp": [0.4, 0.1, 0.2], "psnr-rgb": [33.0, 28.0, 30.0], "ms-ssim-rgb": [0.98, 0.9, 0.95]}

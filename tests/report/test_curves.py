@@ -5,9 +5,9 @@ import math
 import pytest
 
 from nic_lightning.errors import UserError
-from nic_lightning.report.comparison import compare
-from nic_lightning.report.curves import curves, datasets, default_anchor, named, shown_range
-from nic_lightning.report.embedded import membership
+from nic_lightning.report.curves.comparison import compare
+from nic_lightning.report.curves.curves import curves, datasets, default_anchor, named, shown_range
+from nic_lightning.report.page.embedded import membership
 from tests.report.samples import classic_rows, learned_rows, row
 
 
@@ -162,3 +162,15 @@ def test_rows_belong_to_the_curve_of_their_mode():
     ]
     made = curves(rows)
     assert [made[i].name for i in membership(made, rows)] == ["ui2icodec translate"] * 2 + ["ui2icodec auto"] * 2
+
+
+def test_runs_of_their_own_join_where_only_lambda_differs():
+    made = []
+    for run, lmbda, series in (("paper/cae64", 64, "a"), ("paper/cae512", 512, "a"), ("paper/wide", 64, "b")):
+        row = {"run": run, "codec": "cae", "experiment": run, "dataset": "kodak", "item": "x", "label": str(lmbda)}
+        made.append(row | {"lmbda": lmbda, "bpp": lmbda / 1000, "psnr": 30.0, "series": series})
+    narrow, wide = curves(made)
+    assert (narrow.runs, [p["label"] for p in narrow.points]) == (["paper/cae64", "paper/cae512"], ["64", "512"])
+    assert [curve.name for curve in (narrow, wide)] == ["cae (paper/cae)", "cae (paper/wide)"]
+    again = curves([*made, made[0] | {"run": "again", "experiment": "again"}])  # another run of the same lambda
+    assert [len(curve.points) for curve in again] == [2, 1, 1]

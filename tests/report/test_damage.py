@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from nic_lightning.metrics.names import RECONSTRUCTIONS, reconstruction_path
-from nic_lightning.report.html import write_report
-from nic_lightning.runs.channels import CHANNEL_RATES
-from nic_lightning.runs.results import read_results, write_results
+from nic_lightning.report.page.html import write_report
+from nic_lightning.runs.record.channels import CHANNEL_RATES
+from nic_lightning.runs.record.results import read_results, write_results
 from tests.report.samples import classic_rows, learned_rows, make_run
 from tests.report.test_html import Page
 

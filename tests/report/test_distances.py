@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from nic_lightning.report.distances import distance_plots, distance_section, distance_table
-from nic_lightning.report.html import write_report
-from nic_lightning.report.reading import read_sources
-from nic_lightning.runs.distances import DISTANCES, write_distances
+from nic_lightning.report.page.distances import distance_plots, distance_section, distance_table
+from nic_lightning.report.page.html import write_report
+from nic_lightning.report.page.reading import read_sources
+from nic_lightning.runs.record.distances import DISTANCES, write_distances
 
 from .samples import learned_rows, make_run
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from nic_lightning.errors import UserError
-from nic_lightning.report.curves import curves
-from nic_lightning.report.figures import _colours, rd_figure
+from nic_lightning.report.curves.curves import curves
+from nic_lightning.report.curves.figures import _colours, rd_figure
 from tests.report.samples import classic_rows, learned_rows
 
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from nic_lightning.report.comparison import compare
-from nic_lightning.report.curve import Curve
-from nic_lightning.report.curves import curves
-from nic_lightning.report.fronts import convex_hull, joined, pareto
-from nic_lightning.report.published import published_curves
+from nic_lightning.report.curves.comparison import compare
+from nic_lightning.report.curves.curve import Curve
+from nic_lightning.report.curves.curves import curves
+from nic_lightning.report.curves.pareto import convex_hull, joined, pareto
+from nic_lightning.report.curves.published import published_curves
 from tests.report.samples import learned_rows, row
 
 

@@ -12,15 +12,15 @@ import pytest
 
 from nic_lightning.commands.runs import show
 from nic_lightning.dashboard.figures import rd_plot
-from nic_lightning.report.bd_rows import bd_rows
-from nic_lightning.report.curve import Curve, about_gaps, gaps_of
-from nic_lightning.report.curve_reader import read_curves
-from nic_lightning.report.curve_writer import write_curves
-from nic_lightning.report.curves import curves
-from nic_lightning.report.fronts import pareto
-from nic_lightning.report.html import write_report
-from nic_lightning.report.text import rd_table
-from nic_lightning.runs.summary import result_means
+from nic_lightning.report.curves.bd_rows import bd_rows
+from nic_lightning.report.curves.curve import Curve, about_gaps, gaps_of
+from nic_lightning.report.curves.curve_reader import read_curves
+from nic_lightning.report.curves.curve_writer import write_curves
+from nic_lightning.report.curves.curves import curves
+from nic_lightning.report.curves.pareto import pareto
+from nic_lightning.report.curves.text import rd_table
+from nic_lightning.report.page.html import write_report
+from nic_lightning.runs.index.summary import result_means
 from tests.report.samples import make_run
 from tests.report.test_html import Page
 
@@ -106,7 +106,7 @@ def test_the_page_and_its_files_have_both(tmp_path: Path):
 
 
 def test_figures_and_tables(tmp_path: Path):
-    from nic_lightning.report.folder import write_figures
+    from nic_lightning.report.curves.folder import write_figures
 
     names = {path.name for path in write_figures(curves(rows()), {}, [], tmp_path)}
     assert {"rd_psnr_kodak.png", "rd_ms_ssim_db_kodak.png", "points_psnr_kodak.tex"} <= names
@@ -150,7 +150,7 @@ def test_a_run_says_how_many_images_have_a_value(tmp_path: Path, capsys):
 
 def test_tables_of_deltas_say_how_many_images_they_are_of(tmp_path: Path):
     from nic_lightning.dashboard.tables import bd_table
-    from nic_lightning.report.folder import write_figures
+    from nic_lightning.report.curves.folder import write_figures
 
     anchor, test = made = curves(rows() + rows("webp", 0.8))
     found = {row["metric"]: (row["images"], row["note"].split(" images:")[0]) for row in bd_rows(made)}

@@ -16,13 +16,13 @@ import pytest
 
 from nic_lightning.errors import RunError, UserError
 from nic_lightning.metrics.names import RECONSTRUCTIONS, reconstruction_path
-from nic_lightning.report import gallery
-from nic_lightning.report.comparison import compare
-from nic_lightning.report.curves import curves
-from nic_lightning.report.html import write_report
-from nic_lightning.runs.index import read_run
-from nic_lightning.runs.overview import overview
-from nic_lightning.runs.record import RunRecord
+from nic_lightning.report.curves.comparison import compare
+from nic_lightning.report.curves.curves import curves
+from nic_lightning.report.page import gallery
+from nic_lightning.report.page.html import write_report
+from nic_lightning.runs.index.index import read_run
+from nic_lightning.runs.index.overview import overview
+from nic_lightning.runs.record.record import RunRecord
 from tests.report.samples import classic_rows, learned_rows, make_run, row
 
 LITTLE = {"left": 300, "left_out": 0}
@@ -263,8 +263,8 @@ def test_curves_without_a_bd_rate_say_why(tmp_path):
 
 
 def test_many_curves_have_few_anchors(tmp_path, monkeypatch):
-    monkeypatch.setattr("nic_lightning.report.deltas.MAX_PAIRS", 8)
-    monkeypatch.setattr("nic_lightning.report.deltas.MIN_PAIRS", 3)
+    monkeypatch.setattr("nic_lightning.report.page.deltas.MAX_PAIRS", 8)
+    monkeypatch.setattr("nic_lightning.report.page.deltas.MIN_PAIRS", 3)
     rows = [r for i in range(5) for r in learned_rows(f"codec{i}", 1 + i / 10)]
     write_report([make_run(tmp_path / "run", rows)], tmp_path / "r.html")
     found = Page(tmp_path / "r.html").data["deltas"]["kodak"]
@@ -315,6 +315,6 @@ def test_a_page_that_cannot_be_written(tmp_path):
 
 
 def test_imports_without_torch():
-    modules = "nic_lightning.report.html, nic_lightning.report.text, nic_lightning.report.figures"
+    modules = "nic_lightning.report.page.html, nic_lightning.report.curves.text, nic_lightning.report.curves.figures"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules or 'plotly' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

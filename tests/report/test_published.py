@@ -10,9 +10,9 @@ import pytest
 
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.bd import bd_rate
-from nic_lightning.report.comparison import compare
-from nic_lightning.report.curve_reader import read_curves
-from nic_lightning.report.published import library, published_curves, published_datasets, published_names
+from nic_lightning.report.curves.comparison import compare
+from nic_lightning.report.curves.curve_reader import read_curves
+from nic_lightning.report.curves.published import library, published_curves, published_datasets, published_names
 
 
 @pytest.fixture
@@ -109,5 +109,6 @@ def saving(static, curve) -> float:
 
 
 def test_published_curves_load_without_torch():
-    code = "import sys; from nic_lightning.report.published import library; library(); sys.exit('torch' in sys.modules)"
+    code = "import sys; from nic_lightning.report.curves.published import library; library(); "
+    code += "sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

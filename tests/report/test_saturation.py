@@ -7,7 +7,7 @@ import pytest
 
 from nic_lightning.cli import main
 from nic_lightning.errors import UserError
-from nic_lightning.report.saturation import lambdas_from_rows
+from nic_lightning.report.curves.saturation import lambdas_from_rows
 from tests.report.samples import make_run, row
 
 GAIN = {16: (0.10, 4e-4), 32: (0.12, 1.5e-4), 64: (0.13, 0.5e-4)}

@@ -4,10 +4,10 @@ import json
 
 from PIL import Image
 
-from nic_lightning.report.html import write_report
-from nic_lightning.report.plots import training_plots
-from nic_lightning.report.schedule import MAX_CURVES, observations, schedule_figure, schedule_plots, thinned
-from nic_lightning.runs.record import RunRecord
+from nic_lightning.report.page.html import write_report
+from nic_lightning.report.page.plots import training_plots
+from nic_lightning.report.page.schedule import MAX_CURVES, observations, schedule_figure, schedule_plots, thinned
+from nic_lightning.runs.record.record import RunRecord
 
 
 def line(step: int, factor: float = 1.0) -> dict[str, float]:

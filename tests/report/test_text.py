@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from nic_lightning.report.text import rd_table
+from nic_lightning.report.curves.text import rd_table
 from tests.report.samples import classic_rows, learned_rows
 
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from nic_lightning.report.translations import means, translation_section, translation_table
-from nic_lightning.runs.index import read_run
-from nic_lightning.runs.translation import write_translation
+from nic_lightning.report.page.translations import means, translation_section, translation_table
+from nic_lightning.runs.index.index import read_run
+from nic_lightning.runs.record.translation import write_translation
 
 
 def row(system: str, guide: str | None, source: str, target: str, **values):

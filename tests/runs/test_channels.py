@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nic_lightning.errors import RunError
-from nic_lightning.runs.channels import CHANNEL_RATES, read_channel_rates, write_channel_rates
+from nic_lightning.runs.record.channels import CHANNEL_RATES, read_channel_rates, write_channel_rates
 
 ENTRY = {"codec": "mae", "dataset": "kodak", "label": "64", "latent": "y", "images": 2, "bpp": [0.5, 0.25]}
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nic_lightning.errors import RunError
-from nic_lightning.runs.checkpoints import newest_intact
+from nic_lightning.runs.resume.checkpoints import newest_intact
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nic_lightning.runs.deterministic import say_cost, trainer_options
-from nic_lightning.runs.environment import numerics
+from nic_lightning.runs.machine.environment import numerics
+from nic_lightning.runs.settings.deterministic import say_cost, trainer_options
 from nic_lightning.tasks.rate_distortion import RateDistortionTask
 from tests.runs.samples import LEARNED, few_channels
 

@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from nic_lightning.errors import RunError
-from nic_lightning.runs.folder import DEFAULTS, TRAINER_FREE, claim
-from nic_lightning.runs.record import RunRecord
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.resume.folder import claim
+from nic_lightning.runs.settings.identity import DEFAULTS, TRAINER_FREE
 from nic_lightning.signatures import read_signature
 
 CONFIG = {

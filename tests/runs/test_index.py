@@ -10,10 +10,10 @@ import pytest
 
 from nic_lightning.commands.runs import list_runs
 from nic_lightning.errors import RunError
-from nic_lightning.report.reading import read_sources
-from nic_lightning.runs.index import about_links, find_runs, read_run
-from nic_lightning.runs.record import RunRecord
-from nic_lightning.runs.results import write_results
+from nic_lightning.report.page.reading import read_sources
+from nic_lightning.runs.index.index import about_links, find_runs, read_run
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.record.results import write_results
 
 
 def make_run(folder: Path) -> Path:
@@ -157,7 +157,7 @@ def test_directories_in_the_place_of_files(tmp_path):
 
 
 def test_imports_without_torch():
-    modules = "nic_lightning.runs.index, nic_lightning.runs.record, nic_lightning.runs.wandb"
+    modules = "nic_lightning.runs.index.index, nic_lightning.runs.record.record, nic_lightning.runs.loggers.wandb"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules or 'wandb' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 
 from nic_lightning import config
 from nic_lightning.errors import RunError
-from nic_lightning.runs import isolation
-from nic_lightning.runs.isolation import JobFailed, run_job
+from nic_lightning.runs.sweep import isolation
+from nic_lightning.runs.sweep.isolation import JobFailed, run_job
 
 JOB = {"seed": 0, "codec": {}, "fresh": False, "trainer": {"accelerator": "cpu"}, "launch": {"slots": None}}
 
@@ -48,7 +48,7 @@ def script(monkeypatch, tmp_path):
 
 def test_the_command_is_one_job_in_its_folder_tied_to_this_process(hydra, folder):
     command = isolation._command(folder, hydra)
-    assert command[:4] == [sys.executable, "-m", "nic_lightning.runs.tether", str(os.getpid())]
+    assert command[:4] == [sys.executable, "-m", "nic_lightning.runs.machine.ends_with_parent", str(os.getpid())]
     assert command[4:-2] == [sys.executable, "-m", "nic_lightning.train", "codec.lmbda=64", "seed=1"]
     assert command[-1] == f"hydra.run.dir='{folder}'"
 
@@ -209,7 +209,7 @@ def test_an_interrupted_job_may_end_in_peace(tmp_path):
 
 LAUNCHER = """
 import os, subprocess, sys
-tether = [sys.executable, "-m", "nic_lightning.runs.tether", str(os.getpid())]
+tether = [sys.executable, "-m", "nic_lightning.runs.machine.ends_with_parent", str(os.getpid())]
 job = subprocess.Popen([*tether, sys.executable, "-c", sys.argv[1]], stdout=sys.stdout)
 job.wait()
 """

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from nic_lightning.metrics.measured import Measured
-from nic_lightning.runs import journal
-from nic_lightning.runs.journal import Journal
+from nic_lightning.runs.record import journal
+from nic_lightning.runs.record.journal import Journal
 
 ONE = Measured(
     [{"codec": "jpeg", "item": "a", "label": "q5", "bpp": 0.1234567890123, "index": 0}], [("q5", "y", [0.5])]

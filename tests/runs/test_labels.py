@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nic_lightning.errors import RunError, UserError
-from nic_lightning.runs.labels import point_facts, require_labels, require_source
+from nic_lightning.runs.index.labels import point_facts, require_labels, require_source
 
 
 def test_labels_of_a_run(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from nic_lightning.config import ConfigError
-from nic_lightning.runs.limits import seconds_of
+from nic_lightning.runs.settings.limits import seconds_of
 
 
 @pytest.mark.parametrize(

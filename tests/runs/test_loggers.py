@@ -4,8 +4,8 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from nic_lightning.runs.loggers import RecordLogger
-from nic_lightning.runs.record import RunRecord, read_metrics
+from nic_lightning.runs.loggers.loggers import RecordLogger
+from nic_lightning.runs.record.record import RunRecord, read_metrics
 from tests.trainers import quiet_trainer
 
 

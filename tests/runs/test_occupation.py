@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from nic_lightning.errors import RunError, UserError
-from nic_lightning.runs.occupation import LOCK, occupied
-from nic_lightning.runs.record import RunRecord
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.resume.locking import LOCK, occupied
 
 HOLD = """
 import os, sys, time
 from pathlib import Path
 from nic_lightning.errors import RunError
-from nic_lightning.runs.occupation import occupied
+from nic_lightning.runs.resume.locking import occupied
 try:
     with occupied(Path(sys.argv[1]), {"seed": 1}) as meaning:
         if os.fork() == 0:  # as a worker of a data loader
@@ -67,7 +67,7 @@ def test_two_starts_at_once_and_one_after_a_kill(tmp_path: Path, processes) -> N
 
 def test_one_that_has_said_who_it_is_is_named(tmp_path: Path, processes) -> None:
     text = HOLD.replace("if os.fork", "RunRecord(Path(sys.argv[1])).start({'seed': 1}, [])\n        if os.fork")
-    text = "from nic_lightning.runs.record import RunRecord" + text
+    text = "from nic_lightning.runs.record.record import RunRecord" + text
     command = [sys.executable, "-c", text, str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     processes.append(process)

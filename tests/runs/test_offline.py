@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from nic_lightning import cli
-from nic_lightning.runs.offline import waiting
-from nic_lightning.runs.process import this_process
-from nic_lightning.runs.record import RunRecord
+from nic_lightning.runs.loggers.offline import waiting
+from nic_lightning.runs.machine.process import this_process
+from nic_lightning.runs.record.record import RunRecord
 
 STAND_IN = """#!{python}
 import json, pathlib, sys

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from nic_lightning.config import TrainConfig, compose
 from nic_lightning.errors import UserError
-from nic_lightning.runs.overrides import apply, changes, key_of, to_text
+from nic_lightning.runs.settings.overrides import apply, changes, key_of, to_text
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from nic_lightning.runs.index import read_run
-from nic_lightning.runs.overview import overview, table
-from nic_lightning.runs.process import this_process
-from nic_lightning.runs.record import RunRecord, ending_of, to_yaml
+from nic_lightning.runs.index.index import read_run
+from nic_lightning.runs.index.overview import overview, table
+from nic_lightning.runs.machine.process import this_process
+from nic_lightning.runs.record.record import RunRecord, ending_of, to_yaml
 
 
 def make(folder: Path, state: str = "finished", error: str | None = None) -> Path:

@@ -7,10 +7,10 @@ import pytest
 
 from nic_lightning.codecs import exporting
 from nic_lightning.errors import RunError
-from nic_lightning.runs import owner as owners
-from nic_lightning.runs.folder import claim, claim_for_evaluation
-from nic_lightning.runs.owner import owner, refuse_record
-from nic_lightning.runs.record import RunRecord
+from nic_lightning.runs.index import owner as owners
+from nic_lightning.runs.index.owner import owner, refuse_record
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.resume.folder import claim, claim_for_evaluation
 
 TRAINING = {"name": "a", "seed": 1, "trainer": {"max_steps": 9}}
 JPEG = {"name": "jpeg", "codec": {"_target_": "a.Jpeg", "quality": 3}, "run": None}

@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
+from nic_lightning import machine
 from nic_lightning.config import ConfigError
-from nic_lightning.runs import sources
-from nic_lightning.runs.folder import claim
-from nic_lightning.runs.preflight import check_before_start, check_evaluation
-from nic_lightning.runs.record import RunRecord
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.resume.folder import claim
+from nic_lightning.runs.settings.preflight import check_before_start, check_evaluation
 
 IMAGES = "nic_lightning.data.datamodule.ImageDataModule"
 DOMAINS = "nic_lightning.data.domains.DomainDataModule"
@@ -80,8 +80,8 @@ def test_domains_are_looked_for_as_folders(tmp_path) -> None:
 
 @pytest.mark.parametrize(("visible", "files", "none"), [(None, [], True), (None, ["x"], False), ("-1", ["x"], True)])
 def test_a_gpu_that_is_not_there_is_missed_without_torch(monkeypatch, visible, files, none) -> None:
-    monkeypatch.setattr(sources.platform, "system", lambda: "Linux")
-    monkeypatch.setattr(sources.glob, "glob", lambda pattern: files)
+    monkeypatch.setattr(machine.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(machine.glob, "glob", lambda pattern: files)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
@@ -97,7 +97,8 @@ def test_a_gpu_that_is_not_there_is_missed_without_torch(monkeypatch, visible, f
 
 def test_nothing_of_it_needs_torch() -> None:
     code = (
-        "import sys; from nic_lightning.runs import preflight, labels, sources\n"
+        "import sys; from nic_lightning.runs.settings import preflight, sources\n"
+        "from nic_lightning.runs.index import labels\n"
         "from nic_lightning.commands import each\nfrom nic_lightning.data import images\n"
         "from nic_lightning import bitstream\nprint('torch' in sys.modules)"
     )

@@ -8,13 +8,14 @@ import sys
 import pytest
 
 from nic_lightning.errors import RunError
-from nic_lightning.runs import process
-from nic_lightning.runs.folder import claim
-from nic_lightning.runs.index import read_run
-from nic_lightning.runs.process import life, other_process, this_process
-from nic_lightning.runs.record import RunRecord
+from nic_lightning.runs.index.index import read_run
+from nic_lightning.runs.machine import process
+from nic_lightning.runs.machine.process import life, other_process, this_process
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.resume.folder import claim
 
-START = "from nic_lightning.runs.record import RunRecord; import sys; RunRecord(sys.argv[1]).start({'seed': 1}, [])"
+START = "from nic_lightning.runs.record.record import RunRecord; import sys\n"
+START += "RunRecord(sys.argv[1]).start({'seed': 1}, [])"
 
 
 @pytest.fixture

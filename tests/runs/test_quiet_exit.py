@@ -11,7 +11,7 @@ import pytest
 CODE = """
 import atexit, os, signal, subprocess, sys, time, warnings
 warnings.simplefilter("ignore")
-from nic_lightning.runs import wandb as ours
+from nic_lightning.runs.loggers import wandb as ours
 from pathlib import Path
 logger = ours.wandb_logger(Path(sys.argv[1]))
 logger.log_metrics({"a": 1.0}, 1)

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from nic_lightning.errors import RunError
-from nic_lightning.runs.environment import MAX_DIFF, git_state
-from nic_lightning.runs.record import RunRecord, ending_in, read_metrics, read_status
+from nic_lightning.runs.machine.environment import MAX_DIFF, git_state
+from nic_lightning.runs.record.record import RunRecord, ending_in, read_metrics, read_status
 
 CONFIG = {"name": "toy", "seed": 7, "codec": {"width": 8, "list": [1, 2]}}
 
@@ -116,7 +116,7 @@ def test_log_survives_kill(tmp_path):
     """Every line that `log` acknowledged is there after SIGKILL, and the file still reads."""
     code = (
         "import sys\n"
-        "from nic_lightning.runs.record import RunRecord\n"
+        "from nic_lightning.runs.record.record import RunRecord\n"
         "record, step = RunRecord(sys.argv[1]), 0\n"
         "while True:\n"
         "    record.log(step, {'train/loss': 1.0 / (step + 1), 'train/bpp': 0.5})\n"
@@ -154,7 +154,7 @@ def test_git_state(tmp_path, monkeypatch):
         subprocess.run(["git", "-C", str(tmp_path), *arguments], check=True, capture_output=True)
 
     source = tmp_path / "package" / "runs" / "environment.py"
-    monkeypatch.setattr("nic_lightning.runs.environment.__file__", str(source))
+    monkeypatch.setattr("nic_lightning.runs.machine.environment.__file__", str(source))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert git_state() == (None, b"")

@@ -9,10 +9,11 @@ import pytest
 
 from nic_lightning.commands import reproduce as command
 from nic_lightning.errors import RunError
-from nic_lightning.runs import environment, reproduction
-from nic_lightning.runs.index import read_run
-from nic_lightning.runs.record import RunRecord
-from nic_lightning.runs.reproduction import read, script
+from nic_lightning.runs.index.index import read_run
+from nic_lightning.runs.machine import environment
+from nic_lightning.runs.record.record import RunRecord
+from nic_lightning.runs.resume import reproduction
+from nic_lightning.runs.resume.reproduction import read, script
 
 CONFIG = {"name": "toy", "trainer": {"max_steps": 4}}
 OVERRIDES = ["name=toy", "data.train='a b'", "run_dir=elsewhere", "++fresh=true", "tags=['it\\'s']"]

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from nic_lightning.errors import RunError
-from nic_lightning.runs import results
-from nic_lightning.runs.results import RESULT_COLUMNS, mean, read_results, write_results
+from nic_lightning.runs.record import results
+from nic_lightning.runs.record.results import RESULT_COLUMNS, mean, read_results, write_results
 
 
 def test_round_trip_with_extra_and_missing_columns(tmp_path):

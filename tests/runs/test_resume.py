@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 
 from nic_lightning.config import CONF_DIR, compose
 from nic_lightning.errors import RunError, UserError
-from nic_lightning.runs.record import RunRecord, to_yaml
-from nic_lightning.runs.resume import prepare, recorded_overrides
+from nic_lightning.runs.record.record import RunRecord, to_yaml
+from nic_lightning.runs.resume.resume import prepare, recorded_overrides
 
 GIVEN = ["name=toy", "codec.width=8", "trainer=ddp_cpu", "trainer.max_steps=40", "logger=none"]
 
@@ -199,3 +199,14 @@ def test_an_evaluation_is_nothing_to_continue(tmp_path):
     RunRecord(tmp_path / "jpeg").start({"name": "jpeg", "codec": {"quality": 3}}, [])
     with pytest.raises(RunError, match="holds no training"):
         prepare(tmp_path / "jpeg")
+
+
+def test_names_that_have_moved_are_taken_for_the_present_ones():
+    from nic_lightning.targets import MOVED, with_present_names
+
+    for old, new in MOVED.items():
+        stored = {"logger": {"_target_": old, "folder": "x"}, "list": [{"_target_": old}], "name": old}
+        moved = {"logger": {"_target_": new, "folder": "x"}, "list": [{"_target_": new}], "name": old}
+        assert with_present_names(stored) == moved
+        module, _, name = new.rpartition(".")
+        assert hasattr(__import__(module, fromlist=[name]), name)

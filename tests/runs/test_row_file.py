@@ -6,8 +6,8 @@ import math
 import pytest
 
 from nic_lightning.errors import RunError
-from nic_lightning.runs import row_file
-from nic_lightning.runs.row_file import RowFile
+from nic_lightning.runs.record import row_file
+from nic_lightning.runs.record.row_file import RowFile
 
 FILE = RowFile("rows.json", key=("codec", "dataset"), texts=("codec",), words=("note",))
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from nic_lightning.errors import RunError
-from nic_lightning.runs import slots
-from nic_lightning.runs.slots import demand, share
+from nic_lightning.runs.machine import slots
+from nic_lightning.runs.machine.slots import demand, share
 
 SWEEP = Path("/runs/sweep")
 GPU = {"accelerator": "gpu", "devices": 1}
@@ -151,7 +151,7 @@ def test_a_job_waits_for_all_its_slots_and_the_next_one_behind_it():
 HOLDER = """
 import sys, subprocess
 from pathlib import Path
-from nic_lightning.runs import slots
+from nic_lightning.runs.machine import slots
 slots.tempfile.tempdir = sys.argv[1]
 with slots.share({"accelerator": "gpu", "devices": 2}, None, Path("/x")) as held:
     job = subprocess.Popen(["sleep", "600"], pass_fds=held.files)

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from nic_lightning.config import CONF_DIR, ConfigError
-from nic_lightning.runs.switches import SET_BY_US, check_trainer, lightning_options
+from nic_lightning.runs.settings.switches import SET_BY_US, check_trainer, lightning_options
 
 
 @pytest.mark.parametrize(

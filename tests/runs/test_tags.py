@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from nic_lightning.errors import UserError
-from nic_lightning.runs.index import read_run
-from nic_lightning.runs.record import RunRecord, to_yaml
-from nic_lightning.runs.tags import change_tags, tags_of
+from nic_lightning.runs.index.index import read_run
+from nic_lightning.runs.index.tags import change_tags, tags_of
+from nic_lightning.runs.record.record import RunRecord, to_yaml
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from nic_lightning.runs import tail as module
-from nic_lightning.runs.record import RunRecord
-from nic_lightning.runs.tail import MAX_POINTS, Series, Tail
+from nic_lightning.runs.index import growing_files as module
+from nic_lightning.runs.index.growing_files import MAX_POINTS, Series, Tail
+from nic_lightning.runs.record.record import RunRecord
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from nic_lightning.runs.text import duration
+from nic_lightning.runs.record.text import duration
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import os
 import psutil
 import pytest
 
-from nic_lightning.runs import threads
+from nic_lightning.runs.machine import threads
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from omegaconf import OmegaConf
 
 from nic_lightning.config import compose, options
 from nic_lightning.errors import RunError
-from nic_lightning.runs.trust import require_known_targets
+from nic_lightning.runs.settings.trust import require_known_targets
 from tests.runs.samples import LEARNED
 
 
@@ -29,8 +29,8 @@ def test_every_task_of_ours_is_known(task):
         "nic_lightning.data.datamodule.os.system",
         "nic_lightning.data.datamodule.Path",
         "nic_lightning.data.datamodule._with_names",
-        "nic_lightning.runs.isolation.run_job",
-        "nic_lightning.runs.isolation.subprocess.run",
+        "nic_lightning.runs.sweep.isolation.run_job",
+        "nic_lightning.runs.sweep.isolation.subprocess.run",
         "nic_lightning.train.main",
         "nic_lightning.codecs.missing.Class",
         "nic_lightning.codecs",

@@ -12,8 +12,8 @@ import pytest
 import wandb
 from PIL import Image
 
-from nic_lightning.runs import wandb as module
-from nic_lightning.runs.wandb import (
+from nic_lightning.runs.loggers import wandb as module
+from nic_lightning.runs.loggers.wandb import (
     finish_wandb,
     is_logged_in,
     log_results_to_wandb,
@@ -198,7 +198,7 @@ def test_a_lost_helper_process_ends_in_one_warning(tmp_path):
     code = """
 import logging, os, signal, sys
 from pathlib import Path
-from nic_lightning.runs.wandb import finish_wandb, wandb_logger
+from nic_lightning.runs.loggers.wandb import finish_wandb, wandb_logger
 logging.basicConfig(level=logging.WARNING, format="%(message)s")
 logger = wandb_logger(sys.argv[1], mode="offline")
 logger.log_metrics({"a": 1.0}, 1)

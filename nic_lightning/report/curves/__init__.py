@@ -1,0 +1,1 @@
+"""Curves, what they are compared by, and tables and figures of them."""

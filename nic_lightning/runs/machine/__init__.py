@@ -1,0 +1,1 @@
+"""What processes, cores and devices a run has."""

@@ -1,0 +1,1 @@
+"""Whether a folder may be used, and going on in it."""

@@ -1,0 +1,88 @@
+"""What a run would stumble over only after its training, or deep inside a library: looked at before it starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+from nic_lightning.config import CONF_DIR, ConfigError, options
+from nic_lightning.errors import choices
+from nic_lightning.machine import surely_no_gpu
+from nic_lightning.runs.settings.sources import check_accelerator, check_data, check_sets
+from nic_lightning.runs.settings.switches import check_trainer
+from nic_lightning.targets import nearest
+
+
+def check_before_start(config: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for a name, codec, checkpoint or evaluation that cannot work; what is absent is not judged.
+
+    Takes milliseconds and imports no torch: data sets are located, not read.
+    """
+    _check_name(config.get("name"))
+    codec = str((config.get("codec") or {}).get("_target_"))
+    if codec.startswith("nic_lightning.baselines."):
+        raise ConfigError(f"{codec} is a classic codec with nothing to train; nic-evaluate codec=NAME measures it.")
+    _at_least("codec.width", (config.get("codec") or {}).get("width"), 1)
+    for key, value in (config.get("task") or {}).items():
+        if key.endswith("learning_rate") and isinstance(value, int | float) and not 0 <= value < math.inf:
+            raise ConfigError(f"task.{key} has to be 0 or more, not {value}: training would run away from its goal.")
+    checkpoint = config.get("ckpt_path")
+    if checkpoint and not Path(checkpoint).is_file():
+        raise ConfigError(f"ckpt_path={checkpoint} is no file; leave it out to continue a run in its own folder.")
+    check_trainer(config.get("trainer") or {})
+    evaluation = config.get("evaluation") or {}
+    check_counts(evaluation)
+    check_accelerator((config.get("trainer") or {}).get("accelerator"))
+    init = config.get("init_from")
+    if init and not Path(init).exists():
+        raise ConfigError(f"init_from={init} does not exist; give a run folder, a checkpoint or an export.")
+    check_data(config.get("data") or {})
+    check_sets(evaluation.get("datasets"), (config.get("data") or {}).get("root"))
+    for name in evaluation.get("baselines") or ():
+        _check_baseline(name)
+
+
+def check_evaluation(config: Mapping[str, Any]) -> None:
+    """The same for a config of `nic-evaluate` that measures a codec."""
+    evaluation = config.get("evaluation") or {}
+    if str(config.get("device")).startswith("cuda") and surely_no_gpu():
+        raise ConfigError(f"There is no GPU for device={config['device']}; device=cpu does without.")
+    check_sets(evaluation.get("datasets"), config.get("root"))
+    for name in evaluation.get("baselines") or ():
+        _check_baseline(name)
+
+
+def check_counts(evaluation: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for numbers of images with which an evaluation would measure nothing."""
+    _at_least("evaluation.limit", evaluation.get("limit"), 1)
+    _at_least("evaluation.save_images", evaluation.get("save_images"), 0)
+
+
+def _check_name(name: Any) -> None:
+    if name is None:
+        return
+    path = PurePath(str(name))
+    if not path.parts or path.is_absolute() or ".." in path.parts:
+        raise ConfigError(f"name={name} names no folder inside runs/; run_dir=PATH puts a run elsewhere.")
+
+
+def _at_least(key: str, value: Any, least: int) -> None:
+    if isinstance(value, int) and value < least:
+        raise ConfigError(f"{key} has to be at least {least}, not {value}.")
+
+
+def _check_baseline(name: str) -> None:
+    import yaml
+
+    classic = [
+        codec
+        for codec in options("codec")
+        if "baselines" in str(yaml.safe_load((CONF_DIR / "codec" / f"{codec}.yaml").read_text()).get("_target_"))
+    ]
+    if name not in classic:
+        raise ConfigError(
+            f"evaluation.baselines: there is no classic codec '{name}'{nearest(name, classic)}; "
+            f"{choices(name, classic)}."
+        )

@@ -1,0 +1,49 @@
+"""Which classes the config of a run folder may name: the folder may come from anybody."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from nic_lightning.errors import RunError
+from nic_lightning.signatures import load_module
+
+ROOMS = ("callbacks", "codecs", "data", "entropy", "layers", "losses", "metrics", "tasks")
+_FUNCTIONS = ("nic_lightning.runs.loggers.wandb.wandb_logger",)
+
+
+def require_known_targets(config: Any) -> None:
+    """Raise RunError where a `_target_` is neither a class of nic_lightning nor in NIC_CODEC_PACKAGES.
+
+    The packages there, separated by commas, are the user's own.
+    """
+    own = [name for name in os.environ.get("NIC_CODEC_PACKAGES", "").split(",") if name]
+    for target in _targets(config):
+        if any(target.startswith(f"{package}.") for package in own) or _is_ours(target):
+            continue
+        raise RunError(
+            f"The run's config names {target[:100]!r}, which is no class of nic_lightning; if you trust it, "
+            "put its package into the environment variable NIC_CODEC_PACKAGES."
+        )
+
+
+def _targets(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        node = list(node.values())
+    for child in node if isinstance(node, list) else []:
+        yield from _targets(child)
+
+
+def _is_ours(target: str) -> bool:
+    """Whether a class of that name is defined there, and not only imported: codecs.cae.os.system is not ours."""
+    if target in _FUNCTIONS:
+        return True
+    name, _, attribute = target.rpartition(".")
+    if not any(name.startswith(f"nic_lightning.{room}.") for room in ROOMS):
+        return False
+    module = load_module(name)
+    return module is not None and any(isinstance(d, ast.ClassDef) and d.name == attribute for d in module.tree.body)
