@@ -30,6 +30,12 @@ def test_the_repository_holds_no_output(path: Path) -> None:
         assert cell.get("execution_count") is None
 
 
+def test_compressing_an_image_takes_three_lines() -> None:
+    cells = [cell.source for path in NOTEBOOKS for cell in nbformat.read(path, as_version=4).cells]
+    (encoding,) = [source for source in cells if ".encode(" in source]
+    assert len(encoding.splitlines()) == 3
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=by_name)
 def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NIC_NOTEBOOK_STEPS", "20")

@@ -20,9 +20,9 @@ _DTYPES = {"string": "string", "int64": "Int64", "double": "float64"}
 def results(folder: str | Path) -> DataFrame:
     """Table of all results at or below a folder: one row for each image (or frame) and operating point of each run.
 
-    The columns are those of `runs.results.RESULT_COLUMNS`, whose rates are bits per pixel and whose PSNR and MS-SSIM
-    are dB, and what else the runs have written; "run" is the name of the run. What is missing is NaN or NA. A run that
-    is damaged is left out, with a UserWarning that says why.
+    The columns are those of `runs.record.results.RESULT_COLUMNS` and what else the runs have written: rates are bits
+    per pixel, PSNR and MS-SSIM dB, "run" the name of the run. What is missing is NaN or NA. A run that is damaged is
+    left out, with a UserWarning that says why.
 
     Raises:
         RunError: the folder does not exist, or no run in it holds results.
