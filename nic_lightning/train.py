@@ -27,8 +27,9 @@ def main() -> None:
     """Entry point of the console script."""
     if not shows_gpu() and not any(map(_CHOOSES.match, sys.argv[1:])):
         # The full size takes months on a CPU.
+        looks = any(argument.startswith(("--cfg", "-c", "--info", "-i")) for argument in sys.argv[1:])
         sys.argv.append(SMALL)
-        if main_process():
+        if main_process() and not looks:
             sentence = "There is no GPU here, so this is {}, some minutes of training; experiment=mae is the full size."
             print(sentence.format(SMALL), file=sys.stderr)
     run_hydra(train, "train")
