@@ -107,6 +107,7 @@ def test_wrong_settings(make, words):
 # Which qualities of WebP share their quantisers depends on the picture.
 @pytest.mark.parametrize("kind", [Jpeg, Avif, HevcIntra])
 def test_settings_that_count_as_different_give_different_files(kind):
+    """AVIF has 64 of them and HEVC 48: findings/avif_heif_qualities.sh."""
     x = textured(160, 160)
     codec, files = kind([50]), {}
     for quality in range(0, 101):
@@ -122,6 +123,7 @@ def test_fractions_that_an_encoder_takes_give_files_of_their_own():
 
 
 def test_jpeg_xl_is_lossless_at_its_upper_end():
+    """libjxl refuses distance 0 in XYB: findings/jpegxl_quality_100.sh."""
     x = textured(33, 50)
     codec = JpegXl([99.9, 100])
     lossy, lossless = (packed(codec, x, i) for i in (0, 1))

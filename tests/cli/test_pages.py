@@ -143,6 +143,7 @@ def test_a_tag_to_take_away_may_look_like_an_option(capsys, monkeypatch, tmp_pat
         ("compress a.png --run r -o o --overwrit", "unrecognized arguments: --overwrit; did you mean --overwrite? See"),
         ("compress a.png --run r -o o --no-overwrite", "unrecognized arguments: --no-overwrite; did you mean --over"),
         ("compress -photo.png --run r -o o", "nic compress: unrecognized arguments: -photo.png. See"),
+        # cyclopts would round it: findings/cyclopts_int.sh
         ("decompress a --run r -o o --seed 1.5", "nic decompress: argument --seed: invalid int value: '1.5'. See"),
         ("bd --kind foo", "nic bd: there is no 'foo': there are rate, quality. See `nic bd --help`."),
         ("bd --metric pnsr", "nic bd: there is no 'pnsr': did you mean 'psnr'? There are psnr, ms_ssim_db, "),

@@ -54,6 +54,7 @@ def test_grey_and_palette_become_rgb(tmp_path):
 
 
 def test_sixteen_bits_keep_the_high_byte(tmp_path):
+    """Pillow says nothing of it: findings/png_16_bits.sh."""
     Image.fromarray(np.array([[0, 255, 256, 65535]], dtype=np.uint16)).save(tmp_path / "deep.png")
     assert read_rgb(tmp_path / "deep.png")[0, :, 0].tolist() == [0, 0, 1, 255]
 
