@@ -45,7 +45,7 @@ def compress(
         images: images of any size, such as PNG or JPEG
         run: run folder, checkpoint file or export
         out: folder to write into
-        point: operating point, or any lambda of a continuous codec
+        point: operating point, or any lambda of a continuous codec (default: the middle operating point)
         mode: of a translation codec: translate, or autoencode
         bpp: bits per pixel that each file shall have
         psnr: PSNR in dB that each image shall have
