@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import torch
 
-from nic_lightning.analysis import bench, bench_slimmable
+from nic_lightning import cli
+from nic_lightning.analysis import bench
 from nic_lightning.analysis.latency import STAGES
 from nic_lightning.codecs.slimmable import SlimmableAutoencoder
 
 
 def test_prints_both_comparisons_and_their_bounds(capsys):
-    assert bench.main(["--width", "4", "--batch", "1", "--crop", "32", "--size", "32x48", "--rounds", "2"]) == 0
+    arguments = ["--width", "4", "--batch", "1", "--crop", "32", "--size", "32x48", "--rounds", "2"]
+    assert cli.main(["bench", "codec", *arguments]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("training step, 1 crops of 32: CompressAI ")
     assert "convolutions alone" in lines[1]
@@ -28,7 +30,7 @@ def test_both_sides_compute_the_same_reconstruction():
 
 def test_slimmable_prints_both_comparisons_and_their_bounds(capsys):
     arguments = ["--widths", "4,6,8", "--batch", "1", "--crop", "32", "--size", "32x48", "--rounds", "2"]
-    assert bench_slimmable.main(arguments) == 0
+    assert cli.main(["bench", "slimmable", *arguments]) == 0
     head, training, bound, title, *coding = capsys.readouterr().out.splitlines()
     assert head.startswith("slim+, ")
     assert training.startswith("training step, 1 crops of 32, widths 4, 6, 8: one slimmable model ")
