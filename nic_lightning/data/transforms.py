@@ -6,10 +6,7 @@ import hashlib
 
 import numpy as np
 
-from nic_lightning.media.image import to_tensor
 from nic_lightning.media.pixels import Pixels
-
-__all__ = ["center_crop", "draws", "pad_to", "random_crop", "to_tensor"]
 
 
 def draws(seed: int, epoch: int, index: int) -> tuple[int, int, int]:
