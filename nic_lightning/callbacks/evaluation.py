@@ -7,14 +7,14 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from nic_lightning import __version__
 from nic_lightning.analysis.efficiency import measure
+from nic_lightning.callbacks.ranks import Ranks
 from nic_lightning.codecs.base import ImageCodec, OperatingPoint
 from nic_lightning.codecs.learned import is_learned
 from nic_lightning.config import ConfigError, check_targets, compose
@@ -40,38 +40,6 @@ RESULTS = "results.parquet"
 Row = dict[str, Any]
 Report = Callable[[str, str, str, OperatingPoint], None]
 """Called after each file with codec, data set, image and operating point."""
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """The processes that share an evaluation: image i is measured by rank i modulo size."""
-
-    rank: int = 0
-    size: int = 1
-
-    @classmethod
-    def of_this_process(cls) -> Ranks:
-        """The ranks of the default process group; one rank where there is none."""
-        if not (distributed.is_available() and distributed.is_initialized()):
-            return cls()
-        return cls(distributed.get_rank(), distributed.get_world_size())
-
-    def together(self, channels: ChannelRates) -> ChannelRates:
-        """The channel rates of all ranks."""
-        return channels if self.size == 1 else ChannelRates().merge(self.gathered(channels))
-
-    def gathered(self, value: Any) -> list[Any]:
-        """What every rank gives, by rank."""
-        if self.size == 1:
-            return [value]
-        shares: list[Any] = [None] * self.size
-        distributed.all_gather_object(shares, value)
-        return shares
-
-    def in_order(self, images: list[list[Row]]) -> list[Row]:
-        """The rows of all ranks, image by image, as one process would have made them."""
-        turns = zip_longest(*self.gathered(images), fillvalue=[])
-        return [row for turn in turns for image in turn for row in image]
 
 
 def evaluate_into_run(
