@@ -16,7 +16,7 @@ The medium's byte is 0 for an image, 1 for a cloud, 2 for a video; plus 128 for 
 to codec, weights and tables. The header's fields are declared in `fields.py`; writing and reading follow from that.
 
 Version 1 had no medium, only single images, and the length of the last string too; its Gaussian latents with scales of
-0.11 and below were coded by another table (`entropy.models.GaussianConditional.rows`). It is read for ever.
+0.11 and below were coded by another table (`entropy.gaussian.GaussianConditional.rows`). It is read for ever.
 
 A layered file has the point "L", n (two bytes) and n strings, a base and what refines it: its first m strings are the
 file of point "L", m. So a file can be shortened by `truncate`, without the codec.

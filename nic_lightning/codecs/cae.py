@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
-from nic_lightning.entropy.models import EntropyBottleneck
+from nic_lightning.entropy.factorised import EntropyBottleneck
 from nic_lightning.layers.convolution import conv, deconv, store_kernels
 from nic_lightning.layers.gdn import GDN
 

@@ -16,7 +16,7 @@ from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
 from nic_lightning.codecs.choosing import labelled_point
 from nic_lightning.codecs.coding import ImageCoding
 from nic_lightning.codecs.receiver import DECLARED, Decoded, Decoding, ReceiverOption
-from nic_lightning.entropy.models import rows_of_file_version
+from nic_lightning.entropy.gaussian import rows_of_file_version
 from nic_lightning.errors import BitstreamError, UserError
 from nic_lightning.layers.precision import without_autocast
 

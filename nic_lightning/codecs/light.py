@@ -11,7 +11,9 @@ from torch.nn import functional as F
 
 from nic_lightning.codecs.base import CodecOutput, OperatingPoint
 from nic_lightning.codecs.variable_rate import LambdaLadder
-from nic_lightning.entropy.models import EntropyBottleneck, GaussianConditional, to_int32
+from nic_lightning.entropy.factorised import EntropyBottleneck
+from nic_lightning.entropy.gaussian import GaussianConditional
+from nic_lightning.entropy.model import to_int32
 from nic_lightning.errors import UserError
 from nic_lightning.layers.convolution import conv
 from nic_lightning.layers.depthwise import SLOPE, DepthwiseBlock

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.cae import AnalysisTransform, SynthesisTransform
 from nic_lightning.codecs.variable_rate import VariableRateCodec
-from nic_lightning.entropy.models import EntropyBottleneck
+from nic_lightning.entropy.factorised import EntropyBottleneck
 from nic_lightning.layers.convolution import store_kernels
 from nic_lightning.layers.modulation import ModulationNet
 

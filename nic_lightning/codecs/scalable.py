@@ -16,7 +16,7 @@ from nic_lightning.codecs.cae import AnalysisTransform, SynthesisTransform
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.narrowing import NarrowableCodec
 from nic_lightning.codecs.receiver import LAYERS, Decoded, Decoding
-from nic_lightning.entropy.models import EntropyBottleneck
+from nic_lightning.entropy.factorised import EntropyBottleneck
 from nic_lightning.errors import BitstreamError, UserError, counted
 from nic_lightning.layers.convolution import deconv, store_kernels
 from nic_lightning.layers.gdn import to_storage

@@ -11,7 +11,7 @@ from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.narrowing import SlimmableCodec
-from nic_lightning.entropy.models import EntropyBottleneck
+from nic_lightning.entropy.factorised import EntropyBottleneck
 from nic_lightning.layers.convolution import conv, deconv, store_kernels
 from nic_lightning.layers.gdn import to_storage
 from nic_lightning.layers.slimmable import SlimmableConv, SlimmableDeconv, slimmable_gdn

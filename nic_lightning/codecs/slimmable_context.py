@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.slimmable_hyperprior import SLOPE, SlimmableHyperprior
-from nic_lightning.entropy.models import require_finite, to_int32
+from nic_lightning.entropy.model import require_finite, to_int32
 from nic_lightning.entropy.tables import StringReader
 from nic_lightning.layers.context import ORDERS, ContextModel, ExactContext, passes
 from nic_lightning.layers.convolution import store_kernels

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.narrowing import SlimmableCodec
-from nic_lightning.entropy.models import EntropyBottleneck, GaussianConditional
+from nic_lightning.entropy.factorised import EntropyBottleneck
+from nic_lightning.entropy.gaussian import GaussianConditional
 from nic_lightning.errors import UserError
 from nic_lightning.layers.convolution import conv, deconv, store_kernels
 from nic_lightning.layers.precision import in_float64, without_autocast

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.receiver import STYLE, Decoded, Decoding, ReadImage
-from nic_lightning.entropy.models import EntropyBottleneck, GaussianConditional
+from nic_lightning.entropy.factorised import EntropyBottleneck
+from nic_lightning.entropy.gaussian import GaussianConditional
 from nic_lightning.errors import BitstreamError, UserError
 from nic_lightning.layers.convolution import conv, deconv
 from nic_lightning.layers.precision import in_float64

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
-from nic_lightning.entropy.models import BetweenBottlenecks, EntropyBottleneck
+from nic_lightning.entropy.factorised import BetweenBottlenecks, EntropyBottleneck
 from nic_lightning.errors import BitstreamError, UserError
 
 _GRID = 4096

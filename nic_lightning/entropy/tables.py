@@ -99,6 +99,32 @@ class StringReader:
             raise BitstreamError("The entropy-coded string does not end where it should: the file is altered.")
 
 
+def to_cdf(pmf: np.ndarray) -> np.ndarray:
+    """Cumulative integers, int32, from 0 to 2^16, of probabilities in float32; every symbol keeps at least one unit.
+
+    The integers are those of CompressAI's `pmf_to_quantized_cdf`, bit for bit. Rounded shares are scaled to a sum of
+    2^16; what is missing goes to the last symbol. Symbols without a unit get theirs from those that have the fewest
+    above one, the first of them first, each of which gives all it can spare.
+
+    Raises RunError for probabilities that are negative, not finite, all 0, or more than 2^16.
+    """
+    pmf = np.asarray(pmf, dtype=np.float32)
+    if not (np.isfinite(pmf).all() and (pmf >= 0).all()):
+        raise RunError("An entropy model gives a probability that is negative or not finite: training diverged.")
+    shares = np.floor(pmf.astype(np.float64) * _TOTAL + 0.5).astype(np.int64)
+    if not shares.sum() > 0 or len(pmf) > _TOTAL:
+        raise RunError(f"An entropy model's {len(pmf)} probabilities make no table of {_TOTAL} units.")
+    counts = shares * _TOTAL // shares.sum()
+    counts[-1] += _TOTAL - counts.sum()
+    donors = np.flatnonzero(counts > 1)
+    donors = donors[np.argsort(counts[donors], kind="stable")]
+    spare = counts[donors] - 1
+    before = np.cumsum(spare) - spare
+    counts[donors] -= np.clip((counts == 0).sum() - before, 0, spare)
+    counts[counts == 0] = 1
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+
+
 def interpolate(low: CdfTables, high: CdfTables, t: float) -> CdfTables:
     """Tables between two codecs' tables, by displacement interpolation: row by row, mix the quantile functions.
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nic_lightning.codecs.slimmable import SlimmableAutoencoder
-from nic_lightning.entropy.models import EntropyBottleneck
+from nic_lightning.entropy.factorised import EntropyBottleneck
 from nic_lightning.errors import BitstreamError, UserError
 from nic_lightning.layers.slimmable import SLIMMABLE_GDN
 from nic_lightning.losses.rate_distortion import rate_distortion

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from nic_lightning.entropy.models import EntropyBottleneck
+from nic_lightning.entropy.factorised import EntropyBottleneck
 
 CHANNELS = 5
 

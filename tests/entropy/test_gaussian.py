@@ -7,7 +7,7 @@ import pytest
 import torch
 from compressai.entropy_models import GaussianConditional as ReferenceGaussian
 
-from nic_lightning.entropy.models import GaussianConditional, rows_of_file_version
+from nic_lightning.entropy.gaussian import GaussianConditional, rows_of_file_version
 from nic_lightning.errors import UserError
 from tests.entropy.samples import latents
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from nic_lightning.entropy.models import EntropyBottleneck, GaussianConditional
+from nic_lightning.entropy.factorised import EntropyBottleneck
+from nic_lightning.entropy.gaussian import GaussianConditional
 from nic_lightning.errors import RunError, UserError
 from tests.entropy.samples import CHANNELS, bottleneck, latents
 

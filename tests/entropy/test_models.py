@@ -7,7 +7,9 @@ import pytest
 import torch
 from compressai.entropy_models import EntropyBottleneck as ReferenceBottleneck
 
-from nic_lightning.entropy.models import BetweenBottlenecks, EntropyBottleneck, GaussianConditional, to_int32
+from nic_lightning.entropy.factorised import BetweenBottlenecks, EntropyBottleneck
+from nic_lightning.entropy.gaussian import GaussianConditional
+from nic_lightning.entropy.model import to_int32
 from nic_lightning.errors import BitstreamError, UserError
 from tests.entropy.samples import CHANNELS, bottleneck, latents
 

@@ -13,7 +13,7 @@ from torch import nn
 from nic_lightning.baselines.pillow import Jpeg
 from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.slimmable import SlimmableAutoencoder
-from nic_lightning.entropy.models import EntropyBottleneck
+from nic_lightning.entropy.factorised import EntropyBottleneck
 from nic_lightning.errors import UserError
 from nic_lightning.testing import CheckFailure, check_codec, check_names, codec_checks, excited
 

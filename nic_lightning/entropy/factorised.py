@@ -1,0 +1,206 @@
+"""Factorised latents: one learned density a channel, the entropy bottleneck."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nic_lightning.entropy.model import MAX_SYMBOL, TAIL_MASS, EntropyModel, require_finite, to_int32
+from nic_lightning.entropy.tables import CdfTables, interpolate
+from nic_lightning.errors import UserError
+from nic_lightning.layers.precision import without_autocast
+
+_MAX_SYMBOLS = 8192
+"""Symbols of one table at most; rarer ones are escape-coded. An untrained density can have far tails."""
+_MAX_CHANNELS = 8192
+"""Of an entropy bottleneck. Networks are made in memory on the meta device, too, where room is reckoned."""
+_INITIAL_REACH = 10.0
+"""Quantiles begin at plus and minus this, and the density about as wide."""
+_FARTHEST = 1e5
+"""How far from 0 quantiles are searched."""
+
+
+class _FactorisedCoding:
+    """Real bits of a factorised latent: quantise around medians, one table row a channel."""
+
+    channels: int
+    steps: tuple[float, ...]
+    medians: Tensor
+    tables: CdfTables
+
+    def quantise(self, y: Tensor, step: float = 1.0) -> Tensor:
+        """Symbols (N, C, h, w), integers as floats: round((y - median) / step), as far as the coder reaches."""
+        return torch.round((y - self.medians) / step).clamp(-MAX_SYMBOL, MAX_SYMBOL)
+
+    def dequantise(self, symbols: Tensor, step: float = 1.0) -> Tensor:
+        """Latents of symbols."""
+        return symbols * step + self.medians
+
+    def encode(self, y: Tensor, step: float = 1.0) -> tuple[bytes, Tensor]:
+        """String of one image's latents (1, C, h, w), and the latents as the decoder will see them."""
+        require_finite(y)
+        symbols = self.quantise(y, step)
+        return self.tables.encode(to_int32(symbols), self._rows(y.shape[-2:], step)), self.dequantise(symbols, step)
+
+    def decode(self, string: bytes, size: tuple[int, int], step: float = 1.0) -> Tensor:
+        """Latents (1, C, h, w) of a string; raises BitstreamError for one that `encode` did not write."""
+        symbols = torch.from_numpy(self.tables.decode(string, self._rows(size, step)))
+        symbols = symbols.view(1, self.channels, *size).to(self.medians)
+        return self.dequantise(symbols, step)
+
+    def _rows(self, size: tuple[int, ...], step: float) -> np.ndarray:
+        first = self.steps.index(step) * self.channels
+        return np.repeat(np.arange(first, first + self.channels, dtype=np.int32), size[0] * size[1])
+
+
+class EntropyBottleneck(_FactorisedCoding, EntropyModel):
+    """Factorised density, one small monotone network a channel (Ballé et al. 2018, appendix 6.1).
+
+    `filters=(3, 3, 3)` is tensorflow-compression's network (46 parameters a channel, quantiles included).
+    `steps` are the quantisation bin widths that tables are made for; row `s * channels + c` serves step s, channel c.
+    """
+
+    target: Tensor
+
+    def __init__(self, channels: int, filters: tuple[int, ...] = (3, 3, 3), steps: tuple[float, ...] = (1.0,)):
+        if channels > _MAX_CHANNELS:
+            raise UserError(f"An entropy model of {channels} channels is too large; {_MAX_CHANNELS} are the most.")
+        super().__init__()
+        self.channels, self.filters = int(channels), tuple(int(f) for f in filters)
+        self.steps = tuple(float(s) for s in steps)
+        widths = (1, *self.filters, 1)
+        self.matrices, self.biases, self.factors = nn.ParameterList(), nn.ParameterList(), nn.ParameterList()
+        slope = _INITIAL_REACH ** (1 / (len(widths) - 1))  # the layers' together make a density of that reach
+        for fan_in, fan_out in pairwise(widths):
+            weight = math.log(math.expm1(1 / slope / fan_out))  # softplus of it is 1 / (slope * fan_out)
+            self.matrices.append(nn.Parameter(torch.full((channels, fan_out, fan_in), weight)))
+            self.biases.append(nn.Parameter(torch.empty(channels, fan_out, 1).uniform_(-0.5, 0.5)))
+        for width in self.filters:
+            self.factors.append(nn.Parameter(torch.zeros(channels, width, 1)))
+        self.quantiles = nn.Parameter(torch.tensor([-_INITIAL_REACH, 0.0, _INITIAL_REACH]).repeat(channels, 1, 1))
+        logit = math.log(2 / TAIL_MASS - 1)
+        self.register_buffer("target", torch.tensor([-logit, 0.0, logit]))
+
+    @property
+    def table_count(self) -> int:
+        """One table for each step and channel."""
+        return len(self.steps) * self.channels
+
+    @property
+    def medians(self) -> Tensor:
+        """Centres of the quantisation grid, (1, C, 1, 1)."""
+        return self.quantiles[:, 0, 1].detach()[None, :, None, None]
+
+    def forward(self, y: Tensor, training: bool | None = None, step: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Noisy (training) or rounded latents and their likelihoods, both (N, C, h, w), float32.
+
+        The noise is uniform and as wide as a bin; the likelihood is the density's mass in the bin around the latent.
+        """
+        training = self.training if training is None else training
+        with without_autocast(y.device.type):
+            y = y.to(self.quantiles.dtype)
+            if training:
+                y_hat = y + torch.empty_like(y).uniform_(-step / 2, step / 2)
+            else:
+                y_hat = self.dequantise(self.quantise(y, step), step)
+            n, c, h, w = y_hat.shape
+            flat = y_hat.permute(1, 0, 2, 3).reshape(c, 1, -1)
+            likelihood = self.likelihood_lower_bound(self._mass(flat, step)[0])
+            return y_hat, likelihood.view(c, n, h, w).permute(1, 0, 2, 3)
+
+    def _mass(self, values: Tensor, step: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Probability of the bin around each value (C, 1, M), and the logits at its lower and upper edge."""
+        edges = torch.cat([values - step / 2, values + step / 2], dim=-1)
+        lower, upper = self._logits_cumulative(edges, stop_gradient=False).chunk(2, dim=-1)
+        # sigmoid(u) - sigmoid(l) cancels in the right tail; by symmetry evaluate there on the left one.
+        sign = -torch.sign(lower.detach() + upper.detach())
+        sign = torch.where(sign == 0, torch.ones_like(sign), sign)
+        return (torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower)).abs(), lower, upper
+
+    def _logits_cumulative(self, inputs: Tensor, stop_gradient: bool) -> Tensor:
+        logits = inputs
+        for i, matrix in enumerate(self.matrices):
+            bias = self.biases[i]
+            factor = self.factors[i] if i < len(self.filters) else None
+            if stop_gradient:
+                matrix, bias = matrix.detach(), bias.detach()
+                factor = None if factor is None else factor.detach()
+            logits = torch.baddbmm(bias, F.softplus(matrix), logits)
+            if factor is not None:
+                logits = torch.addcmul(logits, torch.tanh(factor), torch.tanh(logits))
+        return logits
+
+    def loss(self) -> Tensor:
+        """Distance of the quantiles' logits from those of TAIL_MASS / 2, 1/2 and 1 - TAIL_MASS / 2; only they learn."""
+        return torch.abs(self._logits_cumulative(self.quantiles, stop_gradient=True) - self.target).sum()
+
+    @torch.no_grad()
+    def update(self, update_quantiles: bool = True) -> None:
+        """Make the integer tables anew, quantiles by bisection first.
+
+        Raises UserError when the density is not finite, for which the bisection would not end.
+        """
+        if not all(torch.isfinite(p).all() for p in self.parameters()):
+            raise UserError("An entropy model is not finite: training diverged; lower the learning rate.")
+        if update_quantiles:
+            for k, target in enumerate(self.target):
+                self.quantiles[:, 0, k] = self._quantile(target)
+        pmfs, tails, offsets = [], [], []
+        for step in self.steps:
+            below, median, above = (self.quantiles[:, 0, k] for k in range(3))
+            reach = [
+                torch.ceil((d / step).clamp(0, _MAX_SYMBOLS // 2 - 1)).int() for d in (median - below, above - median)
+            ]
+            least, most = int(reach[0].max()), int(reach[1].max())
+            symbols = torch.arange(-least, most + 1, device=median.device)
+            values = (median[:, None] + step * symbols)[:, None, :]
+            mass, lower, upper = (part[:, 0].cpu() for part in self._mass(values, step))
+            for c in range(self.channels):
+                first, last = least - int(reach[0][c]), least + int(reach[1][c])
+                pmfs.append(mass[c, first : last + 1])
+                tails.append(float(torch.sigmoid(lower[c, first]) + torch.sigmoid(-upper[c, last])))
+                offsets.append(-int(reach[0][c]))
+        self._store(pmfs, tails, offsets)
+
+    def _quantile(self, target: Tensor) -> Tensor:
+        """Where the density's logits are `target`, (C,), by bisection to 1e-3 or the 1e-4th part."""
+
+        def logits(at: Tensor) -> Tensor:
+            return self._logits_cumulative(at, stop_gradient=True)
+
+        low, high = (self.quantiles.new_full((self.channels, 1, 1), end) for end in (-_FARTHEST, _FARTHEST))
+        low = torch.where(logits(high) < target, high, low)  # beyond the search: its end
+        high = torch.where(logits(low) > target, low, high)
+        while not torch.isclose(low, high, rtol=1e-4, atol=1e-3).all():
+            middle = (low + high) / 2
+            found = logits(middle)
+            low = torch.where(found <= target, middle, low)
+            high = torch.where(found >= target, middle, high)
+        return ((low + high) / 2)[:, 0, 0]
+
+
+class BetweenBottlenecks(_FactorisedCoding):
+    """Entropy model between two trained ones, for a lambda between theirs: same interface, evaluation only.
+
+    Medians are mixed linearly and tables by displacement interpolation (`tables.interpolate`), both with weight t of
+    `high`. Nothing is learned and nothing but t is transmitted.
+    """
+
+    def __init__(self, low: EntropyBottleneck, high: EntropyBottleneck, t: float):
+        self.channels, self.steps = low.channels, (1.0,)
+        self.medians = (1 - t) * low.medians + t * high.medians
+        self.tables = interpolate(low.tables, high.tables, t)
+
+    def __call__(self, y: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
+        """Rounded latents and their likelihoods by the interpolated tables, both (N, C, h, w)."""
+        if training:
+            raise UserError("Entropy models between two trained lambdas are for evaluation; train at a trained lambda.")
+        symbols = self.quantise(y)
+        rows = np.tile(self._rows(y.shape[-2:], 1.0), len(y))
+        bits = torch.from_numpy(self.tables.bits(to_int32(symbols), rows)).view_as(y).to(y)
+        return self.dequantise(symbols), torch.exp2(-bits)
