@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nic_lightning.entropy.model import MAX_SYMBOL, TAIL_MASS, EntropyModel, require_finite, to_int32
-from nic_lightning.entropy.tables import CdfTables, interpolate
+from nic_lightning.entropy.tables import CdfTables, StringReader, interpolate
 from nic_lightning.errors import UserError
 from nic_lightning.layers.precision import without_autocast
 
@@ -23,6 +24,9 @@ _INITIAL_REACH = 10.0
 """Quantiles begin at plus and minus this, and the density about as wide."""
 _FARTHEST = 1e5
 """How far from 0 quantiles are searched."""
+_PART = 2**22
+"""Symbols that are coded at a time."""
+_ALL = slice(None)
 
 
 class _FactorisedCoding:
@@ -33,29 +37,50 @@ class _FactorisedCoding:
     medians: Tensor
     tables: CdfTables
 
-    def quantise(self, y: Tensor, step: float = 1.0) -> Tensor:
-        """Symbols (N, C, h, w), integers as floats: round((y - median) / step), as far as the coder reaches."""
-        return torch.round((y - self.medians) / step).clamp(-MAX_SYMBOL, MAX_SYMBOL)
+    def quantise(self, y: Tensor, step: float = 1.0, channels: slice = _ALL) -> Tensor:
+        """Symbols (N, C, h, w), integers as floats: round((y - median) / step), as far as the coder reaches.
 
-    def dequantise(self, symbols: Tensor, step: float = 1.0) -> Tensor:
+        Of some `channels` of y, where these are given; `dequantise` takes the symbols of these.
+        """
+        return torch.round((y[:, channels] - self.medians[:, channels]) / step).clamp(-MAX_SYMBOL, MAX_SYMBOL)
+
+    def dequantise(self, symbols: Tensor, step: float = 1.0, channels: slice = _ALL) -> Tensor:
         """Latents of symbols."""
-        return symbols * step + self.medians
+        return symbols * step + self.medians[:, channels]
 
     def encode(self, y: Tensor, step: float = 1.0) -> tuple[bytes, Tensor]:
         """String of one image's latents (1, C, h, w), and the latents as the decoder will see them."""
         require_finite(y)
-        symbols = self.quantise(y, step)
-        return self.tables.encode(to_int32(symbols), self._rows(y.shape[-2:], step)), self.dequantise(symbols, step)
+        y_hat = torch.empty_like(y)
+
+        def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for channels in reversed(self._few_channels(y.shape[-2:])):
+                symbols = self.quantise(y, step, channels)
+                y_hat[:, channels] = self.dequantise(symbols, step, channels)
+                yield to_int32(symbols), self._rows(y.shape[-2:], step, channels)
+
+        return self.tables.encode_backwards(y.numel(), parts()), y_hat
 
     def decode(self, string: bytes, size: tuple[int, int], step: float = 1.0) -> Tensor:
         """Latents (1, C, h, w) of a string; raises BitstreamError for one that `encode` did not write."""
-        symbols = torch.from_numpy(self.tables.decode(string, self._rows(size, step)))
-        symbols = symbols.view(1, self.channels, *size).to(self.medians)
-        return self.dequantise(symbols, step)
+        reader = StringReader(self.tables, string)
+        y_hat = self.medians.new_empty((1, self.channels, *size))
+        for channels in self._few_channels(size):
+            symbols = torch.from_numpy(reader.read(self._rows(size, step, channels)))
+            symbols = symbols.view(1, -1, *size).to(y_hat)
+            y_hat[:, channels] = self.dequantise(symbols, step, channels)
+        reader.close()
+        return y_hat
 
-    def _rows(self, size: tuple[int, ...], step: float) -> np.ndarray:
+    def _few_channels(self, size: tuple[int, ...]) -> list[slice]:
+        """All channels, as many at a time as make _PART symbols: what a large image's arrays are made for."""
+        few = max(1, _PART // max(1, size[0] * size[1]))
+        return [slice(c, min(c + few, self.channels)) for c in range(0, self.channels, few)]
+
+    def _rows(self, size: tuple[int, ...], step: float, channels: slice = _ALL) -> np.ndarray:
         first = self.steps.index(step) * self.channels
-        return np.repeat(np.arange(first, first + self.channels, dtype=np.int32), size[0] * size[1])
+        rows = np.arange(first, first + self.channels, dtype=np.int32)[channels]
+        return np.repeat(rows, size[0] * size[1])
 
 
 class EntropyBottleneck(_FactorisedCoding, EntropyModel):

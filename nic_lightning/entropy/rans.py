@@ -22,14 +22,34 @@ LOWER = 1 << 31
 OK, CUT, DAMAGED = 0, 1, 2
 
 
+class Writer:
+    """Encodes `count` symbols, part by part, from the last part to the first."""
+
+    def __init__(self, count: int) -> None:
+        # 56 bits a symbol at most: 16, 4 for the digits' count, 36. Pages that nothing is written to take no memory.
+        self._words = np.empty(2 * count + 4, dtype=np.uint32)
+        self._at = np.array([LOWER, self._words.size], dtype=np.uint64)
+
+    def write(self, symbols: np.ndarray, rows: np.ndarray, cdf: np.ndarray, lengths: np.ndarray, offsets: np.ndarray):
+        """Code `symbols[i]` with table row `rows[i]`, in front of what is written already. All arrays int32."""
+        encode(self._words, self._at, symbols, rows, cdf, lengths, offsets)
+
+    def close(self) -> np.ndarray:
+        """Words (uint32) in reading order; they begin with the state."""
+        state, place = (int(v) for v in self._at)
+        self._words[place - 1], self._words[place - 2] = state & 0xFFFFFFFF, state >> 32
+        return self._words[place - 2 :]
+
+
 @njit(cache=True, nogil=True)
-def encode(symbols, rows, cdf, lengths, offsets):  # pragma: no cover  (compiled)
-    """Words (uint32, in reading order) of `symbols[i]` coded with table row `rows[i]`. All arrays int32."""
-    count = symbols.size
-    words = np.empty(2 * count + 4, dtype=np.uint32)  # 56 bits a symbol at most: 16, 4 for the digits' count, 36
-    place = words.size
-    state = uint64(LOWER)
-    for i in range(count - 1, -1, -1):
+def encode(words, at, symbols, rows, cdf, lengths, offsets):  # pragma: no cover  (compiled)
+    """Write the words (uint32) of `symbols[i]` coded with table row `rows[i]` in front of those that are there.
+
+    `at` (uint64) holds the state and the place of the first word; both are moved on.
+    """
+    state = uint64(at[0])
+    place = np.int64(at[1])
+    for i in range(symbols.size - 1, -1, -1):
         row = rows[i]
         escape = lengths[row] - 2
         value = np.int64(symbols[i]) - offsets[row]
@@ -57,9 +77,8 @@ def encode(symbols, rows, cdf, lengths, offsets):  # pragma: no cover  (compiled
             words[place] = np.uint32(state & uint64(0xFFFFFFFF))
             state >>= uint64(32)
         state = ((state // freq) << uint64(PRECISION)) + state % freq + start
-    words[place - 1] = np.uint32(state & uint64(0xFFFFFFFF))
-    words[place - 2] = np.uint32(state >> uint64(32))
-    return words[place - 2 :]
+    at[0] = state
+    at[1] = uint64(place)
 
 
 @njit(cache=True, nogil=True)

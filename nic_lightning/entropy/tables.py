@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -46,7 +47,14 @@ class CdfTables:
 
     def encode(self, symbols: np.ndarray, rows: np.ndarray) -> bytes:
         """String of `symbols[i]` coded with table row `rows[i]` (both int32, flat)."""
-        return rans.encode(symbols, rows, self.cdf, self.lengths, self.offsets).astype("<u4").tobytes()
+        return self.encode_backwards(symbols.size, [(symbols, rows)])
+
+    def encode_backwards(self, count: int, parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> bytes:
+        """The string of `encode` of `count` symbols, whose symbols and rows come in parts, the last part first."""
+        writer = rans.Writer(count)
+        for symbols, rows in parts:
+            writer.write(symbols, rows, self.cdf, self.lengths, self.offsets)
+        return writer.close().astype("<u4").tobytes()
 
     def decode(self, string: bytes, rows: np.ndarray) -> np.ndarray:
         """Inverse of `encode`, int32; raises `BitstreamError` for a string that `encode` did not write."""

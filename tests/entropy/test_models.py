@@ -182,3 +182,15 @@ def test_between_at_an_end_costs_about_what_the_trained_one_does():
     y = latents(1, CHANNELS, 32, 32, scale=2.0)
     trained = float(-torch.log2(low(y)[1]).sum().detach())
     assert float(-torch.log2(BetweenBottlenecks(low, high, 0.0)(y)[1]).sum()) == pytest.approx(trained, rel=0.01)
+
+
+@pytest.mark.parametrize("part", [1, 25, 70, 10**9])
+def test_strings_do_not_depend_on_how_many_symbols_are_coded_at_a_time(monkeypatch, part):
+    model, y = bottleneck(steps=(0.5, 1.0)), latents(1, CHANNELS, 6, 4)
+    expected = [model.encode(y, step) for step in model.steps]
+    monkeypatch.setattr("nic_lightning.entropy.factorised._PART", part)
+    for step, (string, y_hat) in zip(model.steps, expected, strict=True):
+        again, same = model.encode(y, step)
+        assert again == string
+        assert torch.equal(same, y_hat)
+        assert torch.equal(model.decode(string, (6, 4), step), y_hat)
