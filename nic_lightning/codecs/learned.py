@@ -16,6 +16,7 @@ from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
 from nic_lightning.codecs.choosing import labelled_point
 from nic_lightning.codecs.coding import ImageCoding
 from nic_lightning.codecs.receiver import DECLARED, Decoded, Decoding, ReceiverOption
+from nic_lightning.codecs.strips import Reach, analysis_of, synthesis_of
 from nic_lightning.entropy.gaussian import rows_of_file_version
 from nic_lightning.errors import BitstreamError, UserError
 from nic_lightning.layers.precision import without_autocast
@@ -37,6 +38,7 @@ class LearnedCodec(ImageCoding, nn.Module):
     lambda_range: tuple[float, float] | None = None
     """Reachable lambdas when the codec's lambda is continuous."""
     _fingerprint: tuple[object, bytes] = (None, b"")
+    _reaches: dict[tuple[object, ...], Reach | None] | None = None
     receiver_options: ClassVar[tuple[ReceiverOption, ...]] = ()
     """What only a receiver has: options of `nic decompress`, arguments of `decoding`."""
 
@@ -147,6 +149,13 @@ class LearnedCodec(ImageCoding, nn.Module):
 
     # What follows is the same for every method.
 
+    @property
+    def reaches(self) -> dict[tuple[object, ...], Reach | None]:
+        """How far the transforms look, as `codecs/strips.py` has found it."""
+        if self._reaches is None:
+            self._reaches = {}
+        return self._reaches
+
     def auxiliary_loss(self) -> Tensor:
         """Sum of the entropy bottlenecks' quantile losses, in float32 also under autocast."""
         bottlenecks = [m for m in self.entropy_models() if hasattr(m, "quantiles")]
@@ -194,38 +203,45 @@ class LearnedCodec(ImageCoding, nn.Module):
         padded = F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
         return padded.contiguous(memory_format=self.memory_format)
 
-    def _padded(self, height: int, width: int) -> tuple[int, int]:
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """(H, W) of an image after `pad`."""
         step = self.downsampling
         return -(-height // step) * step, -(-width // step) * step
 
     @torch.no_grad()
     def compress(self, x: Tensor, point: OperatingPoint) -> Encoded:
-        """Entropy-code images (N, 3, H, W) in [0, 1], each on its own so that a string does not depend on its batch."""
+        """Entropy-code images (N, 3, H, W), in [0, 1] or uint8, each on its own: no string depends on its batch.
+
+        Large ones go through the analysis in strips (`codecs/strips.py`).
+        """
         columns, latents = [], []
         for image in x.split(1):
-            strings, quantised = self.encode_latents(self.analysis(self.pad(image), point), point)
+            strings, quantised = self.encode_latents(analysis_of(self, image, point), point)
             columns.append(strings)
             latents.append(quantised)
         together = {key: torch.cat([item[key] for item in latents]) for key in latents[0]}
         return Encoded(tuple(zip(*columns, strict=True)), (x.shape[-2], x.shape[-1]), together)
 
     @torch.no_grad()
-    def decompress(self, encoded: Encoded, point: OperatingPoint) -> Tensor:
-        """Images (N, 3, H, W) in [0, 1]; raises BitstreamError for strings that `compress` did not write."""
-        return self.images(self.decode_latents(encoded, point)["y"], point, encoded.shape)
+    def decompress(self, encoded: Encoded, point: OperatingPoint, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Images (N, 3, H, W) in [0, 1], or uint8; raises BitstreamError for strings that `compress` did not write."""
+        return self.images(self.decode_latents(encoded, point)["y"], point, encoded.shape, dtype)
 
     @torch.no_grad()
-    def images(self, latents: Tensor, point: OperatingPoint, shape: tuple[int, int]) -> Tensor:
-        """Images (N, 3, H, W) in [0, 1], cropped to `shape` (H, W), of quantised latents."""
-        laid_out = latents.contiguous(memory_format=self.memory_format)
-        images = [self.synthesis(y, point) for y in laid_out.split(1)]
-        # Latents that no image has, from a hostile file, can overflow to NaN.
-        return torch.cat(images)[..., : shape[0], : shape[1]].nan_to_num(0).clamp(0, 1)
+    def images(
+        self, latents: Tensor, point: OperatingPoint, shape: tuple[int, int], dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Images (N, 3, H, W) in [0, 1], or uint8, of quantised latents, cropped to `shape` (H, W).
+
+        Large ones go through the synthesis in strips.
+        """
+        images = [synthesis_of(self, y, point, shape, dtype) for y in latents.split(1)]
+        return images[0] if len(images) == 1 else torch.cat(images)
 
     @torch.no_grad()
     def decode_latents(self, encoded: Encoded, point: OperatingPoint) -> dict[str, Tensor]:
         """Latents by name as the receiver decodes them."""
-        padded = self._padded(*encoded.shape)
+        padded = self.padded_size(*encoded.shape)
         columns = list(zip(*encoded.strings, strict=True)) or [()]  # a file without strings is refused below
         with rows_of_file_version(encoded.version):
             decoded = [
@@ -251,7 +267,7 @@ class LearnedCodec(ImageCoding, nn.Module):
         """Inverse of `pack`; raises BitstreamError for a cut, altered or foreign file."""
         content = bitstream.unpack(data, max_pixels)
         self.require_own(content)
-        if math.prod(self._padded(content.height, content.width)) > 2 * max_pixels + self.downsampling**2:
+        if math.prod(self.padded_size(content.height, content.width)) > 2 * max_pixels + self.downsampling**2:
             raise BitstreamError(
                 f"The file declares an image of {content.height}x{content.width}: too thin, padding makes it too large."
             )

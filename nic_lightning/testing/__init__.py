@@ -179,6 +179,7 @@ _CHECKS: dict[str, tuple[_Applies, Callable[[Subject], None]]] = {
     "hostile_bytes_end_in_a_sentence": (_any, files.hostile_bytes_end_in_a_sentence),
     "forward_pass": (_learned, learned.forward_pass),
     "decoding_gives_what_the_forward_pass_gave": (_learned, learned.decoding_gives_what_the_forward_pass_gave),
+    "strips_give_what_the_whole_image_gives": (_learned, learned.strips_give_what_the_whole_image_gives),
     "points_have_bytes_and_labels": (_learned, learned.points_have_bytes_and_labels),
     "a_state_dict_makes_the_same_codec": (_learned_with_config, learned.a_state_dict_makes_the_same_codec),
     "a_narrowed_export_reads_the_files_of_the_whole": (
