@@ -6,7 +6,7 @@
 For every learned codec of conf/codec, made small: the losses of 20 steps, the strings of a .nic file at the first and
 last point, the rows of the results table; the same rows of JPEG and of optical flow, where data with true flow is
 there; the tables of a report over all of them. Everything goes through the command line, which changes less than
-modules do. Times are left out. A refactoring shows an empty comparison; needs NIC_DATA for flow, and ten minutes of one core.
+modules do. Times are left out. A refactoring shows an empty comparison; needs NIC_DATA for flow, and an hour.
 """
 
 from __future__ import annotations
