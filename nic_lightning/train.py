@@ -82,11 +82,13 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
     from nic_lightning.runs.index.labels import point_facts
     from nic_lightning.runs.loggers.wandb import finish_wandb
     from nic_lightning.runs.settings.deterministic import say_cost
+    from nic_lightning.runs.settings.precision import say_slow
     from nic_lightning.runs.settings.switches import repeats_first_epoch
 
     quieten()
     if main_process():
         say_cost(plain)
+        say_slow(plain)
     for extractor in config.evaluation.fid:
         load_extractor(extractor)  # missing weights are found before training; it draws, so it comes before the seed
     pl.seed_everything(config.seed, workers=True, verbose=False)
