@@ -95,7 +95,7 @@ CLI = "import sys; from nic_lightning.cli import main; sys.exit(main({}))"
 EACH = """
 import sys
 from pathlib import Path
-from nic_lightning.commands.each import each
+from nic_lightning.commands.file_by_file import each
 from nic_lightning.errors import readers_may_leave
 with readers_may_leave():
     sys.exit(each([Path("a"), Path("b")], Path("."), ".png", lambda source, target: "written", False))
