@@ -150,18 +150,14 @@ def test_bench_says_what_it_can_time(capsys) -> None:
 def test_bench_passes_its_arguments_on(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     bench = types.SimpleNamespace(main=lambda *args, **options: seen.append((args, options)))
-    monkeypatch.setitem(sys.modules, "nic_lightning.analysis.bench", bench)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "nic_lightning.benchmarks.codec", bench)  # type: ignore[arg-type]
     assert cli.main(["bench", "codec", "--width", "8"]) == 0
     assert seen == [((8,), {"batch": 8, "crop": 240, "size": "512x768", "rounds": 9, "threads": None})]
 
 
-WORKERS = {"codec": "analysis.bench", "slimmable": "analysis.bench_slimmable"}
-"""What a benchmark imports when it begins, where that is not commands.bench_NAME."""
-
-
 @pytest.mark.parametrize("kind", ACTIONS["bench"])
 def test_help_and_mistakes_of_a_benchmark_come_before_torch(monkeypatch: pytest.MonkeyPatch, capsys, kind: str) -> None:
-    monkeypatch.setitem(sys.modules, f"nic_lightning.{WORKERS.get(kind, f'commands.bench_{kind}')}", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, f"nic_lightning.benchmarks.{kind}", None)  # type: ignore[arg-type]
     for arguments, code in (("--help", 0), ("--wdith=3", 2)):
         assert cli.main(["bench", kind, arguments]) == code
     said = capsys.readouterr()

@@ -27,6 +27,6 @@ def codec(
     Examples:
         nic bench codec --width 48 --rounds 3
     """
-    from nic_lightning.analysis.bench import main
+    from nic_lightning.benchmarks.codec import main
 
     main(width, batch=batch, crop=crop, size=size, rounds=rounds, threads=threads)

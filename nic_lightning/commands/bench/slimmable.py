@@ -35,6 +35,6 @@ def slimmable(
     Examples:
         nic bench slimmable --widths 48,96 --rounds 3
     """
-    from nic_lightning.analysis.bench_slimmable import main
+    from nic_lightning.benchmarks.slimmable import main
 
     main(list(widths), gdn, batch=batch, crop=crop, size=size, rounds=rounds, threads=threads)

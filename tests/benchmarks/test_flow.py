@@ -9,7 +9,7 @@ import numba
 import numpy as np
 
 from nic_lightning import cli
-from nic_lightning.commands.bench_flow import moving_frames
+from nic_lightning.benchmarks.flow import moving_frames
 
 
 def test_each_step_and_each_program_has_its_row(capsys):

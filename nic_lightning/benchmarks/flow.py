@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from nic_lightning.analysis.sizes import parse_size
-from nic_lightning.analysis.timing import Timing, once, timed
-from nic_lightning.commands.bench_flow_device import device_steps
+from nic_lightning.benchmarks.flow_on_device import device_steps
+from nic_lightning.benchmarks.timing import Timing, once, timed
 from nic_lightning.errors import counted
 from nic_lightning.flow.settings import preset
 
