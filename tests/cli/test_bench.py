@@ -35,6 +35,9 @@ def test_help_and_mistakes_of_a_benchmark_come_before_torch(monkeypatch: pytest.
     assert said.err.splitlines() == [
         f"nic bench {kind}: unrecognized arguments: --wdith=3{near} See `nic bench {kind} --help`."
     ]
+    if kind in ("codec", "slimmable"):
+        assert cli.main(["bench", kind, "--crop", "100"]) == 2
+        assert capsys.readouterr().err == "--crop is a multiple of 16, the stride of the codecs, not 100.\n"
     count = {"flow": "--repeats", "report": "--runs"}.get(kind, "--rounds")
     assert cli.main(["bench", kind, count, "0"]) == 2
     assert capsys.readouterr().err == f"{count} is at least 1, not 0.\n"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from nic_lightning.commands.options import Count, ImageSize, Threads
+from nic_lightning.commands.options import Count, Crop, ImageSize, Threads
 
 
 def codec(
     *,
     width: Count = 192,
     batch: Count = 8,
-    crop: Count = 240,
+    crop: Crop = 240,
     size: ImageSize = "512x768",
     rounds: Count = 9,
     threads: Threads = None,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nic_lightning.commands.options import Count, ImageSize, Threads, whole_numbers
+from nic_lightning.commands.options import Count, Crop, ImageSize, Threads, whole_numbers
 
 DEFAULT = (48, 72, 96, 144, 192)
 
@@ -16,7 +16,7 @@ def slimmable(
     widths: Annotated[tuple[int, ...], Parameter(metavar="W,W,...", converter=whole_numbers, n_tokens=1)] = DEFAULT,
     gdn: str = "slim+",
     batch: Count = 8,
-    crop: Count = 240,
+    crop: Crop = 240,
     size: ImageSize = "512x768",
     rounds: Count = 9,
     threads: Threads = None,
