@@ -32,6 +32,7 @@ def main(
 ) -> None:
     """Time the steps, then the pipelines and the peers in turn; print a table, or JSON."""
     width, height = parse_size(size, "width x height")
+    preset("simplified", max_displacement=max_displacement)  # refuses one that no pipeline takes
     _set_threads(threads)
     frames = moving_frames(height, width)
     say = (lambda text: None) if as_json else print

@@ -33,6 +33,11 @@ def test_each_step_and_each_program_has_its_row(capsys):
     assert found["rows"][-1]["peak_gib"] > 0
 
 
+def test_a_displacement_that_no_pipeline_takes_is_refused_before_anything_is_timed(refused):
+    for wrong in ("-3", "0"):
+        assert f"not {wrong}." in refused("bench", "flow", "--size", "96x60", "--max-displacement", wrong)
+
+
 def test_its_frames_move_as_told():
     frames = moving_frames(40, 50, 3)
     for before, after in pairwise(frames):
