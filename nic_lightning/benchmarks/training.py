@@ -22,7 +22,7 @@ from nic_lightning.benchmarks.plain_translation_loop import plain_iterations
 from nic_lightning.callbacks.standard import standard_callbacks
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.config import ConfigError, check_targets, compose
-from nic_lightning.errors import counted
+from nic_lightning.errors import UserError, counted
 from nic_lightning.losses.rate_distortion import rate_distortion
 from nic_lightning.runs.loggers.loggers import RecordLogger
 from nic_lightning.runs.record.record import RunRecord
@@ -75,6 +75,8 @@ class Alternate(pl.Callback):
 
 def measure(config: DictConfig, block: int, rounds: int) -> tuple[Alternate, float]:
     """Both kinds of steps in turns, and the seconds that the loader takes for a batch alone."""
+    if config.codec is None:  # a task that trains something else
+        _require_learned(None)
     options: Any = OmegaConf.to_container(config.trainer, resolve=True)
     codec_config: Any = OmegaConf.to_container(config.codec, resolve=True)
     device = torch.device("cuda" if str(config.trainer.accelerator) in ("gpu", "cuda") else "cpu")
@@ -83,6 +85,7 @@ def measure(config: DictConfig, block: int, rounds: int) -> tuple[Alternate, flo
         record.start({}, [])
         pl.seed_everything(config.seed, workers=True, verbose=False)
         codecs = [instantiate(config.codec, _convert_="all") for _ in range(2)]
+        _require_learned(codecs[0])
         task = instantiate(config.task, _partial_=True, _convert_="all")(codec=codecs[0], codec_config=codec_config)
         data, twin = (instantiate(config.data, _convert_="all") for _ in range(2))
         loop = plain_iterations if str(config.task._target_).endswith("TranslationTask") else plain_steps
@@ -120,6 +123,11 @@ def main(overrides: list[str], *, block: int, rounds: int) -> None:
     print(f"ratio {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
     size = config.data.batch_size
     print(f"loader: {size / loading:.0f} samples/s, needed {size / step:.0f}: {loading / step:.1%} of a step")
+
+
+def _require_learned(codec: Any) -> None:
+    if not isinstance(codec, LearnedCodec):
+        raise UserError("Only the training of a learned codec is timed: choose one, such as codec=modulated.")
 
 
 def _endless(data: Any) -> Iterator[Any]:
