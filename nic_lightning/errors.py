@@ -60,10 +60,18 @@ def choices(word: str, names: Iterable[str]) -> str:
     listed = list(dict.fromkeys(names))
     if len(listed) <= FEW:
         return f"there is only {listed[0]}" if len(listed) == 1 else f"there are: {', '.join(listed) or 'none'}"
-    near = _nearest_numbers(word, listed) or difflib.get_close_matches(word, listed, n=NEAR, cutoff=0.5)
+    near = _nearest_numbers(word, listed) or _nearest_words(word, listed)
     if near:
         return f"the nearest of {len(listed)} {'is' if len(near) == 1 else 'are'} {', '.join(near)}"
     return f"there are: {', '.join(listed[:FEW])}, and {len(listed) - FEW} more"
+
+
+def _nearest_words(word: str, names: list[str]) -> list[str]:
+    """Those that share most letters, nearest first; where none does, without regard to upper and lower case."""
+    if near := difflib.get_close_matches(word, names, n=NEAR, cutoff=0.5):
+        return near
+    lowered = {name.lower(): name for name in names}
+    return [lowered[name] for name in difflib.get_close_matches(word.lower(), lowered, n=NEAR, cutoff=0.5)]
 
 
 def _nearest_numbers(word: str, names: list[str]) -> list[str]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from nic_lightning import conf_tree
 from nic_lightning.conf_tree import FULL_ERROR, LAUNCHERS, ConfigError, options
-from nic_lightning.errors import UserError, choices, disk_error
-from nic_lightning.targets import nearest
+from nic_lightning.errors import UserError, disk_error
+from nic_lightning.targets import alternatives, nearest
 
 
 def without_effect() -> list[str]:
@@ -113,7 +113,7 @@ def _sentence(error: BaseException) -> str:
         if group == "hydra/launcher" and name in LAUNCHERS:
             return f"The launcher {name} is not installed: pip install 'nic_lightning[{LAUNCHERS[name]}]'."
         found = re.findall(r"^\t(\S+)$", text, re.MULTILINE) or options(group)
-        return f"There is no {group} '{name}'{nearest(name, found)}; {choices(name, found)}."
+        return f"There is no {group} '{name}'{alternatives(name, found)}."
     if bad := re.search(r"Value '(.*)' of type '\w+' could not be converted to (\w+)\s+full_key: (\S+)", text):
         return f"{bad[3]} must be of type {bad[2].lower()}, not '{bad[1]}'."
     if bad := re.search(r"Value '(.*)' is not a valid (\w+).*\s+full_key: (\S+)", text):

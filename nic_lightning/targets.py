@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+from nic_lightning.errors import FEW, choices
 from nic_lightning.signatures import Signature, TargetError, read_signature
 
 if TYPE_CHECKING:
@@ -114,6 +115,15 @@ def nearest(word: str, options: Iterable[str]) -> str:
     """The end of a sentence: " (did you mean 'x'?)", or "" when nothing is near."""
     match = difflib.get_close_matches(word, list(options), n=1, cutoff=0.5)
     return f" (did you mean '{match[0]}'?)" if match else ""
+
+
+def alternatives(word: str, names: Iterable[str]) -> str:
+    """The end of a sentence about a name that is none of `names`, each of which it says once.
+
+    " (did you mean 'b'?); there are: a, b" where they are few, "; the nearest of 24 are b, c, d" where they are many.
+    """
+    listed = list(dict.fromkeys(names))
+    return f"{nearest(word, listed) if len(listed) <= FEW else ''}; {choices(word, listed)}"
 
 
 def _nodes(node: Any, path: str) -> Iterator[tuple[str, DictConfig]]:

@@ -51,6 +51,26 @@ def no_handlers_of_closed_streams() -> Iterator[None]:
 
 
 @pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]):
+    """Run `nic` with what a user got wrong: `refused("compress", path, ...)`, the one sentence that it prints."""
+
+    from nic_lightning import cli
+
+    def run(*arguments: object) -> str:
+        capsys.readouterr()
+        try:
+            code = cli.main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = stop.code
+        assert code == 2
+        sentence = capsys.readouterr().err
+        assert len(sentence.splitlines()) == 1
+        return sentence
+
+    return run
+
+
+@pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever opens a socket fails."""
 

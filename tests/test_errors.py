@@ -19,6 +19,7 @@ def test_few_names_are_listed():
 def test_of_many_names_the_near_ones_are_offered():
     assert choices("jpg", CODECS) == "the nearest of 10 are jpeg, jpegxl, bpg"
     assert choices("hyper", CODECS) == "the nearest of 10 is hyperprior"
+    assert choices("AVIF", CODECS) == "the nearest of 10 is avif"
     assert choices("zzz", CODECS) == (
         "there are: avif, bpg, cae, conditional, hyperprior, jpeg, jpeg2000, jpeg_444, and 2 more"
     )

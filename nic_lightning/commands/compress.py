@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from nic_lightning.commands.each import each, none_is_usable
+from nic_lightning.commands.file_by_file import each, none_is_usable
 from nic_lightning.commands.options import Out, Overwrite, exclusive
 from nic_lightning.data.images import read_image, require_image
 from nic_lightning.runs.index.labels import require_labels, require_source

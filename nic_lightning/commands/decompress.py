@@ -12,7 +12,7 @@ from cyclopts import Group, Parameter
 
 from nic_lightning import bitstream
 from nic_lightning.codecs.receiver import DECLARED, ReceiverOption
-from nic_lightning.commands.each import each, none_is_usable, read_file, require_free
+from nic_lightning.commands.file_by_file import each, none_is_usable, read_file, require_free
 from nic_lightning.commands.options import Out, Overwrite
 from nic_lightning.metrics.names import safe_name
 from nic_lightning.runs.index.labels import require_source

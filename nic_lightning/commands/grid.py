@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from nic_lightning.commands.each import require_free
+from nic_lightning.commands.file_by_file import require_free
 from nic_lightning.commands.options import Out, Overwrite
 from nic_lightning.errors import UserError
 from nic_lightning.metrics.names import safe_name

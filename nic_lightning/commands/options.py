@@ -36,7 +36,15 @@ def at_least_one(type_: Any, value: Any) -> None:
         raise ValueError(f"is at least 1, not {value}.")
 
 
+def a_multiple_of_the_stride(type_: Any, value: Any) -> None:
+    """Validator of the side of training crops, as `at_least_one`: codecs without padding give others another size."""
+    at_least_one(type_, value)
+    if value % 16:
+        raise ValueError(f"is a multiple of 16, the stride of the codecs, not {value}.")
+
+
 Count = Annotated[int, Parameter(metavar="N", validator=at_least_one)]
+Crop = Annotated[int, Parameter(metavar="N", validator=a_multiple_of_the_stride)]
 Threads = Count | None
 ImageSize = Annotated[str, Parameter(metavar="HxW")]
 

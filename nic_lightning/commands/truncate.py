@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from nic_lightning import bitstream
-from nic_lightning.commands.each import each, read_file
+from nic_lightning.commands.file_by_file import each, read_file
 from nic_lightning.commands.options import Out, Overwrite
 from nic_lightning.runs.record.files import write_atomically
 

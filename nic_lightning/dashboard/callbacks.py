@@ -11,7 +11,7 @@ from dash import ALL, Dash, Input, Output, State, no_update
 from nic_lightning.dashboard import tables
 from nic_lightning.dashboard.catalogue import Catalogue
 from nic_lightning.dashboard.figures import AXES, curve_plot, rd_plot, titles
-from nic_lightning.dashboard.live import MAX_TAILS, Live
+from nic_lightning.dashboard.live import MAX_RUNS_DRAWN, Live
 from nic_lightning.dashboard.page import GROUPS
 from nic_lightning.report.curves.curve import METRICS
 from nic_lightning.report.curves.curves import curves, datasets, default_anchor
@@ -84,14 +84,14 @@ def _training(app: Dash, catalogue: Catalogue, live: Live) -> None:
         if tab != "training":
             return (no_update,) * 5
         folders = catalogue.folders(_ids(chosen))
-        tails = live.tails(folders)
-        known = titles(tails.values())
+        curves = live.curves(folders)
+        known = titles(curves.values())
         title = metric if metric in known else known[0] if known else ""
         wanted = (title, _one_of(AXES, axis, "step"), bool(log))
-        state = [*wanted, [[key, tail.version] for key, tail in tails.items()]]
+        state = [*wanted, [[key, run.version] for key, run in curves.items()]]
         if state == drawn:
             return (no_update,) * 5
-        return curve_plot(tails, *wanted), known, title or None, _note(folders, tails), state
+        return curve_plot(curves, *wanted), known, title or None, _note(folders, curves), state
 
 
 def _comparison(app: Dash, catalogue: Catalogue, live: Live) -> None:
@@ -151,11 +151,11 @@ def _one_of(known: Container[str], value: Any, default: str) -> str:
     return value if isinstance(value, str) and value in known else default
 
 
-def _note(folders: Any, tails: Any) -> str | None:
+def _note(folders: Any, curves: Any) -> str | None:
     if not folders:
         return "Select runs in the list to see their curves."
-    behind = sum(tail.behind for tail in tails.values())
+    behind = sum(run.behind for run in curves.values())
     told = [f"{behind / 2**20:.0f} MiB are still to be read."] if behind else []
-    if len(folders) > MAX_TAILS:
-        told.append(f"The first {MAX_TAILS} of {len(folders)} selected runs are drawn.")
+    if len(folders) > MAX_RUNS_DRAWN:
+        told.append(f"The first {MAX_RUNS_DRAWN} of {len(folders)} selected runs are drawn.")
     return " ".join(told) or None

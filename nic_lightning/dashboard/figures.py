@@ -9,7 +9,7 @@ from typing import Any
 
 from nic_lightning.report.curves.curve import METRICS, Curve, over_the_same
 from nic_lightning.report.page.plots import PALETTE
-from nic_lightning.runs.index.growing_files import Tail
+from nic_lightning.runs.index.growing_files import GrowingCurves
 
 MAX_TRACES = 60
 FIRST = ("train/loss", "train/bpp", "train/mse", "val/loss", "val/psnr", "val/bpp_estimated")
@@ -19,22 +19,22 @@ _GREY = "#8a919c"
 _GRID = "rgba(128,136,148,0.22)"
 
 
-def titles(tails: Iterable[Tail]) -> list[str]:
+def titles(runs: Iterable[GrowingCurves]) -> list[str]:
     """What can be drawn: the metrics without their operating points, the usual ones first."""
-    known = {key.partition("@")[0] for tail in tails for key in tail.series}
+    known = {key.partition("@")[0] for curves in runs for key in curves.series}
     return sorted(known, key=_rank)
 
 
-def curve_plot(tails: Mapping[str, Tail], title: str, axis: str = "step", log: bool = False) -> dict[str, Any]:
+def curve_plot(runs: Mapping[str, GrowingCurves], title: str, axis: str = "step", log: bool = False) -> dict[str, Any]:
     """A metric of several runs over the steps or over time: a colour for each run, a shade for each operating point."""
     traces = []
-    for number, (run, tail) in enumerate(tails.items()):
-        keys = [key for key in tail.series if key.partition("@")[0] == title]
+    for number, (run, curves) in enumerate(runs.items()):
+        keys = [key for key in curves.series if key.partition("@")[0] == title]
         for place, key in enumerate(keys):
             label = key.partition("@")[2]
-            colour = PALETTE[(number if len(tails) > 1 else place) % len(PALETTE)]
-            shade = 1.0 if len(tails) == 1 else 0.35 + 0.65 * (place + 1) / len(keys)
-            steps, times, values = tail.series[key].points()
+            colour = PALETTE[(number if len(runs) > 1 else place) % len(PALETTE)]
+            shade = 1.0 if len(runs) == 1 else 0.35 + 0.65 * (place + 1) / len(keys)
+            steps, times, values = curves.series[key].points()
             x = steps if axis == "step" else [(time - times[0]) / 3600 for time in times]
             traces.append(
                 {

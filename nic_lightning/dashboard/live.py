@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from nic_lightning.runs.index.growing_files import Tail
+from nic_lightning.runs.index.growing_files import GrowingCurves
 from nic_lightning.runs.index.index import Run
 
-MAX_TAILS = 24
-"""Runs whose curves are kept; more than are drawn at once."""
+MAX_RUNS_DRAWN = 24
+"""Runs whose curves are kept and drawn at once."""
 MAX_TABLES = 64
 Value = TypeVar("Value")
 
@@ -44,17 +44,17 @@ class Live:
     """Curves and results of runs, by their ids."""
 
     def __init__(self) -> None:
-        self._tails: Kept[Tail] = Kept(MAX_TAILS)
+        self._curves: Kept[GrowingCurves] = Kept(MAX_RUNS_DRAWN)
         self._tables: Kept[tuple[list[dict[str, Any]], list[str]]] = Kept(MAX_TABLES)
         self._polling = threading.Lock()
 
-    def tails(self, folders: Mapping[str, Path]) -> dict[str, Tail]:
-        """The runs' tails, the first MAX_TAILS, each after one look at its file."""
-        with self._polling:  # a tail is no place for two threads
-            tails = {key: self._tails.get(key, lambda f=folder: Tail(f)) for key, folder in _first(folders)}
-            for tail in tails.values():
-                tail.poll()
-        return tails
+    def curves(self, folders: Mapping[str, Path]) -> dict[str, GrowingCurves]:
+        """Curves of the runs, of the first MAX_RUNS_DRAWN, each after one look at its file."""
+        with self._polling:  # two threads would read the same lines into one curve
+            found = {key: self._curves.get(key, lambda f=folder: GrowingCurves(f)) for key, folder in _first(folders)}
+            for curves in found.values():
+                curves.poll()
+        return found
 
     def rows(self, folders: Mapping[str, Path]) -> tuple[list[dict[str, Any]], list[str]]:
         """Results of the runs, every row with the run's id as its name; and what could not be read."""
@@ -74,4 +74,4 @@ class Live:
 
 
 def _first(folders: Mapping[str, Path]) -> list[tuple[str, Path]]:
-    return list(folders.items())[:MAX_TAILS]
+    return list(folders.items())[:MAX_RUNS_DRAWN]

@@ -5,7 +5,6 @@ Starts without torch, so that `nic data` answers at once.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib.util
 import os
@@ -18,7 +17,8 @@ from pathlib import Path
 from nic_lightning.data.images import UnreadableImage, list_images, read_rgb
 from nic_lightning.data.places import folders_of, warn_of_folder_here
 from nic_lightning.data.sets import CATALOG, CatalogEntry
-from nic_lightning.errors import DataError, choices, counted
+from nic_lightning.errors import DataError, counted
+from nic_lightning.targets import alternatives
 
 __all__ = [
     "CATALOG",
@@ -96,13 +96,9 @@ def entry(name: str) -> CatalogEntry:
     """The catalogue's entry of that name; DataError with the nearest name for an unknown one."""
     if name in CATALOG:
         return CATALOG[name]
-    near = difflib.get_close_matches(name.lower(), CATALOG, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    offer = choices(name, sorted(CATALOG))
-    offer = f"{offer[0].upper()}{offer[1:]}" if hint else offer
     raise DataError(
-        f"There is no data set or folder {name!r}: {hint}{offer}; nic data list has all, and any folder of images can "
-        "be given by its path."
+        f"There is no data set or folder {name!r}{alternatives(name, sorted(CATALOG))}; nic data list has all, and any "
+        "folder of images can be given by its path."
     )
 
 

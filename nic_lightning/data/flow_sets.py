@@ -12,7 +12,6 @@ Parts of a set are read as they are. A frame that is missing is never replaced b
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -26,6 +25,7 @@ from nic_lightning.data.catalog import ROOT_IS_SET_BY, find_root
 from nic_lightning.data.images import Pixels, read_rgb
 from nic_lightning.errors import DataError
 from nic_lightning.flow.io import Flow, known, read_flow
+from nic_lightning.targets import alternatives
 
 log = logging.getLogger(__name__)
 
@@ -123,9 +123,7 @@ def flow_set(name: str, root: str | Path | None = None) -> FlowSet:
     """
     name = {"sintel": "sintel_final"}.get(name, name)
     if name not in SETS:
-        near = difflib.get_close_matches(name, SETS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise DataError(f"There is no flow data set {name!r}: {hint}There are {', '.join(SETS)}.")
+        raise DataError(f"There is no flow data set {name!r}{alternatives(name, SETS)}.")
     source, base = SETS[name], find_root(root)
     folder = _folder(source, base)
     if folder is None:

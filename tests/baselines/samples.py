@@ -4,7 +4,24 @@ from __future__ import annotations
 
 import torch
 
+from nic_lightning.baselines.heif import HevcIntra
+from nic_lightning.baselines.jpegxl import JpegXl
+from nic_lightning.baselines.pillow import Avif, Jpeg, Jpeg2000, WebP
 from nic_lightning.baselines.still import StillImageCodec
+
+CODECS = {
+    "jpeg": lambda: Jpeg([10, 95]),
+    "jpeg_444": lambda: Jpeg([10, 95], "4:4:4"),
+    "webp": lambda: WebP([10, 95]),
+    "webp_best": lambda: WebP([10, 95], method=6),
+    "jpeg2000": lambda: Jpeg2000([0.2, 16]),
+    "avif": lambda: Avif([10, 90], speed=9),
+    "avif_444": lambda: Avif([10, 90], "4:4:4", speed=9),
+    "hevc": lambda: HevcIntra([10, 80]),
+    "hevc_444": lambda: HevcIntra([10, 80], "4:4:4"),
+    "jpegxl": lambda: JpegXl([10, 95]),
+}
+"""Every still-image format that a library codes, at a low and a high quality."""
 
 
 def picture(height: int = 33, width: int = 65) -> torch.Tensor:

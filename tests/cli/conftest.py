@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from PIL import Image
 from skimage import data
 
-from nic_lightning import cli, evaluate
+from nic_lightning import evaluate
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.modulated import ModulatedAutoencoder
 from nic_lightning.codecs.slimmable import SlimmableAutoencoder
@@ -91,24 +91,6 @@ def images(tmp_path: Path) -> list[Path]:
     Image.fromarray(data.astronaut()[:70, :90]).save(folder / "face.png")
     Image.fromarray(np.full((33, 17), 200, np.uint8)).save(folder / "grey.png")
     return [folder / "face.png", folder / "grey.png"]
-
-
-@pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]):
-    """Run `nic` with what a user got wrong: `refused("compress", path, ...)`, the one sentence that it prints."""
-
-    def run(*arguments: object) -> str:
-        capsys.readouterr()
-        try:
-            code = cli.main([str(argument) for argument in arguments])
-        except SystemExit as stop:
-            code = stop.code
-        assert code == 2
-        sentence = capsys.readouterr().err
-        assert len(sentence.splitlines()) == 1
-        return sentence
-
-    return run
 
 
 @pytest.fixture

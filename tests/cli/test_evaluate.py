@@ -196,7 +196,7 @@ def test_a_failed_evaluation_says_so_in_its_record(tmp_path: Path, nic_evaluate,
         (["codec=jpeg", "device=gpu"], "There is no device 'gpu'; give cpu, cuda, or cuda:1"),
         (["codec=jpeg", "evaluation.limit=x"], "evaluation.limit must be of type integer"),
         (["codec=jpeg", "evaluation.datasets=[nowhere/at/all]"], "evaluation.datasets: The folder"),
-        (["codec=jpeg", "evaluation.baselines=[jpg]"], "no classic codec 'jpg' (did you mean 'jpeg'?)"),
+        (["codec=jpeg", "evaluation.baselines=[jpg]"], "no classic codec 'jpg'; the nearest of "),
         (["codec=jpeg", "evaluation.limit=0"], "evaluation.limit has to be at least 1, not 0."),
     ],
 )

@@ -10,7 +10,7 @@ from PIL import Image
 import nic_lightning
 from nic_lightning.cli import main
 from nic_lightning.codecs.loading import load_codec
-from nic_lightning.commands.each import MAX_FILE_BYTES
+from nic_lightning.commands.file_by_file import MAX_FILE_BYTES
 
 
 def nic(*arguments: object) -> int:

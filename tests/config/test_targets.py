@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from nic_lightning.targets import accepts, check_targets
+from nic_lightning.targets import accepts, alternatives, check_targets
 
 
 def check(text: str, **kwargs: Any) -> list[str]:
@@ -82,6 +82,15 @@ def test_a_task_that_trains_a_codec_asks_for_one() -> None:
     assert problem.endswith("RateDistortionTask trains a codec: choose one, as in codec=modulated.")
     assert check(task) == []
     assert check("task: {_target_: nic_lightning.tasks.flow_features.FlowFeaturesTask}\ncodec: null") == []
+
+
+def test_a_name_is_guessed_once() -> None:
+    """Where all names are listed, the guess comes first; where the nearest are, they are the guess."""
+    few, many = ["picky", "small", "wide"], [f"{kind}_{part}" for kind in ("small", "wide") for part in "abcdef"]
+    assert alternatives("smal", few) == " (did you mean 'small'?); there are: picky, small, wide"
+    assert alternatives("zzz", few) == "; there are: picky, small, wide"
+    assert alternatives("small-a", many).startswith("; the nearest of 12 are small_a, ")
+    assert alternatives("zzz", many).startswith("; there are: small_a, ")
 
 
 @pytest.mark.usefixtures("conf")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from nic_lightning.commands.options import Count, ImageSize, Threads
+from nic_lightning.commands.options import Count, Crop, ImageSize, Threads
 
 
 def codec(
     *,
     width: Count = 192,
     batch: Count = 8,
-    crop: Count = 240,
+    crop: Crop = 240,
     size: ImageSize = "512x768",
     rounds: Count = 9,
     threads: Threads = None,
@@ -27,6 +27,6 @@ def codec(
     Examples:
         nic bench codec --width 48 --rounds 3
     """
-    from nic_lightning.analysis.bench import main
+    from nic_lightning.benchmarks.codec import main
 
     main(width, batch=batch, crop=crop, size=size, rounds=rounds, threads=threads)

@@ -16,6 +16,6 @@ def dashboard(*, runs: Count = 1000, lines: Count = 200, rounds: Count = 20) -> 
     Examples:
         nic bench dashboard --runs 100
     """
-    from nic_lightning.commands.bench_dashboard import main
+    from nic_lightning.benchmarks.dashboard import main
 
     main(runs, lines, rounds)

@@ -37,7 +37,7 @@ def flow(
     Examples:
         nic bench flow --size 320x240 --max-displacement 60 --no-raft
     """
-    from nic_lightning.commands.bench_flow import main
+    from nic_lightning.benchmarks.flow import main
 
     options = {"threads": threads or os.cpu_count() or 1, "device": device, "raft": not no_raft, "as_json": as_json}
     main(size, max_displacement=max_displacement, repeats=repeats, **options)

@@ -28,6 +28,6 @@ def report(
     Examples:
         nic bench report --runs 50
     """
-    from nic_lightning.commands.bench_report import main
+    from nic_lightning.benchmarks.report import main
 
     main(runs, images, points, keep)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nic_lightning.commands.options import Count, ImageSize, Threads, whole_numbers
+from nic_lightning.commands.options import Count, Crop, ImageSize, Threads, whole_numbers
 
 DEFAULT = (48, 72, 96, 144, 192)
 
@@ -16,7 +16,7 @@ def slimmable(
     widths: Annotated[tuple[int, ...], Parameter(metavar="W,W,...", converter=whole_numbers, n_tokens=1)] = DEFAULT,
     gdn: str = "slim+",
     batch: Count = 8,
-    crop: Count = 240,
+    crop: Crop = 240,
     size: ImageSize = "512x768",
     rounds: Count = 9,
     threads: Threads = None,
@@ -35,6 +35,6 @@ def slimmable(
     Examples:
         nic bench slimmable --widths 48,96 --rounds 3
     """
-    from nic_lightning.analysis.bench_slimmable import main
+    from nic_lightning.benchmarks.slimmable import main
 
     main(list(widths), gdn, batch=batch, crop=crop, size=size, rounds=rounds, threads=threads)

@@ -20,6 +20,6 @@ def training(*overrides: Overrides, block: Count = 25, rounds: Count = 12) -> No
     Examples:
         nic bench training codec=cae codec.width=96 data=embedded --rounds 5
     """
-    from nic_lightning.commands.bench_training import main
+    from nic_lightning.benchmarks.training import main
 
     main(list(overrides or DEFAULT), block=block, rounds=rounds)

@@ -43,6 +43,6 @@ def translation(
         raise UserError(f"--bpp is above 0, not {bpp:g}.")
     if run is not None and (overrides or memory):
         raise UserError("--run names a trained codec to time: leave overrides and --memory out.")
-    from nic_lightning.commands.bench_translation import main
+    from nic_lightning.benchmarks.translation import main
 
     main(list(overrides or DEFAULT), run=run, size=size, bpp=bpp, rounds=rounds, threads=threads, memory=memory)

@@ -80,11 +80,11 @@ def _shipped(name: str, dataset: str) -> list[Curve]:
             note = f"{name} is {begun[0]}, trained for MS-SSIM: no model of it trained for MSE ships for {dataset}."
     if not chosen:
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
         offer = choices(name, known)
+        hint = f"Did you mean {near[0]!r}?" if near else f"{offer[0].upper()}{offer[1:]}."
         raise UserError(
-            f"No published curve on {dataset} is named {name!r}.{hint} {offer[0].upper()}{offer[1:]}; all takes every "
-            "one, and files of curves can be given by their path."
+            f"No published curve on {dataset} is named {name!r}. {hint} The name all takes every one, and files of "
+            "curves can be given by their path."
         )
     here = [curve for curve in library() if same_dataset(curve.dataset, dataset)]
     return [replace(curve, note=note) for curve in here if curve.name in chosen]

@@ -55,8 +55,8 @@ class Series:
         return steps, times, values
 
 
-class Tail:
-    """Follows the metrics.jsonl of one run folder. `version` changes whenever `series` does."""
+class GrowingCurves:
+    """The curves of one run folder, which follow its metrics.jsonl. `version` changes whenever `series` does."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -8,11 +8,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from nic_lightning.config import CONF_DIR, ConfigError, options
-from nic_lightning.errors import choices
 from nic_lightning.machine import surely_no_gpu
 from nic_lightning.runs.settings.sources import check_accelerator, check_data, check_sets
 from nic_lightning.runs.settings.switches import check_trainer
-from nic_lightning.targets import nearest
+from nic_lightning.targets import alternatives
 
 
 def check_before_start(config: Mapping[str, Any]) -> None:
@@ -82,7 +81,4 @@ def _check_baseline(name: str) -> None:
         if "baselines" in str(yaml.safe_load((CONF_DIR / "codec" / f"{codec}.yaml").read_text()).get("_target_"))
     ]
     if name not in classic:
-        raise ConfigError(
-            f"evaluation.baselines: there is no classic codec '{name}'{nearest(name, classic)}; "
-            f"{choices(name, classic)}."
-        )
+        raise ConfigError(f"evaluation.baselines: there is no classic codec '{name}'{alternatives(name, classic)}.")

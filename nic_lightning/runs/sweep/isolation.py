@@ -100,8 +100,8 @@ def _run(folder: Path, hydra: Any, log: BinaryIO, slots: Share) -> None:
 def _command(folder: Path, hydra: Any) -> list[str]:
     """The command line of the job: in `folder`, with the options about where configs lie, tied to this process."""
     train = [sys.executable, "-m", "nic_lightning.train", *_sources(hydra), *hydra.overrides.task]
-    tether = [sys.executable, "-m", "nic_lightning.runs.machine.ends_with_parent", str(os.getpid())]
-    return [*tether, *train, NO_LOG_FILE, f"hydra.run.dir={quoted(str(folder))}"]
+    tied_to_this = [sys.executable, "-m", "nic_lightning.runs.machine.ends_with_parent", str(os.getpid())]
+    return [*tied_to_this, *train, NO_LOG_FILE, f"hydra.run.dir={quoted(str(folder))}"]
 
 
 def _sources(hydra: Any) -> list[str]:

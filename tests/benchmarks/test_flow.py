@@ -9,7 +9,7 @@ import numba
 import numpy as np
 
 from nic_lightning import cli
-from nic_lightning.commands.bench_flow import moving_frames
+from nic_lightning.benchmarks.flow import moving_frames
 
 
 def test_each_step_and_each_program_has_its_row(capsys):
@@ -31,6 +31,11 @@ def test_each_step_and_each_program_has_its_row(capsys):
     assert "ms, aim at Sintel's size and range 50 ms" in rows["cpu: semi-global, both frames"]["rate"]
     assert "GFLOP/core-s" in rows["cost volume"]["rate"]
     assert found["rows"][-1]["peak_gib"] > 0
+
+
+def test_a_displacement_that_no_pipeline_takes_is_refused_before_anything_is_timed(refused):
+    for wrong in ("-3", "0"):
+        assert f"not {wrong}." in refused("bench", "flow", "--size", "96x60", "--max-displacement", wrong)
 
 
 def test_its_frames_move_as_told():

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from nic_lightning.analysis.sizes import parse_size
-from nic_lightning.analysis.timing import Timing, once, timed
-from nic_lightning.commands.bench_flow_device import device_steps
+from nic_lightning.benchmarks.flow_on_device import device_steps
+from nic_lightning.benchmarks.timing import Timing, once, timed
 from nic_lightning.errors import counted
 from nic_lightning.flow.settings import preset
 
@@ -32,6 +32,7 @@ def main(
 ) -> None:
     """Time the steps, then the pipelines and the peers in turn; print a table, or JSON."""
     width, height = parse_size(size, "width x height")
+    preset("simplified", max_displacement=max_displacement)  # refuses one that no pipeline takes
     _set_threads(threads)
     frames = moving_frames(height, width)
     say = (lambda text: None) if as_json else print
@@ -105,12 +106,6 @@ def _steps(frames: list[np.ndarray], max_displacement: int, repeats: int) -> Ite
     cells, labels = volume.size / 1e9, 4 * volume.size / 1e9
     flow = np.zeros((*frames[0].shape[:2], 2), np.float32)
 
-    def row(name: str, call: Callable[[], object], amount: float = 0, unit: str = "", bound: float = 0) -> Timing:
-        timing = timed(call, repeats)
-        rate = amount / timing["core"]
-        share = f" of {bound:.1f}" if bound else ""
-        return {"name": name, **timing, "rate": f"{rate:.2f}{share} {unit}" if unit else ""}
-
     triple = lambda: add_forward(volume, first, second, MINIMUM)  # noqa: E731
     steps = [
         ("features, one frame", lambda: extract(network, frames[0], 3), convolutions, "GFLOP/core-s", flops),
@@ -125,7 +120,17 @@ def _steps(frames: list[np.ndarray], max_displacement: int, repeats: int) -> Ite
             f"GB/core-s ({labels:.1f} G updates)", bandwidth),
         ("variational refinement", lambda: refine(frames[0], frames[1], flow)),
     ]  # fmt: skip
-    yield from (row(*step) for step in steps)
+    yield from (_row(repeats, *step) for step in steps)
+
+
+def _row(
+    repeats: int, name: str, call: Callable[[], object], amount: float = 0, unit: str = "", bound: float = 0
+) -> Timing:
+    """Times of a step that does `amount` of work, in `unit` times core-seconds, of which `bound` are possible."""
+    timing = timed(call, repeats)
+    rate = amount / timing["core"]
+    share = f" of {bound:.1f}" if bound else ""
+    return {"name": name, **timing, "rate": f"{rate:.2f}{share} {unit}" if unit else ""}
 
 
 def _pipelines_and_peers(frames: list[np.ndarray], max_displacement: int, repeats: int, raft: bool) -> list[Timing]:

@@ -22,7 +22,7 @@ from nic_lightning.layers.stargan import Discriminator, initialise
 from nic_lightning.losses.rate_distortion import bits
 
 
-class BareTranslation:
+class TranslationLoop:
     """Networks, optimisers and the steps of an iteration, as short as they can be."""
 
     def __init__(self, codec: I2ICodec, config: DictConfig, device: torch.device) -> None:
@@ -133,12 +133,12 @@ class BareTranslation:
             get_ema_multi_avg_fn(0.999)(list(self.average.parameters()), list(self.c.parameters()), 0)
 
 
-def bare_iterations(
+def plain_iterations(
     codec: I2ICodec, batches: Iterator[Any], config: DictConfig, device: torch.device
 ) -> Iterator[None]:
     """Yields after each iteration."""
-    bare = BareTranslation(codec, config, device)
+    loop = TranslationLoop(codec, config, device)
     for batch in batches:
         parts: Any = [part.to(device, non_blocking=True) for part in batch]
-        bare.iteration(Translation(*parts))
+        loop.iteration(Translation(*parts))
         yield

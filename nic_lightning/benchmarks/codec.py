@@ -7,7 +7,6 @@ script: two Adams, clipping over all parameters, a second backward pass for the 
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from nic_lightning.analysis.sizes import parse_size
+from nic_lightning.benchmarks.timing import alternate, set_threads_and_seed
 from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.errors import counted
@@ -139,29 +139,9 @@ def coders(width: int, keep: Timed = lambda x_hat: None) -> tuple[Timed, Timed, 
     return theirs, ours, transforms
 
 
-def alternate(rounds: int, x: Tensor, *functions: Callable[[Tensor], None], warm_up: int = 2) -> list[list[float]]:
-    """Seconds of each function in each round; they take turns, so that a slow phase of the machine hits all of them."""
-    times: list[list[float]] = [[] for _ in functions]
-    for i in range(warm_up + rounds):
-        for function, series in zip(functions, times, strict=True):
-            start = time.perf_counter()
-            function(x)
-            if i >= warm_up:
-                series.append(time.perf_counter() - start)
-    return times
-
-
-def ready(threads: int | None) -> int:
-    """Set the number of threads, where one is given, and seed 0; the threads that torch now has."""
-    if threads is not None:
-        torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    return torch.get_num_threads()
-
-
 def main(width: int, *, batch: int, crop: int, size: str, rounds: int, threads: int | None) -> None:
     """Print both comparisons as medians and ratios of the same round, and what bounds them."""
-    (height, breadth), used = parse_size(size), counted(ready(threads), "thread")
+    (height, breadth), used = parse_size(size), counted(set_threads_and_seed(threads), "thread")
     print(f"width {width}, {used}, torch {torch.__version__}, medians of {rounds} rounds")
     crops = torch.rand(batch, 3, crop, crop)
     times = alternate(rounds, crops, peer_step(width), our_step(width), convolutions(width))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nic_lightning.analysis.timing import timed
+from nic_lightning.benchmarks.timing import timed
 
 TARGETS = {"cost volume": 0.02, "semi-global, both frames": 0.05}
 """Seconds at Sintel's size, 1024x436 at a third, +-242 pixels."""

@@ -26,6 +26,11 @@ def test_it_compares_iterations_of_translation(capsys, tmp_path):
     require_lines(capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("override", ["codec=jpeg", "experiment=flow_features_small"])
+def test_what_is_no_learned_codec_is_refused(override, refused):
+    assert "Only the training of a learned codec is timed" in refused("bench", "training", override)
+
+
 def require_lines(out: str) -> None:
     lines = out.splitlines()
     number = r"[\d.]+"

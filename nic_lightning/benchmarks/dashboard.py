@@ -91,12 +91,12 @@ def _measure(root: Path, rounds: int) -> None:
 
 
 def _curves(catalogue: Catalogue, rounds: int) -> None:
-    from nic_lightning.dashboard.live import MAX_TAILS, Live
+    from nic_lightning.dashboard.live import MAX_RUNS_DRAWN, Live
 
     live = Live()
-    folders = catalogue.folders([row["id"] for row in catalogue.rows()][:MAX_TAILS])
-    first = _median(lambda: live.tails(folders), 1)
-    again = _median(lambda: live.tails(folders), rounds)
+    folders = catalogue.folders([row["id"] for row in catalogue.rows()][:MAX_RUNS_DRAWN])
+    first = _median(lambda: live.curves(folders), 1)
+    again = _median(lambda: live.curves(folders), rounds)
     print(f"curves of {len(folders)} runs: first {first:.0f} ms, then {again:.1f} ms")
 
 

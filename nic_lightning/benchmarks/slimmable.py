@@ -12,10 +12,11 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from nic_lightning.analysis.bench import LMBDA, alternate, ready, training_step
 from nic_lightning.analysis.efficiency import measure
 from nic_lightning.analysis.latency import STAGES, photograph, spread, stage_times
 from nic_lightning.analysis.sizes import parse_size
+from nic_lightning.benchmarks.codec import LMBDA, training_step
+from nic_lightning.benchmarks.timing import alternate, set_threads_and_seed
 from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.slimmable import SlimmableAutoencoder
 from nic_lightning.errors import counted
@@ -23,7 +24,7 @@ from nic_lightning.errors import counted
 
 def main(widths: list[int], gdn: str, *, batch: int, crop: int, size: str, rounds: int, threads: int | None) -> None:
     """Print both comparisons, and what bounds them."""
-    image, used = parse_size(size), counted(ready(threads), "thread")
+    image, used = parse_size(size), counted(set_threads_and_seed(threads), "thread")
     print(f"{gdn}, {used}, torch {torch.__version__}, medians of {rounds} rounds, quartiles")
     print(training(widths, gdn, torch.rand(batch, 3, crop, crop), rounds))
     print(coding(widths, gdn, image, rounds))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from nic_lightning.analysis.latency import photograph
-from nic_lightning.analysis.translation_times import scaled_to, table, times
+from nic_lightning.benchmarks.translation_times import scaled_to, table, times
 from nic_lightning.codecs.loading import load_codec
 from nic_lightning.codecs.translation import I2ICodec, as_translation
 from nic_lightning.config import ConfigError, check_targets, compose
@@ -28,7 +28,7 @@ def main(
     """Print a table of times, or with --memory one of memory."""
     torch.set_num_threads(threads)
     if memory:
-        from nic_lightning.commands.training_memory import report
+        from nic_lightning.benchmarks.translation_memory import report
 
         print(report(_config(overrides)))
         return
