@@ -22,7 +22,7 @@ from nic_lightning.data.datasets import ImageFolder, evaluation_set
 from nic_lightning.data.domains import resized
 from nic_lightning.data.images import Pixels
 from nic_lightning.errors import UserError, choices
-from nic_lightning.media.image import to_tensor
+from nic_lightning.media.image.memory import to_tensor
 from nic_lightning.metrics.channels import ChannelRates
 from nic_lightning.metrics.distances import Distances
 from nic_lightning.metrics.evaluation import evaluate_codec

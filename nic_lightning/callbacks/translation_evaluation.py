@@ -28,7 +28,7 @@ from nic_lightning.codecs.loading import load_codec
 from nic_lightning.codecs.translation import I2ICodec, as_translation
 from nic_lightning.data.domains import DomainFolders, resized
 from nic_lightning.errors import UserError
-from nic_lightning.media.image import to_tensor
+from nic_lightning.media.image.memory import to_tensor
 from nic_lightning.metrics.extractors import load_extractor
 from nic_lightning.metrics.grids import Picture, latent_grid, reference_grid
 from nic_lightning.metrics.lpips import load_lpips

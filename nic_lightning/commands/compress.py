@@ -65,7 +65,7 @@ def compress(
         return 2
     from nic_lightning.codecs.loading import load_codec
     from nic_lightning.commands.choice import chooser
-    from nic_lightning.media.image import to_tensor
+    from nic_lightning.media.image.memory import to_tensor
 
     codec = load_codec(run)
     codec.require_files()

@@ -62,7 +62,7 @@ def decompress(
     if none_is_usable(files, lambda path: bitstream.unpack(read_file(path))):
         return 2
     from nic_lightning.codecs.loading import load_codec
-    from nic_lightning.metrics.png import save_png
+    from nic_lightning.media.image.png import save_png
 
     options = [option for declared in DECLARED.values() for option in declared]
     wishes = {option.name: _value(option, receiver.get(option.name)) for option in options}

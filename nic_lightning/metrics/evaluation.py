@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from nic_lightning.codecs.base import Encoded, ImageCodec, OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.errors import UserError
+from nic_lightning.media.image.png import save_png
 from nic_lightning.metrics.channels import ChannelRates, channel_rates
 from nic_lightning.metrics.distances import Distances
 from nic_lightning.metrics.fidelity import ms_ssim, psnr, round_to_8_bits, to_db
 from nic_lightning.metrics.measured import Measured
 from nic_lightning.metrics.names import reconstruction_path
-from nic_lightning.metrics.png import save_png
 from nic_lightning.metrics.rate import bits
 
 MAX_GAP = 0.02
