@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, overload
 
 from torch import Tensor, nn
 
 from nic_lightning.codecs.base import ImageCodec, OperatingPoint
 from nic_lightning.codecs.choosing import Choice, default_point, file_at, file_for, wished_point
 from nic_lightning.errors import UserError
+from nic_lightning.media import base as media
 from nic_lightning.media.image.memory import Kind, Picture, read_picture, require_kind, size_of, write_picture
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 class ImageCoding:
     """What learned and classic codecs offer to Python programs, on top of the protocol of `ImageCodec`."""
+
+    medium: ClassVar[str] = media.DEFAULT
+    """What the codec takes and gives back: the name of a medium (`media/base.py`)."""
 
     @property
     def default_point(self) -> OperatingPoint:
