@@ -41,7 +41,7 @@ def evaluate(config: DictConfig) -> None:
     if config.run is not None:
         require_labels(Path(config.run), config.evaluation.points)
 
-    from nic_lightning.callbacks.evaluation import points_of
+    from nic_lightning.callbacks.chosen import points_of
     from nic_lightning.codecs.learned import LearnedCodec
     from nic_lightning.layers.device import checked_device
 

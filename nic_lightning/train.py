@@ -123,7 +123,7 @@ def build(config: DictConfig, plain: dict[str, Any]) -> tuple[Any, Any]:
     """The codec, None where the task trains none, and the task."""
     from hydra.utils import instantiate
 
-    from nic_lightning.callbacks.evaluation import points_of
+    from nic_lightning.callbacks.chosen import points_of
     from nic_lightning.codecs.loading import foreign_package, trust
     from nic_lightning.metrics.trial import try_files
 

@@ -21,7 +21,8 @@ from nic_lightning.baselines.translation import (
     Uncompressed,
     coded,
 )
-from nic_lightning.callbacks.evaluation import classic_codecs, points_of
+from nic_lightning.callbacks.chosen import classic_codecs, points_of
+from nic_lightning.callbacks.results_table import Row
 from nic_lightning.codecs.base import ImageCodec, OperatingPoint
 from nic_lightning.codecs.learned import is_learned
 from nic_lightning.codecs.loading import load_codec
@@ -68,7 +69,7 @@ def translate_into_run(
     *,
     device: str = "cpu",
     progress: Callable[[str, str, str, str], None] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Rows of `codec`, of each codec of `through` before and after it, and of real images; into `folder`.
 
     Before and after, its networks translate content that is neither rounded nor coded.
@@ -104,7 +105,7 @@ def translate_into_run(
     systems = [own, *_through(own, wishes.through, evaluator)]
     about = {"train": wishes.train, "validation": wishes.validation, "size": codec.size, "seed": wishes.seed}
     unfinished = evaluator.memory = Unfinished(folder, _origin(systems, wishes, evaluator))
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for measured in (*(partial(evaluator.evaluate, system) for system in systems), evaluator.real):
         rows += [row | about for row in measured()]
         write_translation(folder, rows)

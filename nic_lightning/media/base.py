@@ -106,6 +106,14 @@ class Handler:
         """One of the qualities with a tolerance, for `nic compress` and for searches."""
         raise NotImplementedError
 
+    def batched(self, content: Tensor) -> Tensor:
+        """What a data set holds, as codecs take it."""
+        return content
+
+    def sample(self) -> Tensor | None:
+        """A small input that a codec's files are tried with before training; None: they are not."""
+        return None
+
     def told(self, x: Tensor) -> str:
         """The size of an input or a result, in a few signs: "512x768"."""
         return "x".join(str(side) for side in x.shape[1:])
@@ -140,6 +148,8 @@ class Medium:
     """Raises DataError for a file whose beginning is none of the medium; imports no torch."""
     handler: Callable[[], Handler]
     """Imports the other half."""
+    pictures: bool = False
+    """Whether results are pictures, which pages show and Fréchet distances are taken of."""
 
     @property
     def drawn(self) -> dict[str, Quality]:

@@ -34,4 +34,5 @@ MEDIUM = Medium(
     default="psnr",
     look=_look,
     handler=_handler,
+    pictures=True,
 )

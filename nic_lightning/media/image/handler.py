@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from nic_lightning.errors import UserError
@@ -14,6 +15,9 @@ from nic_lightning.media.image.files import read_image
 from nic_lightning.media.image.memory import to_tensor
 from nic_lightning.media.image.pixels import Changes
 from nic_lightning.media.image.png import save_png
+
+SAMPLE_SIZE = (21, 38)
+"""(H, W): no multiples of any stride, so that padding and cropping are tried, too."""
 
 
 class ImageHandler(Handler):
@@ -50,6 +54,18 @@ class ImageHandler(Handler):
         if key != "psnr":
             raise UserError(f"Of one image the PSNR is told, not {key!r}.")
         return precise_psnr(original, decoded).item()
+
+    def batched(self, content: Tensor) -> Tensor:
+        """(1, 3, H, W) of (3, H, W)."""
+        return content if content.dim() == 4 else content.unsqueeze(0)
+
+    def sample(self) -> Tensor:
+        """A coloured slope with noise, (1, 3, H, W) in [0, 1]."""
+        height, width = SAMPLE_SIZE
+        slope = torch.linspace(0, 1, height)[:, None] * torch.linspace(0, 1, width)
+        colours = torch.stack([slope, 1 - slope, slope.flip(0)])[None]
+        noise = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+        return (0.8 * colours + 0.2 * noise).clamp(0, 1)
 
     def told(self, x: Tensor) -> str:
         """Height and width."""
