@@ -213,6 +213,7 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
 def tell(rows: list[dict[str, Any]], folder: Path, wandb: Any, with_distances: bool) -> None:
     """Results as tables and plots: in the terminal, in the run folder, in W&B."""
     from nic_lightning.report.curves.bd_rows import bd_rows
+    from nic_lightning.report.curves.curve import drawn_over
     from nic_lightning.report.curves.curves import curves
     from nic_lightning.report.curves.figures import rd_figure
     from nic_lightning.report.curves.text import rd_table
@@ -227,7 +228,7 @@ def tell(rows: list[dict[str, Any]], folder: Path, wandb: Any, with_distances: b
     if distances:
         print(f"\n{distance_table(distances)}")
     made = curves(rows)
-    plots = {m: rd_figure(made, m, folder / "figures" / f"rd_{m}.png") for m in ("psnr", "ms_ssim_db", "lpips")}
+    plots = {m: rd_figure(made, m, folder / "figures" / f"rd_{m}.png") for m in drawn_over(made)}
     lines = read_metrics(folder) if (folder / "metrics.jsonl").exists() else []  # of a run too short to log any
     plots["lambda_schedule"] = schedule_figure(lines, folder / "figures" / "lambda_schedule.png")
     pictures = folder / "figures" / "reconstructions"

@@ -193,11 +193,20 @@ class Medium:
             raise UserError(f"{self.items.capitalize()} have no quality {key!r}; {choices(key, self.compared)}.")
         return self.compared[key]
 
+    def sign(self, key: str) -> float:
+        """-1 for a quality of which less is better; 1 for others, those that nobody has declared among them."""
+        return -1.0 if key in self.compared and self.compared[key].lower_is_better else 1.0
+
     def heading(self, key: str) -> str:
         """A column's heading: the title of a quality, with its unit where another one has the same title."""
         quality = self.quality(key)
         shared = sum(other.title == quality.title for other in self.qualities) > 1
         return f"{quality.title}{quality.suffix}" if shared else quality.title
+
+    @property
+    def one(self) -> str:
+        """One input with its article: "an image"."""
+        return f"{'an' if self.name[:1] in 'aeiou' else 'a'} {self.name}"
 
     @property
     def items(self) -> str:
