@@ -248,11 +248,10 @@ def draw_translations(config: DictConfig, folder: Path, wandb: Any) -> None:
         return
     from nic_lightning.callbacks.translation_evaluation import draw_into_run
     from nic_lightning.codecs.loading import load_codec
-    from nic_lightning.codecs.translation import I2ICodec
     from nic_lightning.runs.loggers.wandb import log_results_to_wandb
 
     codec = load_codec(folder)
-    if isinstance(codec, I2ICodec):
+    if codec.translates:
         made = draw_into_run(codec, folder, config.name, images, config.data.get("root"))
         log_results_to_wandb(wandb, [], made, {})
 

@@ -126,8 +126,12 @@ def _origin(
     return [prints, counts, evaluator.lpips is not None, wanted]
 
 
-def draw_into_run(codec: I2ICodec, folder: Path, name: str, images: str, root: str | None = None) -> dict[str, Path]:
-    """Pictures of a codec's translations of `images`, a folder of domains, by name, in figures/translation."""
+def draw_into_run(codec: ImageCodec, folder: Path, name: str, images: str, root: str | None = None) -> dict[str, Path]:
+    """Pictures of a codec's translations of `images`, a folder of domains, by name, in figures/translation.
+
+    Raises UserError for a codec that does not translate.
+    """
+    codec = as_translation(codec, f"Codec {codec.name} does not translate: there is nothing to draw.")
     folders = DomainFolders(images, root, list(codec.domains), least=1)
     return _save(grids(system_of(codec.eval(), name), TranslationEvaluator(folders, folders, codec.size), 4), folder)
 
