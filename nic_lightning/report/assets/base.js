@@ -1,7 +1,7 @@
 // Shared by all parts of the page: the data, what the reader has chosen, and small helpers.
 performance.mark("report-start");
 const data = JSON.parse(document.getElementById("data").textContent);
-const state = { dataset: data.datasets[0] ?? "", image: "", metric: data.metrics[0]?.key ?? "psnr", hidden: new Set() };
+const state = { dataset: data.datasets[0] ?? "", image: "", metric: data.metrics[0]?.key ?? "", hidden: new Set() };
 const listeners = [];
 
 /** What the medium of the chosen data set is called, and its rate: {item, rate, estimated, unit, axis, log}. */
