@@ -2,7 +2,7 @@
 
 JSON: {"name", "description", "meta": {...}, "meta_": {key: [a value for each point]}, "results": {key: [...]}}. A CSV
 file has a column for each key, and may hold several curves, told apart by `name` and `dataset`. Keys are those of
-KEYS; others are ignored. The files may come from anybody. No torch needed.
+`curve_names.py`; others are ignored. The files may come from anybody. No torch needed.
 """
 
 from __future__ import annotations
@@ -17,35 +17,19 @@ from typing import Any
 
 from nic_lightning.errors import UserError
 from nic_lightning.media.base import Medium, find_medium
-from nic_lightning.report.curves.curve import TIMES, Curve, empty_point, to_db
+from nic_lightning.report.curves.curve import Curve, empty_point, to_db
+from nic_lightning.report.curves.curve_names import COUNTS, DISTANCES, NUMBERS, TEXTS, canonical, keys_of, quality_names
 from nic_lightning.runs.record.text import printable
 
 MAX_BYTES = 4 * 2**20
 MAX_CURVES, MAX_POINTS = 200, 1000
 _MAX_TEXT = 200
-_OTHER_NAMES = {
-    "bpp_estimated": ("bpp-estimated", "bpp-loss"),
-    "psnr": ("psnr-rgb", "psnr"),
-    "ms_ssim": ("ms-ssim-rgb", "ms-ssim"),
-    "ms_ssim_db": ("ms-ssim-db", "ms-ssim-rgb-db"),
-    "lpips": ("lpips", "lpips-alex"),
-    "accuracy": ("accuracy", "acc-top1"),
-}
-_DISTANCES = ("1-ms-ssim", "1-ms-ssim-rgb")
-COUNTS = ("index", "width", "parameters", "macs", "images")
-NUMBERS = ("lmbda", "quality", "step")
-TEXTS = ("label", "mode", "run")
 _WORDS = ("label", "point", "mode", "run")
 """Columns of a CSV file that are text, whatever it looks like."""
 _LABELS = ("label", "point", "lambda", "quality")
 _CLASSIC = {"jpeg", "jpeg2000", "jpegxl", "jxl", "webp", "bpg", "vtm", "vvc", "hm", "hevc", "av1", "avif", "vp9"}
 
 Table = dict[str, list[Any]]
-
-
-def keys_of(medium: Medium) -> dict[str, tuple[str, ...]]:
-    """Our key -> names that stand for it in files, the first that is there; "_" counts as "-", capitals do not."""
-    return {key: _OTHER_NAMES.get(key, (_plain(key),)) for key in (*medium.averaged, *TIMES)}
 
 
 def read_curves(path: str | Path, dataset: str | None = None) -> list[Curve]:
@@ -108,9 +92,9 @@ def _json_curve(text: str, path: Path) -> list[Curve]:
     if not isinstance(results, dict) or not all(isinstance(key, str) for key in results):
         raise UserError('it lacks CompressAI\'s "results", a list of values for each key.')
     meta, varying = (content.get(key) if isinstance(content.get(key), dict) else {} for key in ("meta", "meta_"))
-    lists = {_plain(key): value for key, value in {**(varying or {}), **results}.items() if isinstance(value, list)}
+    lists = {canonical(key): value for key, value in {**(varying or {}), **results}.items() if isinstance(value, list)}
     medium = find_medium(_text((meta or {}).get("medium")) or None)
-    rate = _plain(medium.rate.key)
+    rate = canonical(medium.rate.key)
     count = len(lists.get(rate, []))
     uneven = [key for key in _known(lists, medium) if len(lists[key]) != count]
     if count and uneven:
@@ -140,7 +124,7 @@ def _csv_curves(text: str, path: Path) -> list[Curve]:
     _check_headings(list(rows[0]) if rows else [], _medium_of(rows[0]) if rows else find_medium(None))
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
-        plain = {_plain(key): value for key, value in row.items() if key is not None and isinstance(value, str)}
+        plain = {canonical(key): value for key, value in row.items() if key is not None and isinstance(value, str)}
         name = next((plain[key] for key in ("name", "codec", "method") if plain.get(key)), path.stem)
         groups.setdefault((_text(plain.get("dataset")), _text(name)), []).append(plain)
     if len(groups) > MAX_CURVES:
@@ -164,8 +148,8 @@ def _medium_of(row: Mapping[str | None, Any]) -> Medium:
 
 def _check_headings(found: Sequence[str | None], medium: Medium) -> None:
     """Refuse a table without a rate or a quality, with the columns that it has and those that are taken."""
-    plain = [_plain(heading) for heading in found if heading is not None]
-    rate, names = _plain(medium.rate.key), _quality_names(medium)
+    plain = [canonical(heading) for heading in found if heading is not None]
+    rate, names = canonical(medium.rate.key), quality_names(medium)
     if not plain or (rate in plain and any(heading in names for heading in plain)):
         return  # an empty table has a sentence of its own
     shown = ", ".join(repr(_text(heading)[:60]) for heading in plain[:8]) + (", ..." if len(plain) > 8 else "")
@@ -173,12 +157,6 @@ def _check_headings(found: Sequence[str | None], medium: Medium) -> None:
     way = f" Its signs {other!r} separate no columns: use commas." if other else ""
     taken = ", ".join([rate, *names])
     raise UserError(f"its columns are {shown}; it needs {rate} and one quality of those that are taken: {taken}.{way}")
-
-
-def _quality_names(medium: Medium) -> tuple[str, ...]:
-    """What qualities are called in files."""
-    names = tuple(name for quality in medium.qualities for name in keys_of(medium)[quality.key])
-    return names + (_DISTANCES if "ms_ssim" in medium.compared else ())
 
 
 def _cell(key: str, text: str | None) -> Any:
@@ -195,7 +173,7 @@ def _cell(key: str, text: str | None) -> Any:
 
 def _curve(name: str, lists: Table, count: int, medium: Medium) -> Curve:
     """One published curve from a list for each key, all of the same length."""
-    rate = _plain(medium.rate.key)
+    rate = canonical(medium.rate.key)
     if not count or rate not in lists:
         keys = ", ".join(_text(key)[:40] for key in list(lists)[:8]) or "none"
         raise UserError(f"the curve {name!r} has no values of {rate}; its keys are {keys}.")
@@ -254,7 +232,7 @@ def _settle_ms_ssim(columns: dict[str, list[float | None]], lists: Table, name: 
 
     "ms-ssim" up to 1 is MS-SSIM itself, above 1 it is dB; "1-ms-ssim" is its distance from 1.
     """
-    distance = _numbers(lists, _DISTANCES, name, len(columns["bpp"]))
+    distance = _numbers(lists, DISTANCES, name, len(columns["bpp"]))
     if any(value is not None for value in distance):
         columns["ms_ssim"] = [None if value is None else 1 - value for value in distance]
     told = [value for value in columns["ms_ssim"] if value is not None]
@@ -280,8 +258,8 @@ def _settle_ms_ssim(columns: dict[str, list[float | None]], lists: Table, name: 
 def _fields(lists: Table, i: int) -> dict[str, Any]:
     """What else is known of a point; its label is its place in the file where it has none."""
     at = {key: lists[key][i] for key in lists if len(lists[key]) > i}
-    made: dict[str, Any] = {key: _text(at.get(_plain(key))) or None for key in TEXTS}
-    made |= {key: _finite(at.get(_plain(key))) for key in (*NUMBERS, *COUNTS)}
+    made: dict[str, Any] = {key: _text(at.get(canonical(key))) or None for key in TEXTS}
+    made |= {key: _finite(at.get(canonical(key))) for key in (*NUMBERS, *COUNTS)}
     made |= {key: int(made[key]) for key in COUNTS if made[key] is not None}
     made["label"] = next((_text(at[key]) for key in _LABELS if at.get(key) is not None), str(i + 1))
     return made
@@ -291,10 +269,6 @@ def _known(lists: Mapping[str, Any], medium: Medium) -> list[str]:
     """Names in the lists that mean something here."""
     names = [name for names in keys_of(medium).values() for name in names]
     return [key for key in lists if key in (*names, "1-ms-ssim", "encoding-time", "decoding-time")]
-
-
-def _plain(key: str) -> str:
-    return key.strip().lower().replace("_", "-").replace(" ", "-")
 
 
 def _text(value: Any) -> str:

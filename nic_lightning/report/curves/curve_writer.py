@@ -15,7 +15,7 @@ from nic_lightning import __version__
 from nic_lightning.errors import UserError, counted
 from nic_lightning.media.base import DEFAULT, Medium
 from nic_lightning.report.curves.curve import Curve
-from nic_lightning.report.curves.curve_reader import COUNTS, NUMBERS, TEXTS, keys_of
+from nic_lightning.report.curves.curve_names import COUNTS, NUMBERS, TEXTS, keys_of
 from nic_lightning.runs.record.files import write_atomically
 
 FORMATS = ("json", "csv")
