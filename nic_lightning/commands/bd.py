@@ -94,7 +94,7 @@ def bd(
 
 
 _METRICS = tuple(dict.fromkeys(key for medium in all_media() for key in medium.compared))
-bd.__annotations__["metric"] = Literal[_METRICS] | None  # cyclopts reads it
+bd.__annotations__["metric"] = Literal[_METRICS] | None  # pyright: ignore[reportOperatorIssue]  # cyclopts reads it
 
 
 def _compare(wishes: _Wishes) -> int:

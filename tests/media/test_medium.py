@@ -228,7 +228,8 @@ def test_the_report_draws_it_with_its_own_axes_beside_images(sounds, tmp_path, c
     write_results(other / "results.parquet", [image | point for point in points])
     report([tmp_path / "runs"], out=tmp_path / "page.html", figures=tmp_path / "figures")
     capsys.readouterr()
-    data = json.loads(re.search(r'id="data">(.*?)</script>', (tmp_path / "page.html").read_text(), re.S)[1])
+    (embedded,) = re.findall(r'id="data">(.*?)</script>', (tmp_path / "page.html").read_text(), re.S)
+    data = json.loads(embedded)
     apart = f"{dataset} (sounds)"
     assert data["medium_of"] == {dataset: "image", apart: "sound"}
     assert data["media"]["sound"]["axis"] == "rate [bits per sample]"

@@ -141,7 +141,7 @@ def _csv_curves(text: str, path: Path) -> list[Curve]:
     return found
 
 
-def _medium_of(row: Mapping[str | None, Any]) -> Medium:
+def _medium_of(row: Mapping[str, Any]) -> Medium:
     """What a line of a table says that its curve is of; images where it says nothing."""
     return find_medium(_text(row.get("medium")) or None)
 
