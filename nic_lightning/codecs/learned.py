@@ -39,6 +39,8 @@ class LearnedCodec(ImageCoding, nn.Module):
     """Reachable lambdas when the codec's lambda is continuous."""
     _fingerprint: tuple[object, bytes] = (None, b"")
     _reaches: dict[tuple[object, ...], Reach | None] | None = None
+    translates: ClassVar[bool] = False
+    """Whether files can be decoded into another domain than that of their image; then there are `domains`."""
     receiver_options: ClassVar[tuple[ReceiverOption, ...]] = ()
     """What only a receiver has: options of `nic decompress`, arguments of `decoding`."""
 
