@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -40,27 +41,66 @@ class Trip:
     encode_ms: float
     decode_ms: float
     peak_memory_mib: float | None
+    y: Tensor | None = None
+    """Latents that a learned codec quantised to make the file, where they were seen."""
+    decoded: Mapping[str, Tensor] | None = None
+    """Latents that it decoded the file to, where they were seen."""
 
 
-def round_trip(codec: ImageCodec, x: Tensor, point: OperatingPoint, device: torch.device) -> Trip:
-    """Compress, pack, unpack, decompress; milliseconds of the two halves, peak memory of both on a GPU."""
-    cuda = device.type == "cuda"
-    if cuda:
-        torch.cuda.reset_peak_memory_stats(device)
+def round_trip(codec: ImageCodec, x: Tensor, point: OperatingPoint, device: torch.device, held: int = 0) -> Trip:
+    """Compress, pack, unpack, decompress; milliseconds of the two halves, peak memory of both on a GPU.
+
+    The latents on the way are noted, so that no check has to make them a second time. `held` are bytes on the GPU that
+    are the caller's and no part of the peak.
+    """
+    _peak(device)
     start = _clock(device)
     try:
-        encoded = codec.compress(x, point)
+        with _noted(codec, "encode_latents") as quantised:
+            encoded = codec.compress(x, point)
         data = codec.pack(encoded, point)
     except UserError as error:
         raise Refusal(str(error)) from error
     middle = _clock(device)
+    peak = _peak(device)
     received, received_point = codec.unpack(data)
     # A classic file does not say its quality; nor does decoding it need to know.
     chosen = point if received_point.index < 0 else received_point
-    x_hat = codec.decompress(received, chosen, **_receiver(codec, chosen)).to(device)
+    with _noted(codec, "decode_latents") as decoded:
+        x_hat = codec.decompress(received, chosen, **_receiver(codec, chosen)).to(device)
     end = _clock(device)
-    peak = torch.cuda.max_memory_allocated(device) / 2**20 if cuda else None
-    return Trip(encoded, data, received, x_hat, 1e3 * (middle - start), 1e3 * (end - middle), peak)
+    y = quantised[0][0][0] if len(quantised) == 1 and quantised[0][0] else None
+    mib = None if peak is None else (max(peak, _peak(device) or 0) - held) / 2**20
+    seen = decoded[0][1] if len(decoded) == 1 else None
+    return Trip(encoded, data, received, x_hat, 1e3 * (middle - start), 1e3 * (end - middle), mib, y, seen)
+
+
+@contextmanager
+def _noted(codec: object, name: str) -> Iterator[list[tuple[tuple[Any, ...], Any]]]:
+    """Positional arguments and results of the calls of a codec's method, meanwhile; none where it has no such method.
+
+    What `compress` and `decompress` do within stays the codec's own affair: a subclass may have others.
+    """
+    calls: list[tuple[tuple[Any, ...], Any]] = []
+    method, own = getattr(codec, name, None), getattr(codec, "__dict__", None)
+    if method is None or own is None:
+        yield calls
+        return
+
+    def noting(*arguments: Any, **named: Any) -> Any:
+        result = method(*arguments, **named)
+        calls.append((arguments, result))
+        return result
+
+    before = own.get(name)
+    setattr(codec, name, noting)
+    try:
+        yield calls
+    finally:
+        if before is None:
+            delattr(codec, name)
+        else:
+            setattr(codec, name, before)
 
 
 def _receiver(codec: ImageCodec, point: OperatingPoint) -> dict[str, Any]:
@@ -77,7 +117,8 @@ def checked(codec: ImageCodec, x: Tensor, point: OperatingPoint, trip: Trip, nam
     if not isinstance(codec, nn.Module):
         return None
     if isinstance(codec, LearnedCodec):  # what its forward pass gives, which would make an image, too
-        likelihoods = codec.likelihoods(codec.analysis(codec.pad(x), point), point)[1]
+        y = codec.analysis(codec.pad(x), point) if trip.y is None else trip.y
+        likelihoods = codec.likelihoods(y, point)[1]
     else:
         likelihoods = cast(Any, codec)(x, point).likelihoods
     _check_bits(trip, float(bits(likelihoods).sum()), where)
@@ -88,7 +129,7 @@ def _check_latents(codec: ImageCodec, point: OperatingPoint, trip: Trip, where: 
     decode_latents = getattr(codec, "decode_latents", None)
     if decode_latents is None:
         return
-    decoded = decode_latents(trip.received, point)
+    decoded = decode_latents(trip.received, point) if trip.decoded is None else trip.decoded
     for latent, sent in trip.encoded.latents.items():
         if not torch.equal(decoded[latent].to(sent.device), sent):
             raise EvaluationError(
@@ -109,6 +150,15 @@ def _check_bits(trip: Trip, estimate: float, where: str) -> None:
 def reconstructs(codec: ImageCodec, point: OperatingPoint) -> bool:
     """Whether what is decoded is compared with its original."""
     return codec.reconstructs(point) if isinstance(codec, LearnedCodec) else True
+
+
+def _peak(device: torch.device) -> int | None:
+    """Bytes at most since the last call; None but on a GPU."""
+    if device.type != "cuda":
+        return None
+    peak = torch.cuda.max_memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    return peak
 
 
 def _clock(device: torch.device) -> float:
