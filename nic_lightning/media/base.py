@@ -102,6 +102,13 @@ class Handler:
         """
         raise NotImplementedError
 
+    def comparison(self, original: Any, measures: Mapping[str, Measure]) -> Callable[[Tensor], dict[str, float | None]]:
+        """`compare` of one original with several results.
+
+        A medium whose comparison does work on the original alone overrides this, and does that work once.
+        """
+        return lambda decoded: self.compare(original, decoded, measures)
+
     def quality(self, key: str, original: Any, decoded: Tensor) -> float:
         """One of the qualities with a tolerance, for `nic compress` and for searches."""
         raise NotImplementedError
@@ -128,6 +135,15 @@ class Handler:
 
 
 Measure = Callable[["Tensor", "Tensor"], "Tensor"]
+
+
+def against(measure: Measure, original: Tensor) -> Callable[[Tensor], Tensor]:
+    """A measure of one original with several results; it does what belongs to the original once, if it can.
+
+    A measure that can has a method `against(original)`, which gives this function.
+    """
+    own = getattr(measure, "against", None)
+    return own(original) if own is not None else lambda decoded: measure(original, decoded)
 
 
 @dataclass(frozen=True)

@@ -167,13 +167,18 @@ class _Work:
             self.warm = True
         if keep:
             self.handler.write(x, self.place.path(name, None))
+        before = _allocated(self.device)
+        compared = any(reconstructs(codec, point) for point in self.points)
+        compare = self.handler.comparison(original, self.measures) if compared else None
+        held = _allocated(self.device) - before
         for point in self.points:
-            trip = round_trip(codec, x, point, self.device)
+            trip = round_trip(codec, x, point, self.device, held)
             likelihoods = checked(codec, x, point, trip, name)
             if likelihoods:
                 rates = channel_rates(likelihoods, self.handler.units(x))
                 found.rates.extend((point.label, latent, values) for latent, values in rates.items())
-            found.rows.append(self._row(name, x, original, point, trip, likelihoods))
+            qualities = compare(trip.x_hat) if compare is not None and reconstructs(codec, point) else {}
+            found.rows.append(self._row(name, x, point, trip, likelihoods, qualities))
             if self.distances is not None and reconstructs(codec, point):
                 decoded.append((point, trip.x_hat, found.rows[-1][self.medium.rate.key]))
             if keep:
@@ -188,17 +193,16 @@ class _Work:
         self,
         name: str,
         x: Tensor,
-        original: Any,
         point: OperatingPoint,
         trip: Trip,
         likelihoods: Mapping[str, Tensor] | None,
+        qualities: Mapping[str, float | None],
     ) -> dict[str, Any]:
         estimate = float(bits(likelihoods).sum()) if likelihoods else None
-        compared = reconstructs(self.codec, point)
         return (
             self._head(name, point)
             | self._rates(x, trip, estimate)
-            | (self.handler.compare(original, trip.x_hat, self.measures) if compared else {})
+            | dict(qualities)
             | {"parameters": _parameters(self.codec), "macs": self.macs.get(point.label)}
         )
 
@@ -223,6 +227,11 @@ class _Work:
     def gap(self, name: str, x: Tensor, point: OperatingPoint, reason: str | None) -> dict[str, Any]:
         """The row of an input that the codec refuses."""
         return self._head(name, point) | {self.medium.units: self.handler.units(x), "refused": reason}
+
+
+def _allocated(device: torch.device) -> int:
+    """Bytes in use on a GPU."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
 
 
 def _parameters(codec: ImageCodec) -> int | None:

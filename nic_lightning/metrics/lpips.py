@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +58,24 @@ class LpipsAlex(nn.Module):
     @torch.no_grad()
     def forward(self, x: Tensor, x_hat: Tensor) -> Tensor:
         """LPIPS of each image, shape (N,); images (N, 3, H, W) in [0, 1]; NaN where a side is below 31."""
+        return self.against(x)(x_hat)
+
+    @torch.no_grad()
+    def against(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """LPIPS of any images with the originals x, whose features are made once."""
         if min(x.shape[-2:]) < MIN_SIDE:
-            return x.new_full((x.shape[0],), float("nan"))
-        distance = x.new_zeros(x.shape[0])
-        taps = zip(self._taps(x), self._taps(x_hat), strict=True)
-        for k, (a, b) in enumerate(taps):
-            difference = (_unit(a) - _unit(b)).square()
-            distance = distance + self.get_submodule(f"lin{k}")(difference).mean((1, 2, 3))
-        return distance
+            return lambda x_hat: x_hat.new_full((x_hat.shape[0],), float("nan"))
+        taps = [_unit(tap) for tap in self._taps(x)]
+
+        @torch.no_grad()
+        def distance_to(x_hat: Tensor) -> Tensor:
+            distance = x_hat.new_zeros(x_hat.shape[0])
+            for k, (a, b) in enumerate(zip(taps, self._taps(x_hat), strict=True)):
+                difference = (a - _unit(b)).square()
+                distance = distance + self.get_submodule(f"lin{k}")(difference).mean((1, 2, 3))
+            return distance
+
+        return distance_to
 
     @torch.no_grad()
     def between(self, images: Tensor) -> Tensor:

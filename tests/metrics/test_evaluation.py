@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,18 @@ from torch import Tensor, nn
 
 from nic_lightning.baselines.pillow import Jpeg
 from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
+from nic_lightning.codecs.cae import CompressiveAutoencoder
+from nic_lightning.codecs.hyperprior import ScaleHyperprior
 from nic_lightning.errors import BitstreamError
+from nic_lightning.media.image import fidelity
+from nic_lightning.media.image.handler import ImageHandler
 from nic_lightning.metrics.evaluation import EvaluationError, evaluate_codec
 from nic_lightning.metrics.fidelity import psnr
+from nic_lightning.metrics.lpips import LpipsAlex
 from nic_lightning.metrics.names import reconstruction_path, safe_name
+from nic_lightning.metrics.rate import bits
 from nic_lightning.runs.record.results import RESULT_COLUMNS
+from nic_lightning.testing import excited
 
 
 class Toy(nn.Module):
@@ -135,6 +143,83 @@ def test_a_gap_between_real_and_estimated_bits_is_an_error():
         evaluate_codec(Toy(bits=7.8), pictures(1), "set")
     small = pictures(1, side=20)
     evaluate_codec(Toy(bits=7.8), small, "set")
+
+
+def counting(codec: Any, *names: str) -> dict[str, int]:
+    """How often methods of a codec were called, from now on."""
+    calls = dict.fromkeys(names, 0)
+
+    def counted(name: str) -> Callable[..., Any]:
+        method = getattr(codec, name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            calls[name] += 1
+            return method(*arguments, **named)
+
+        return call
+
+    for name in names:
+        setattr(codec, name, counted(name))
+    return calls
+
+
+@pytest.mark.parametrize("kind", [CompressiveAutoencoder, ScaleHyperprior])
+def test_each_thing_is_done_once_for_an_image_and_a_point(kind):
+    torch.manual_seed(0)
+    codec = excited(kind(width=6))
+    with torch.no_grad():
+        likelihoods = codec(pictures(1)[0][1][None], codec.operating_points[0]).likelihoods
+    once = ("analysis", "encode_latents", "likelihoods", "decode_latents", "decode_image_latents", "synthesis")
+    calls, methods = counting(codec, *once), {name: vars(codec)[name] for name in once}
+    (row,) = evaluate_codec(codec, pictures(1), "set")
+    warm_up = {name: int(name != "likelihoods") for name in once}
+    assert calls == {name: 1 + warm_up[name] for name in once}
+    assert row["bpp_estimated"] == float(bits(likelihoods).sum()) / row["pixels"]
+    assert {name: vars(codec)[name] for name in once} == methods
+
+
+def test_what_belongs_to_the_original_is_made_once_and_changes_no_value(monkeypatch):
+    torch.manual_seed(0)
+    lpips, codec, seen, moments = LpipsAlex().eval(), Jpeg([10, 50, 90]), [], []
+    made_by = fidelity._moments
+    monkeypatch.setattr(fidelity, "_moments", lambda *given: moments.append(1) or made_by(*given))
+    lpips.features[0].register_forward_hook(lambda *_: seen.append(1))
+    ((name, x),) = pictures(1, side=170)
+    rows = evaluate_codec(codec, [(name, x)], "set", measures={"lpips": lpips})
+    assert len(seen) == 1 + len(rows)
+    assert len(moments) == len(fidelity.MS_SSIM_WEIGHTS)
+    for row, point in zip(rows, codec.operating_points, strict=True):
+        x_hat = codec.decompress(codec.compress(x[None], point), point)
+        alone = ImageHandler().compare(x[None], x_hat, {"lpips": lpips})
+        assert {key: row[key] for key in alone} == alone
+        assert row["psnr"] == float(psnr(x[None], x_hat))
+        assert row["lpips"] == float(lpips(x[None], x_hat)) != 0
+
+
+def test_a_learned_codec_with_ways_of_its_own_is_checked_all_the_same():
+    class Own(CompressiveAutoencoder):
+        """Encodes without `encode_latents`, decodes another file first."""
+
+        def compress(self, x: Tensor, point: OperatingPoint) -> Encoded:
+            y = self.analysis(self.pad(x), point)
+            string, y_hat = self.entropy_y.encode(y)
+            return Encoded(((string,),), (x.shape[-2], x.shape[-1]), {"y": y_hat + self.wrong})
+
+        def decompress(self, encoded: Encoded, point: OperatingPoint, dtype: torch.dtype = torch.float32) -> Tensor:
+            self.decode_latents(encoded, point)
+            return super().decompress(encoded, point, dtype)
+
+        wrong = 0.0
+
+    torch.manual_seed(0)
+    own = excited(Own(width=6))
+    plain = CompressiveAutoencoder(width=6).eval()
+    plain.load_state_dict(own.state_dict())
+    (row,), (same,) = (evaluate_codec(codec, pictures(1), "set") for codec in (own, plain))
+    assert row["bpp_estimated"] == same["bpp_estimated"]
+    own.wrong = 1.0
+    with pytest.raises(EvaluationError, match="latents 'y' differ"):
+        evaluate_codec(own, pictures(1), "set")
 
 
 def test_a_decoder_that_drifts_is_an_error():

@@ -5,6 +5,9 @@ Images are float RGB in [0, 1], shape (N, 3, H, W).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,9 +20,14 @@ MIN_SIDE = (WINDOW - 1) * 2 ** (len(MS_SSIM_WEIGHTS) - 1) + 1
 """Shorter sides (160 and below) leave no room for the window at the coarsest of the five scales."""
 
 
+def levels(x: Tensor) -> Tensor:
+    """Values of an image's 8-bit file, whole numbers from 0 to 255 as floats."""
+    return x.clamp(0, 1).mul(255).round()
+
+
 def round_to_8_bits(x: Tensor) -> Tensor:
     """The image as a file of 8 bits a channel gives it back: clipped to [0, 1], multiples of 1/255."""
-    return x.clamp(0, 1).mul(255).round().div(255)
+    return levels(x).div(255)
 
 
 def psnr(x: Tensor, x_hat: Tensor) -> Tensor:
@@ -29,28 +37,58 @@ def psnr(x: Tensor, x_hat: Tensor) -> Tensor:
 
 def precise_psnr(x: Tensor, x_hat: Tensor) -> Tensor:
     """`psnr` in float64, for searches."""
-    a, b = (t.clamp(0, 1).mul(255).round() for t in (x, x_hat))
+    return psnr_of_levels(levels(x), levels(x_hat))
+
+
+def psnr_of_levels(a: Tensor, b: Tensor) -> Tensor:
+    """PSNR in dB of images as `levels` gives them, (N, 3, H, W); float64, shape (N,)."""
     mse = (a - b).square().flatten(1).mean(1, dtype=torch.float64)
     return 20 * torch.log10(torch.tensor(255.0, dtype=torch.float64)) - 10 * torch.log10(mse)
 
 
 def ms_ssim(x: Tensor, x_hat: Tensor) -> Tensor:
     """MS-SSIM (Wang et al. 2003), shape (N,), mean over channels; NaN where a side is 160 or less."""
-    if min(x.shape[-2:]) < MIN_SIDE:
-        return x.new_full((x.shape[0],), float("nan"))
-    window = _gaussian(x)
-    scales = []
+    return MsSsimOf(x)(x_hat)
+
+
+class MsSsimOf:
+    """MS-SSIM of images with one original (N, 3, H, W), whose scales and moments are made once."""
+
+    def __init__(self, x: Tensor) -> None:
+        self._scales: list[_Moments] | None = None
+        if min(x.shape[-2:]) < MIN_SIDE:
+            return
+        self._window = _gaussian(x)
+        self._scales = [_moments(scale, self._window) for scale in _pyramid(x)]
+
+    def __call__(self, x_hat: Tensor) -> Tensor:
+        """Shape (N,)."""
+        if self._scales is None:
+            return x_hat.new_full((x_hat.shape[0],), float("nan"))
+        scales = []
+        for number, (x, y) in enumerate(zip(self._scales, _pyramid(x_hat), strict=True)):
+            similarity, contrast = _ssim(x, y, self._window)
+            last = number == len(MS_SSIM_WEIGHTS) - 1
+            scales.append(similarity if last else contrast)
+        # Structure that is anti-correlated counts as none: a negative base has no real power.
+        values = torch.stack(scales).clamp(min=0)
+        weights = values.new_tensor(MS_SSIM_WEIGHTS).view(-1, 1, 1)
+        return values.pow(weights).prod(0).mean(1)
+
+
+class _Moments(NamedTuple):
+    """Of one scale: the images' planes (1, 3N, H, W), and blurred means and squares of them."""
+
+    planes: Tensor
+    mean: Tensor
+    squares: Tensor
+
+
+def _pyramid(x: Tensor) -> Iterator[Tensor]:
+    """Images (N, 3, H, W) at each of the scales, halved from one to the next."""
     for scale in range(len(MS_SSIM_WEIGHTS)):
-        if scale > 0:
-            padding = [side % 2 for side in x.shape[-2:]]
-            x, x_hat = (F.avg_pool2d(t, 2, padding=padding) for t in (x, x_hat))
-        similarity, contrast = _ssim(x, x_hat, window)
-        last = scale == len(MS_SSIM_WEIGHTS) - 1
-        scales.append(similarity if last else contrast)
-    # Structure that is anti-correlated counts as none: a negative base has no real power.
-    values = torch.stack(scales).clamp(min=0)
-    weights = values.new_tensor(MS_SSIM_WEIGHTS).view(-1, 1, 1)
-    return values.pow(weights).prod(0).mean(1)
+        x = F.avg_pool2d(x, 2, padding=[side % 2 for side in x.shape[-2:]]) if scale else x
+        yield x
 
 
 def to_db(value: Tensor) -> Tensor:
@@ -72,13 +110,21 @@ def _blur(x: Tensor, window: Tensor) -> Tensor:
     return F.conv2d(rows, window.view(1, 1, 1, -1).expand(m, 1, 1, -1), groups=m)
 
 
-def _ssim(x: Tensor, y: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
+def _planes(x: Tensor) -> Tensor:
+    return x.reshape(1, -1, *x.shape[-2:])
+
+
+def _moments(x: Tensor, window: Tensor) -> _Moments:
+    planes = _planes(x)
+    return _Moments(planes, *_blur(torch.cat([planes, planes * planes], dim=1), window).chunk(2, dim=1))
+
+
+def _ssim(original: _Moments, y: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
     """SSIM and its contrast-structure term, each (N, 3), for values in [0, 1]."""
     c1, c2 = 0.01**2, 0.03**2
-    shape = x.shape[:2]
-    x, y = (t.reshape(1, -1, *t.shape[-2:]) for t in (x, y))
-    blurred = _blur(torch.cat([x, y, x * x, y * y, x * y], dim=1), window)
-    mean_x, mean_y, xx, yy, xy = blurred.chunk(5, dim=1)
+    shape, y = y.shape[:2], _planes(y)
+    x, mean_x, xx = original
+    mean_y, yy, xy = _blur(torch.cat([y, y * y, x * y], dim=1), window).chunk(3, dim=1)
     variance_x, variance_y, covariance = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
     contrast = (2 * covariance + c2) / (variance_x + variance_y + c2)
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)

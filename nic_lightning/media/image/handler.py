@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from nic_lightning.errors import UserError
-from nic_lightning.media.base import Handler, Measure
-from nic_lightning.media.image.fidelity import ms_ssim, precise_psnr, psnr, round_to_8_bits, to_db
+from nic_lightning.media.base import Handler, Measure, against
+from nic_lightning.media.image.fidelity import MsSsimOf, levels, precise_psnr, psnr_of_levels, to_db
 from nic_lightning.media.image.files import read_image
 from nic_lightning.media.image.memory import to_tensor
 from nic_lightning.media.image.pixels import Changes
@@ -40,14 +40,29 @@ class ImageHandler(Handler):
 
     def compare(self, original: Tensor, decoded: Tensor, measures: Mapping[str, Measure]) -> dict[str, float | None]:
         """How far the decoded picture is from its original, both rounded to 8 bits."""
-        reference, decoded = round_to_8_bits(original), round_to_8_bits(decoded.float())
-        similarity = ms_ssim(reference, decoded)
-        return {
-            "psnr": float(psnr(reference, decoded)),
-            "ms_ssim": _number(similarity),
-            "ms_ssim_db": _number(to_db(similarity)),
-            "lpips": _number(measures["lpips"](reference, decoded)) if "lpips" in measures else None,
-        }
+        return self.comparison(original, measures)(decoded)
+
+    def comparison(
+        self, original: Tensor, measures: Mapping[str, Measure]
+    ) -> Callable[[Tensor], dict[str, float | None]]:
+        """`compare` for several pictures; what belongs to the original alone is made once."""
+        levels_of_original = levels(original)
+        reference = levels_of_original.div(255)
+        similarity_of = MsSsimOf(reference)
+        lpips_of = against(measures["lpips"], reference) if "lpips" in measures else None
+
+        def compare(decoded: Tensor) -> dict[str, float | None]:
+            rounded = levels(decoded.float())
+            picture = rounded.div(255)
+            similarity = similarity_of(picture)
+            return {
+                "psnr": float(psnr_of_levels(levels_of_original, rounded).to(picture.dtype)),
+                "ms_ssim": _number(similarity),
+                "ms_ssim_db": _number(to_db(similarity)),
+                "lpips": _number(lpips_of(picture)) if lpips_of is not None else None,
+            }
+
+        return compare
 
     def quality(self, key: str, original: Tensor, decoded: Tensor) -> float:
         """PSNR in dB of 8-bit-rounded images."""
