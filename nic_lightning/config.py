@@ -66,6 +66,7 @@ class EvaluationConfig:
     fid: Any = field(default_factory=list, metadata=STRINGS)
     side: int | None = None
     limit: int | None = None
+    workers: int | None = None
 
 
 @dataclass

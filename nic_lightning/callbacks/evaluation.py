@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from nic_lightning import __version__
 from nic_lightning.analysis.efficiency import measure
 from nic_lightning.callbacks.chosen import classic_codecs, points_of
+from nic_lightning.callbacks.crew import Crew
 from nic_lightning.callbacks.ranks import Ranks
 from nic_lightning.callbacks.results_table import Row, replace_rows
 from nic_lightning.codecs.base import ImageCodec, OperatingPoint
@@ -57,6 +58,7 @@ def evaluate_into_run(
     device: str = "cpu",
     on_item: Report | None = None,
     ranks: Ranks | None = None,
+    workers: int | None = None,
 ) -> list[Row]:
     """Measure `codec`, and the classic `baselines` beside it, on each data set; the new rows of the results table.
 
@@ -67,7 +69,8 @@ def evaluate_into_run(
     (column "refused").
     `points` are labels (None: all of the codec's); `save_images` reconstructions of the codec, not of baselines, are
     kept per data set; `limit` takes the first items only; `side` makes squares of so
-    many pixels of all images (`data.evaluation_sets`). With `ranks` every process measures its share
+    many pixels of all images (`data.evaluation_sets`); `workers` is how many processes of one thread share the items
+    (None: `callbacks/crew.py` chooses). With `ranks` every process measures its share
     of the items, all get all rows, in the order of a single process, and rank 0 writes them. Raises what
     `evaluate_codec` and `open_sets` raise, and UserError for data sets and a codec that makes no files.
     """
@@ -85,13 +88,15 @@ def evaluate_into_run(
         )
     head = {"run": run, "experiment": experiment}
     networks = networks_of(medium, {"lpips": lpips_path})
-    work = _Work(folder, head, journal, medium, limit, side, networks, extractors, device, on_item, ranks)
     chosen = points_of(codec, points)
     kept = folder / RECONSTRUCTIONS if save_images else None
-    for name, inputs in sets.items():
-        work.measure(codec, name, inputs, points=chosen, save_images=kept, save_count=save_images)
-        for baseline in baselines:
-            work.measure(baseline, name, inputs)
+    most = max((_count(inputs, limit) for inputs in sets.values()), default=0)
+    with Crew(_workers(workers, device, ranks, fid), most) as crew:
+        work = _Work(folder, head, journal, medium, limit, side, networks, extractors, device, on_item, ranks, crew)
+        for name, inputs in sets.items():
+            work.measure(codec, name, inputs, points=chosen, save_images=kept, save_count=save_images)
+            for baseline in baselines:
+                work.measure(baseline, name, inputs)
     channels = ranks.together(work.channels)
     if ranks.rank == 0:
         if not sets:  # an empty table still says that this is a run
@@ -115,6 +120,16 @@ def _require_one_medium(medium: Medium, baselines: Sequence[ImageCodec], fid: Se
         raise UserError(f"Fréchet distances are of pictures, not of {medium.items}: leave evaluation.fid out.")
 
 
+def _workers(wanted: int | None, device: str, ranks: Ranks, fid: Sequence[str]) -> int | None:
+    """The number of processes; None where the machine is to be looked at."""
+    alone = "evaluation.fid adds up over images in one process" if fid else "the ranks share the images"
+    if not fid and ranks.size == 1:
+        return 1 if wanted is None and device != "cpu" else wanted
+    if wanted is not None and wanted > 1 and ranks.rank == 0:
+        log.warning("evaluation.workers=%d is left out: %s.", wanted, alone)
+    return 1
+
+
 @dataclass
 class _Work:
     """What the codecs and data sets of one evaluation share, and what has been found of them so far."""
@@ -131,6 +146,7 @@ class _Work:
     device: str
     on_item: Report | None
     ranks: Ranks
+    crew: Crew
     rows: list[Row] = field(default_factory=list)
     distances: list[Row] = field(default_factory=list)
     channels: ChannelRates = field(default_factory=ChannelRates)
@@ -148,6 +164,7 @@ class _Work:
         extents: dict[str, Extent] = {}
         taken = list(codec.operating_points) if points is None else points
         distances = Distances(taken, self.extractors, self.device)
+        self.crew.expect(_count(inputs, self.limit))
         new = evaluate_codec(
             codec,
             _items(inputs, self.limit, extents, self.ranks, self.medium.handler()),
@@ -159,7 +176,8 @@ class _Work:
             save_count=len(range(self.ranks.rank, save_count, self.ranks.size)),
             on_item=_reporter(self.on_item, codec.name, dataset),
             channels=self.channels,
-            distances=distances,
+            distances=distances if self.extractors else None,
+            crew=self.crew,
             memory=None if self.extractors else _Memory(self.journal, self._origin(codec, dataset, taken)),
             on_refusal=lambda item, reason: log.warning(
                 "%s takes no %s of %s and is measured without it: %s", codec.name, item, dataset, reason
@@ -211,14 +229,19 @@ def measurements(wanted: Any) -> dict[str, Any]:
         "lpips_path": wanted.lpips,
         "fid": list(wanted.fid),
         "side": wanted.side,
+        "workers": wanted.get("workers"),  # not in configs of runs before there were any
         "limit": wanted.limit,
     }
+
+
+def _count(inputs: EvaluationSet, limit: int | None) -> int:
+    return len(inputs) if limit is None else min(limit, len(inputs))
 
 
 def _items(
     inputs: EvaluationSet, limit: int | None, extents: dict[str, Extent], ranks: Ranks, handler: Handler
 ) -> Iterator[Sequence[Any]]:
-    for index in range(ranks.rank, len(inputs) if limit is None else min(limit, len(inputs)), ranks.size):
+    for index in range(ranks.rank, _count(inputs, limit), ranks.size):
         item = inputs[index]
         extents[item[0]] = handler.extent(item[1])
         yield item

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nic_lightning.codecs.base import ImageCodec, OperatingPoint
-from nic_lightning.media.base import DEFAULT, Handler, Medium, medium_of
-from nic_lightning.metrics.channels import ChannelRates, channel_rates
-from nic_lightning.metrics.distances import Distances
+from nic_lightning.media.base import medium_of
+from nic_lightning.metrics.channels import ChannelRates
 from nic_lightning.metrics.measured import Measured
-from nic_lightning.metrics.names import reconstruction_path
-from nic_lightning.metrics.rate import bits
-from nic_lightning.metrics.round_trip import EvaluationError, Refusal, Trip, checked, reconstructs, round_trip
+from nic_lightning.metrics.measuring import Measuring, Memory, Place, Task
+from nic_lightning.metrics.round_trip import EvaluationError, Refusal
 
-__all__ = ["EvaluationError", "Memory", "Refusal", "evaluate_codec"]
+if TYPE_CHECKING:
+    from nic_lightning.metrics.distances import Distances
+
+__all__ = ["Crew", "EvaluationError", "Memory", "Refusal", "evaluate_codec"]
 
 
-class Memory(Protocol):
-    """What was measured of inputs (1, ...) before, for an evaluation that goes on where it was stopped."""
+class Crew(Protocol):
+    """Other processes that measure inputs instead of this one."""
 
-    def find(self, item: str, x: Tensor) -> Measured | None:
-        """What was measured of the input at the points of this evaluation; None: nothing."""
+    def takes(self, work: Measuring, task: Task, seconds: float | None) -> bool:
+        """Whether they take an input; `seconds` is how long the last one took in this process, where one did."""
         ...
 
-    def keep(self, item: str, x: Tensor, measured: Measured) -> None:
-        """The input was measured."""
+    def give(self, work: Measuring, task: Task) -> list[tuple[Task, Measured]]:
+        """Give an input to one that is free, and wait until one is; what was measured in the meantime."""
+        ...
+
+    def rest(self) -> Iterator[tuple[Task, Measured]]:
+        """What is still being measured, as it is done."""
         ...
 
 
@@ -51,6 +56,7 @@ def evaluate_codec(
     distances: Distances | None = None,
     memory: Memory | None = None,
     on_refusal: Callable[[str, str], None] | None = None,
+    crew: Crew | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of the results table, one for each input and point; "run" and "experiment" are the caller's.
 
@@ -70,173 +76,69 @@ def evaluate_codec(
         macs: multiply-accumulate operations of one input, by point label, to be copied into the rows.
         on_item: called with the input's name and the point after each row.
         channels: gets the bits of each latent channel of a learned codec.
-        distances: gets every original and its reconstructions.
+        distances: gets every original and its reconstructions, of what this process measures itself.
         memory: finds what was measured of an input before, and keeps what is measured now.
         on_refusal: called with the name of an input that the codec refuses, and why.
+        crew: processes that share the inputs; rows come in the same order without them.
 
     Raises:
         Refusal: the codec refuses every input.
         EvaluationError: the decoder's latents differ from the encoder's, the decoded size is wrong, or the
             payload is more than 2 % above the estimate.
     """
-    device = torch.device(device)
-    if isinstance(codec, nn.Module):
-        codec.to(device).eval()
-    for network in (measures or {}).values():
-        network.to(device).eval()
     chosen = list(codec.operating_points if points is None else points)
     medium = medium_of(codec)
-    place = _Place(save_images, dataset, medium.handler().ending, [None, *(point.label for point in chosen)])
-    work = _Work(codec, medium, dataset, chosen, device, place, measures or {}, macs or {}, distances, on_item)
-    rows: list[dict[str, Any]] = []
-    refusals: list[str] = []
-    number = -1
-    for number, (name, content, *said) in enumerate(inputs):
-        x = work.handler.batched(content).to(device)
-        found = work.find_or_measure(name, x, said[0] if said else x, number < save_count, memory)
-        if found.refused is not None:
-            refusals.append(found.refused)
-            if on_refusal is not None:
-                on_refusal(name, found.refused)
-        rows += found.rows or [work.gap(name, x, point, found.refused) for point in chosen]
-        for label, latent, rates in found.rates if channels is not None else ():
-            channels.add(codec.name, dataset, label, latent, rates)  # pyright: ignore[reportOptionalMemberAccess]
-    if refusals and len(refusals) == number + 1:
+    place = Place(save_images, dataset, medium.handler().ending, [None, *(point.label for point in chosen)])
+    work = Measuring(
+        codec, medium, dataset, chosen, torch.device(device), place, measures or {}, macs or {}, distances, on_item
+    ).ready()
+    found: dict[int, tuple[Measured, list[dict[str, Any]]]] = {}
+    for task, measured in _results(work, _tasks(work, inputs, save_count), memory, crew):
+        found[task.number] = measured, measured.rows or work.gaps(task, measured.refused)
+        if measured.refused is not None and on_refusal is not None:
+            on_refusal(task.name, measured.refused)
+    in_order = [found[number] for number in sorted(found)]
+    refusals = [measured.refused for measured, _ in in_order if measured.refused is not None]
+    if refusals and len(refusals) == len(in_order):
         raise Refusal(f"{codec.name} takes no {medium.name} of {dataset}: {refusals[0]}")
-    return rows
+    for measured, _ in in_order if channels is not None else ():
+        for label, latent, rates in measured.rates:
+            channels.add(codec.name, dataset, label, latent, rates)  # pyright: ignore[reportOptionalMemberAccess]
+    return [row for _, rows in in_order for row in rows]
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where originals and results of a data set are kept: nowhere without a folder."""
-
-    folder: Path | None
-    dataset: str
-    ending: str
-    labels: Sequence[str | None]
-    """Points whose results are kept; None is the original."""
-
-    def path(self, name: str, label: str | None) -> Path:
-        assert self.folder is not None
-        return reconstruction_path(self.folder, self.dataset, name, label, self.ending)
-
-    def has_all(self, name: str) -> bool:
-        return self.folder is None or all(self.path(name, label).is_file() for label in self.labels)
+def _tasks(work: Measuring, inputs: Iterable[Sequence[Any]], save_count: int) -> Iterator[Task]:
+    for number, (name, content, *said) in enumerate(inputs):
+        x = work.handler.batched(content)
+        keep = number < save_count and work.place.folder is not None
+        yield Task(number, name, x, said[0] if said else x, keep)
 
 
-@dataclass
-class _Work:
-    """What is done with each input of a data set at all points."""
+def _results(
+    work: Measuring, tasks: Iterable[Task], memory: Memory | None, crew: Crew | None
+) -> Iterator[tuple[Task, Measured]]:
+    """Inputs and what was measured of them, as they are done: by the crew, where it takes them, else here."""
 
-    codec: ImageCodec
-    medium: Medium
-    dataset: str
-    points: Sequence[OperatingPoint]
-    device: torch.device
-    place: _Place
-    measures: Mapping[str, nn.Module]
-    macs: Mapping[str, int]
-    distances: Distances | None
-    on_item: Callable[[str, OperatingPoint], None] | None
-    warm: bool = False
-    """Whether a file was made before: the first one takes longer."""
-    handler: Handler = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.handler = self.medium.handler()
-
-    def find_or_measure(self, name: str, x: Tensor, original: Any, keep: bool, memory: Memory | None) -> Measured:
-        """What was measured before, unless a picture is missing that is to be kept; else what is measured now."""
-        keep = keep and self.place.folder is not None
-        found = memory.find(name, x) if memory is not None else None
-        if found is not None and (not keep or found.refused is not None or self.place.has_all(name)):
-            return found
-        try:
-            found = self.measure(name, x, original, keep)
-        except Refusal as error:
-            found = Measured(refused=str(error))
+    def kept(task: Task, measured: Measured) -> tuple[Task, Measured]:
         if memory is not None:
-            memory.keep(name, x, found)
-        return found
+            memory.keep(task.name, task.x, measured)
+        return task, measured
 
-    def measure(self, name: str, x: Tensor, original: Any, keep: bool) -> Measured:
-        """One input (1, ...); with `keep`, original and results into their place. Raises Refusal."""
-        codec, found, decoded = self.codec, Measured(), []
-        if not self.warm and self.points:
-            round_trip(codec, x, self.points[0], self.device)
-            self.warm = True
-        if keep:
-            self.handler.write(x, self.place.path(name, None))
-        before = _allocated(self.device)
-        compared = any(reconstructs(codec, point) for point in self.points)
-        compare = self.handler.comparison(original, self.measures) if compared else None
-        held = _allocated(self.device) - before
-        for point in self.points:
-            trip = round_trip(codec, x, point, self.device, held)
-            likelihoods = checked(codec, x, point, trip, name)
-            if likelihoods:
-                rates = channel_rates(likelihoods, self.handler.units(x))
-                found.rates.extend((point.label, latent, values) for latent, values in rates.items())
-            qualities = compare(trip.x_hat) if compare is not None and reconstructs(codec, point) else {}
-            found.rows.append(self._row(name, x, point, trip, likelihoods, qualities))
-            if self.distances is not None and reconstructs(codec, point):
-                decoded.append((point, trip.x_hat, found.rows[-1][self.medium.rate.key]))
-            if keep:
-                self.handler.write(trip.x_hat, self.place.path(name, point.label))
-            if self.on_item is not None:
-                self.on_item(name, point)
-        for point, x_hat, rate in decoded:  # of an input that is not refused at a later point
-            self.distances.add(point, x, x_hat, rate)  # pyright: ignore[reportOptionalMemberAccess]
-        return found
+    def of_crew(task: Task, measured: Measured) -> tuple[Task, Measured]:
+        done = kept(task, measured)
+        for point in work.points if work.on_item is not None and measured.rows else ():
+            work.on_item(task.name, point)  # pyright: ignore[reportOptionalCall]
+        return done
 
-    def _row(
-        self,
-        name: str,
-        x: Tensor,
-        point: OperatingPoint,
-        trip: Trip,
-        likelihoods: Mapping[str, Tensor] | None,
-        qualities: Mapping[str, float | None],
-    ) -> dict[str, Any]:
-        estimate = float(bits(likelihoods).sum()) if likelihoods else None
-        return (
-            self._head(name, point)
-            | self._rates(x, trip, estimate)
-            | dict(qualities)
-            | {"parameters": _parameters(self.codec), "macs": self.macs.get(point.label)}
-        )
-
-    def _head(self, name: str, point: OperatingPoint) -> dict[str, Any]:
-        """Which input at which point; the table of images, which has always been theirs, does not say so."""
-        medium = {} if self.medium.name == DEFAULT else {"medium": self.medium.name}
-        return {"codec": self.codec.name, "dataset": self.dataset, "item": name, **medium, **asdict(point)}
-
-    def _rates(self, x: Tensor, trip: Trip, estimate: float | None) -> dict[str, Any]:
-        """What the results table says of one input's file: rates, times, memory."""
-        units, rate = self.handler.units(x), self.medium.rate
-        return {
-            self.medium.units: units,
-            "bytes": len(trip.data),
-            rate.key: 8 * len(trip.data) / units,
-            rate.estimated: None if estimate is None else estimate / units,
-            "encode_ms": trip.encode_ms,
-            "decode_ms": trip.decode_ms,
-            "peak_memory_mib": trip.peak_memory_mib,
-        }
-
-    def gap(self, name: str, x: Tensor, point: OperatingPoint, reason: str | None) -> dict[str, Any]:
-        """The row of an input that the codec refuses."""
-        return self._head(name, point) | {self.medium.units: self.handler.units(x), "refused": reason}
-
-
-def _allocated(device: torch.device) -> int:
-    """Bytes in use on a GPU."""
-    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
-
-
-def _parameters(codec: ImageCodec) -> int | None:
-    """Parameters without the entropy models, which by convention are submodules named `entropy_...`."""
-    if not isinstance(codec, nn.Module):
-        return None
-    named = codec.named_parameters()
-    return sum(p.numel() for name, p in named if not name.startswith("entropy_"))
+    seconds: float | None = None
+    for task in tasks:
+        before = work.remembered(task, memory)
+        if before is not None:
+            yield task, before
+        elif crew is not None and crew.takes(work, task, seconds):
+            yield from (of_crew(*done) for done in crew.give(work, task))
+        else:
+            start = time.perf_counter()
+            yield kept(task, work.measured(task))
+            seconds = time.perf_counter() - start
+    yield from (of_crew(*done) for done in (crew.rest() if crew is not None else ()))

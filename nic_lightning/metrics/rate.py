@@ -1,20 +1,15 @@
-"""Rates from likelihoods: the entropy that an ideal coder would spend."""
+"""Rates from likelihoods, of single images and as means."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
+from nic_lightning.metrics.bits import bits
 from nic_lightning.metrics.mean import MeanOverImages
 
-
-def bits(likelihoods: Mapping[str, Tensor]) -> Tensor:
-    """Bits of each image, shape (N,): the sum of -log2 of its symbols' probabilities, (N, ...) a latent."""
-    if not likelihoods:
-        raise ValueError("bits needs the likelihoods of at least one latent")
-    return torch.stack([-torch.log2(p).flatten(1).sum(1) for p in likelihoods.values()]).sum(0)
+__all__ = ["Bpp", "bits", "bpp"]
 
 
 def bpp(likelihoods: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:

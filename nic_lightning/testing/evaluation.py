@@ -96,7 +96,7 @@ def _folder() -> Iterator[Path]:
 def _evaluated(subject: Subject, folder: Path, run: str) -> list[dict[str, Any]]:
     """Rows that an evaluation keeps, without their times."""
     labels = [subject.codec.operating_points[0].label]
-    given = {"run": "r", "experiment": "e", "datasets": [str(folder / "images")], "save_images": 1}
+    given = {"run": "r", "experiment": "e", "datasets": [str(folder / "images")], "save_images": 1, "workers": 1}
     evaluate_into_run(subject.codec, folder / run, points=labels, **given)
     rows = read_results(folder / run / "results.parquet")
     return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]

@@ -56,6 +56,7 @@ def check_evaluation(config: Mapping[str, Any]) -> None:
 def check_counts(evaluation: Mapping[str, Any]) -> None:
     """Raise `ConfigError` for numbers of images with which an evaluation would measure nothing."""
     _at_least("evaluation.limit", evaluation.get("limit"), 1)
+    _at_least("evaluation.workers", evaluation.get("workers"), 1)
     _at_least("evaluation.save_images", evaluation.get("save_images"), 0)
 
 
