@@ -62,7 +62,7 @@ class EvaluationConfig:
     baselines: Any = field(default_factory=list, metadata=STRINGS)
     points: Any = field(default=None, metadata=STRINGS_OR_NULL)
     save_images: int = 2
-    lpips: str | None = None
+    lpips: Any = False
     fid: Any = field(default_factory=list, metadata=STRINGS)
     side: int | None = None
     limit: int | None = None

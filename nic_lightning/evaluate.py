@@ -108,7 +108,9 @@ def _translations(config: DictConfig, codec: ImageCodec, folder: Path, name: str
         return []
     from nic_lightning.callbacks.translation_evaluation import TranslationWishes, translate_into_run
 
-    wishes = TranslationWishes(**config.translation, root=config.root, lpips=config.evaluation.lpips)
+    lpips = config.evaluation.lpips  # its diversity is measured wherever there are weights
+    named = lpips if isinstance(lpips, str) else None
+    wishes = TranslationWishes(**config.translation, root=config.root, lpips=named)
     return translate_into_run(codec, folder, name, wishes, device=config.device, progress=_say_task)
 
 

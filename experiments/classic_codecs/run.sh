@@ -18,7 +18,7 @@ for codec in "${codecs[@]}"; do
     if [[ -f runs/$codec/results.parquet ]]; then continue; fi
     more=()
     if [[ $codec == vtm ]]; then more=("${vtm[@]}"); fi
-    nic-evaluate codec="$codec" 'evaluation.datasets=[kodak]' evaluation.save_images=0 "${more[@]}"
+    nic-evaluate codec="$codec" evaluation.lpips=true 'evaluation.datasets=[kodak]' evaluation.save_images=0 "${more[@]}"
 done
 python "$here/processor_time.py" --out "$here"
 python "$here/collect.py" runs

@@ -10,17 +10,17 @@ mkdir -p runs
 . "$here/../two_queues.sh"
 
 first_queue() {
-    nic-train -m experiment=independent_kodak_small codec.lmbda=512,256,128,64
-    nic-train experiment=bottleneck_scaling_kodak_small
+    nic-train -m experiment=independent_kodak_small evaluation.lpips=true codec.lmbda=512,256,128,64
+    nic-train experiment=bottleneck_scaling_kodak_small evaluation.lpips=true
 }
 
 second_queue() {
-    nic-train experiment=modulated_kodak_small
-    nic-train experiment=modulated_kodak_small name=modulated_linear_kodak_small codec.lambda_input=linear \
+    nic-train experiment=modulated_kodak_small evaluation.lpips=true
+    nic-train experiment=modulated_kodak_small evaluation.lpips=true name=modulated_linear_kodak_small codec.lambda_input=linear \
         task.learning_rate_factors.modulation=1 task.learning_rate_factors.demodulation=1
-    nic-train experiment=conditional_kodak_small
-    nic-evaluate codec=jpeg 'evaluation.datasets=[kodak]' evaluation.save_images=0
-    nic-evaluate codec=webp 'evaluation.datasets=[kodak]' evaluation.save_images=0
+    nic-train experiment=conditional_kodak_small evaluation.lpips=true
+    nic-evaluate codec=jpeg evaluation.lpips=true 'evaluation.datasets=[kodak]' evaluation.save_images=0
+    nic-evaluate codec=webp evaluation.lpips=true 'evaluation.datasets=[kodak]' evaluation.save_images=0
 }
 
 in_two_queues queue

@@ -10,25 +10,25 @@ mkdir -p runs
 . "$here/../two_queues.sh"
 
 first_queue() {
-    nic-train experiment=slimcae_kodak_small
+    nic-train experiment=slimcae_kodak_small evaluation.lpips=true
     # The independent models have the widths and the lambdas of the scheduled one.
     python "$here/found_lambdas.py" runs/slimcae_kodak_small | while read -r width lambda; do
-        nic-train experiment=slimcae_independent_kodak_small "codec.width=$width" "codec.lmbda=$lambda" \
+        nic-train experiment=slimcae_independent_kodak_small evaluation.lpips=true "codec.width=$width" "codec.lmbda=$lambda" \
             "run_dir=runs/slimcae_independent_kodak_small/width_$width" </dev/null
     done
     lambdas="$(python "$here/found_lambdas.py" runs/slimcae_kodak_small | cut -d" " -f2 | paste -sd,)"
-    nic-train experiment=slimcae_naive_kodak_small name=slimcae_given_kodak_small "codec.lambdas=[$lambdas]"
+    nic-train experiment=slimcae_naive_kodak_small evaluation.lpips=true name=slimcae_given_kodak_small "codec.lambdas=[$lambdas]"
     for gdn in switch slim; do
-        nic-train experiment=slimcae_naive_kodak_small "name=slimcae_given_${gdn}_kodak_small" \
+        nic-train experiment=slimcae_naive_kodak_small evaluation.lpips=true "name=slimcae_given_${gdn}_kodak_small" \
             "codec.lambdas=[$lambdas]" "codec.gdn=$gdn"
     done
 }
 
 second_queue() {
-    nic-train experiment=slimcae_naive_kodak_small
-    nic-train experiment=slimcae_kodak_small name=slimcae_switch_kodak_small codec.gdn=switch
-    nic-evaluate codec=jpeg 'evaluation.datasets=[kodak]' evaluation.save_images=0
-    nic-evaluate codec=webp 'evaluation.datasets=[kodak]' evaluation.save_images=0
+    nic-train experiment=slimcae_naive_kodak_small evaluation.lpips=true
+    nic-train experiment=slimcae_kodak_small evaluation.lpips=true name=slimcae_switch_kodak_small codec.gdn=switch
+    nic-evaluate codec=jpeg evaluation.lpips=true 'evaluation.datasets=[kodak]' evaluation.save_images=0
+    nic-evaluate codec=webp evaluation.lpips=true 'evaluation.datasets=[kodak]' evaluation.save_images=0
 }
 
 in_two_queues slimcae_queue

@@ -51,7 +51,7 @@ def evaluate_into_run(
     baselines: Sequence[ImageCodec] = (),
     points: Sequence[str] | None = None,
     save_images: int = 2,
-    lpips_path: str | None = None,
+    lpips: bool | str | None = False,
     fid: Sequence[str] = (),
     limit: int | None = None,
     side: int | None = None,
@@ -68,10 +68,10 @@ def evaluate_into_run(
     (`runs/record/journal.py`), unless it measures FID. An item that a codec refuses is left out, and its rows say why
     (column "refused").
     `points` are labels (None: all of the codec's); `save_images` reconstructions of the codec, not of baselines, are
-    kept per data set; `limit` takes the first items only; `side` makes squares of so
-    many pixels of all images (`data.evaluation_sets`); `workers` is how many processes of one thread share the items
-    (None: `callbacks/crew.py` chooses). With `ranks` every process measures its share
-    of the items, all get all rows, in the order of a single process, and rank 0 writes them. Raises what
+    kept per data set; `limit` takes the first items only; `side` makes squares of so many pixels of all images
+    (`data.evaluation_sets`); `workers` is how many processes of one thread share the items (None: `callbacks/crew.py`
+    chooses); `lpips` is true, or a file of weights, where LPIPS is measured, too. With `ranks` every process measures
+    its share of the items, all get all rows, in the order of a single process, and rank 0 writes them. Raises what
     `evaluate_codec` and `open_sets` raise, and UserError for data sets and a codec that makes no files.
     """
     if datasets and is_learned(codec):
@@ -87,7 +87,7 @@ def evaluate_into_run(
             "Going on with an evaluation that was stopped; %s measured before: %d.", medium.items, journal.found_before
         )
     head = {"run": run, "experiment": experiment}
-    networks = networks_of(medium, {"lpips": lpips_path})
+    networks = networks_of(medium, {"lpips": lpips})
     chosen = points_of(codec, points)
     kept = folder / RECONSTRUCTIONS if save_images else None
     most = max((_count(inputs, limit) for inputs in sets.values()), default=0)
@@ -226,7 +226,7 @@ def measurements(wanted: Any) -> dict[str, Any]:
     return {
         "baselines": classic_codecs(list(wanted.baselines)),
         "save_images": wanted.save_images,
-        "lpips_path": wanted.lpips,
+        "lpips": wanted.lpips,
         "fid": list(wanted.fid),
         "side": wanted.side,
         "workers": wanted.get("workers"),  # not in configs of runs before there were any

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nic_lightning.errors import DataError
-from nic_lightning.metrics.weights import ALEXNET, LPIPS, MAX_FILE
+from nic_lightning.metrics.weights import LPIPS, MAX_FILE, find_lpips
 
 FILE_NAME = LPIPS.names[0]
 MIN_SIDE = 31
@@ -119,7 +119,7 @@ def load_lpips(path: str | Path | None = None) -> LpipsAlex | None:
     """
     if path is not None and not Path(path).is_file():
         raise DataError(f"The LPIPS weights {path} do not exist; name another file.")
-    file = Path(path) if path is not None else LPIPS.find() or ALEXNET.find()
+    file = Path(path) if path is not None else find_lpips()
     if file is None:
         _log.warning(
             "LPIPS is left out: place %s in weights/ below the data root, or set NIC_LPIPS; or torchvision's AlexNet, "

@@ -100,6 +100,22 @@ OTHERS = tuple(
 ALL = (INCEPTION_TORCHVISION, INCEPTION_2015, LPIPS, ALEXNET, *OTHERS)
 
 
+def find_lpips() -> Path | None:
+    """Weights for LPIPS: its own file, else torchvision's AlexNet, to which the heads of torchmetrics are joined."""
+    return LPIPS.find() or ALEXNET.find()
+
+
+def require_lpips() -> Path:
+    """The same; raises DataError where there are none."""
+    found = find_lpips()
+    if found is None:
+        raise DataError(
+            f"There are no weights for evaluation.lpips=true: place {LPIPS.names[0]} in {LPIPS.folders()[0]}, or set "
+            f"{LPIPS.variable}; or torchvision's AlexNet, see nic data weights. evaluation.lpips=false does without."
+        )
+    return found
+
+
 def digest(file: Path) -> str:
     """SHA-256 of a file; raises DataError for one that is larger than any of these."""
     if file.stat().st_size > MAX_FILE:

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from nic_lightning import cli
@@ -13,6 +14,9 @@ from nic_lightning.callbacks.chosen import classic_codecs
 from nic_lightning.callbacks.evaluation import evaluate_into_run
 from nic_lightning.codecs.loading import load_codec
 from nic_lightning.errors import DataError, UserError
+from nic_lightning.media.base import find_medium
+from nic_lightning.metrics.lpips import LpipsAlex
+from nic_lightning.metrics.networks import networks_of
 from nic_lightning.runs.record.record import RunRecord
 from nic_lightning.runs.record.results import read_results, write_results
 
@@ -180,6 +184,51 @@ def test_a_failed_evaluation_says_so_in_its_record(tmp_path: Path, nic_evaluate,
     assert len(capsys.readouterr().err.splitlines()) == 1
     status = json.loads((tmp_path / "runs" / "webp" / "status.json").read_text())
     assert (status["state"], "nowhere" in status["error"]) == ("failed", True)
+
+
+def test_lpips_is_measured_where_it_is_asked_for(tmp_path: Path, images, nic_evaluate, monkeypatch, capsys) -> None:
+    few = [
+        "codec=webp",
+        f"evaluation.datasets=[{images[0].parent}]",
+        "codec.qualities=[50]",
+        "evaluation.save_images=0",
+    ]
+    weights = tmp_path / "lpips.pt"
+    torch.manual_seed(0)
+    torch.save(LpipsAlex().state_dict(), weights)
+    monkeypatch.setenv("NIC_LPIPS", str(weights))
+
+    def values() -> list[float | None]:
+        return [row.get("lpips") for row in read_results(tmp_path / "runs" / "webp" / "results.parquet")]
+
+    for wish in ("false", "null"):
+        assert nic_evaluate(*few, f"evaluation.lpips={wish}") == 0
+        assert values() == [None, None]
+    assert nic_evaluate(*few, "evaluation.lpips=true") == 0
+    asked = values()
+    assert (asked[0] is None, asked[1] is None) == (False, True)  # AlexNet leaves nothing of the second image
+    assert nic_evaluate(*few, f"evaluation.lpips={weights}") == 0
+    assert values() == asked
+    monkeypatch.delenv("NIC_LPIPS")
+    monkeypatch.setenv("NIC_DATA", str(tmp_path / "no_weights_here"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "none_here"))
+    capsys.readouterr()
+    for wish, said in (("true", "no weights for evaluation.lpips=true"), ("7", "evaluation.lpips=7 is neither true")):
+        assert nic_evaluate(*few, f"evaluation.lpips={wish}") == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_line_says_that_lpips_could_be_measured(tmp_path: Path, monkeypatch, caplog) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setenv("NIC_DATA", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("NIC_LPIPS", raising=False)
+    assert networks_of(find_medium("image"), {"lpips": False}) == {}
+    assert not caplog.text
+    (tmp_path / "lpips.pt").write_bytes(b"whatever")
+    monkeypatch.setenv("NIC_LPIPS", str(tmp_path / "lpips.pt"))
+    assert networks_of(find_medium("image"), {"lpips": None}) == {}
+    assert "LPIPS is not measured; evaluation.lpips=true measures it." in caplog.text
 
 
 @pytest.mark.parametrize(

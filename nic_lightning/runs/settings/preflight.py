@@ -9,6 +9,7 @@ from typing import Any
 
 from nic_lightning.config import CONF_DIR, ConfigError, options
 from nic_lightning.machine import surely_no_gpu
+from nic_lightning.metrics.weights import require_lpips
 from nic_lightning.runs.settings.sources import check_accelerator, check_data, check_sets
 from nic_lightning.runs.settings.switches import check_trainer
 from nic_lightning.targets import alternatives
@@ -33,6 +34,7 @@ def check_before_start(config: Mapping[str, Any]) -> None:
     check_trainer(config.get("trainer") or {})
     evaluation = config.get("evaluation") or {}
     check_counts(evaluation)
+    check_lpips(evaluation)
     check_accelerator((config.get("trainer") or {}).get("accelerator"))
     init = config.get("init_from")
     if init and not Path(init).exists():
@@ -48,6 +50,7 @@ def check_evaluation(config: Mapping[str, Any]) -> None:
     evaluation = config.get("evaluation") or {}
     if str(config.get("device")).startswith("cuda") and surely_no_gpu():
         raise ConfigError(f"There is no GPU for device={config['device']}; device=cpu does without.")
+    check_lpips(evaluation)
     check_sets(evaluation.get("datasets"), config.get("root"))
     for name in evaluation.get("baselines") or ():
         _check_baseline(name)
@@ -58,6 +61,15 @@ def check_counts(evaluation: Mapping[str, Any]) -> None:
     _at_least("evaluation.limit", evaluation.get("limit"), 1)
     _at_least("evaluation.workers", evaluation.get("workers"), 1)
     _at_least("evaluation.save_images", evaluation.get("save_images"), 0)
+
+
+def check_lpips(evaluation: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for a wish for LPIPS that is none, DataError where its weights are not there."""
+    wish = evaluation.get("lpips")
+    if not (wish is None or isinstance(wish, bool | str)):
+        raise ConfigError(f"evaluation.lpips={wish} is neither true, nor false, nor a file of weights.")
+    if wish is True and evaluation.get("datasets"):
+        require_lpips()
 
 
 def _check_name(name: Any) -> None:
