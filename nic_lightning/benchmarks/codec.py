@@ -101,6 +101,22 @@ def convolutions(width: int) -> Callable[[Tensor], None]:
     return step
 
 
+def with_weights_of(peer: Peer, width: int) -> CompressiveAutoencoder:
+    """Our codec with the weights of a peer; both are made ready to code, with latents about as a trained model's."""
+    codec = CompressiveAutoencoder(width, LMBDA)
+    with torch.no_grad():
+        last: nn.Conv2d = peer.g_a[4]  # pyright: ignore[reportAssignmentType]
+        last.weight.mul_(30)  # latents spread over several symbols
+    codec.entropy_y.load_state_dict(peer.entropy_bottleneck.state_dict())
+    for i in range(3):
+        codec.g_a.convs[i].load_state_dict(peer.g_a[2 * i].state_dict())
+        codec.g_s.deconvs[i].load_state_dict(peer.g_s[2 * i + 1].state_dict())
+    peer.eval().update(force=True, update_quantiles=True)
+    codec.eval().requires_grad_(False).to(memory_format=codec.memory_format)  # pyright: ignore[reportCallIssue]
+    codec.update_tables()
+    return codec
+
+
 Timed = Callable[[Tensor], None]
 
 
@@ -109,18 +125,9 @@ def coders(width: int, keep: Timed = lambda x_hat: None) -> tuple[Timed, Timed, 
 
     `keep` is called with what the first two reconstruct.
     """
-    peer, codec = Peer(width), CompressiveAutoencoder(width, LMBDA)
+    peer = Peer(width)
+    codec = with_weights_of(peer, width)
     point = codec.operating_points[0]
-    with torch.no_grad():
-        last: nn.Conv2d = peer.g_a[4]  # pyright: ignore[reportAssignmentType]
-        last.weight.mul_(30)  # latents spread over several symbols, about as in a trained model
-    codec.entropy_y.load_state_dict(peer.entropy_bottleneck.state_dict())
-    for i in range(3):
-        codec.g_a.convs[i].load_state_dict(peer.g_a[2 * i].state_dict())
-        codec.g_s.deconvs[i].load_state_dict(peer.g_s[2 * i + 1].state_dict())
-    peer.eval().update(force=True, update_quantiles=True)
-    codec.eval().requires_grad_(False).to(memory_format=codec.memory_format)  # pyright: ignore[reportCallIssue]
-    codec.update_tables()
 
     @torch.no_grad()
     def theirs(x: Tensor) -> None:
