@@ -75,10 +75,18 @@ def test_translation_trains(tmp_path, accelerator):
             Image.fromarray(image[50 + 40 * k : 150 + 40 * k, 100:200]).save(tmp_path / "pets" / name / f"{k}.png")
     done = run(
         "train",
-        *("codec=i2icodec", "codec.size=32", "codec.base=4", "codec.widest=8", "codec.latents=6", "task=translation"),
+        *(
+            "codec=i2icodec",
+            "codec.size=32",
+            "codec.base=4",
+            "codec.widest=8",
+            "codec.latents=6",
+            "codec.halvings=2",
+            "task=translation",
+        ),
         *("data=domains", "data.domains=[a,b]", f"data.train={tmp_path / 'pets'}", "data.size=32", "data.batch_size=2"),
         *("task.warm_up=2", "trainer.max_steps=2", "logger=none", "evaluation.datasets=[]"),
         *(f"run_dir={tmp_path / 'run'}", f"trainer.accelerator={accelerator}"),
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads((tmp_path / "run" / "status.json").read_text())["status"] == "finished"
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "finished"
