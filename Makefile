@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 MIN_COVERAGE ?= 0
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup test test-slow lint demo
+.PHONY: help setup test test-slow test-gpu lint demo
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -32,6 +32,9 @@ test: setup ## quick tests, with coverage
 
 test-slow: setup ## the tests that `make test` leaves out
 	$(PYTEST) -m slow
+
+test-gpu: setup ## on a machine with a GPU: its tests and short benchmarks, within 8 minutes, into gpu.txt
+	tests/gpu/run.sh $(BIN)/python gpu.txt
 
 lint: setup ## style, types and the direction of imports
 	$(BIN)/ruff check .

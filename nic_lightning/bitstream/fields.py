@@ -12,7 +12,7 @@ MAGIC = b"NIC1"
 VERSION = 2
 """Of the files that are written."""
 FINGERPRINT_BYTES = 8
-MAX_PIXELS = 1 << 25
+MAX_PIXELS = 1 << 28
 """Largest image that is decoded unless the caller allows more: 33.5 megapixels, just above 8K."""
 MAX_POINT = 255
 MEDIA = ("image", "cloud", "video")

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from multiprocessing.connection import Connection
+from typing import Any
 
 
 def main(file: int) -> None:
@@ -49,7 +50,7 @@ def _serve(connection: Connection) -> None:
                 continue
             assert isinstance(content, Task)
             assert work is not None
-            answer = {"measured": work.measured(content)}
+            answer: dict[str, Any] = {"measured": work.measured(content)}
         except (EOFError, OSError):
             raise
         except Exception as error:

@@ -16,7 +16,7 @@ from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
 from nic_lightning.codecs.choosing import labelled_point
 from nic_lightning.codecs.coding import ImageCoding
 from nic_lightning.codecs.receiver import DECLARED, Decoded, Decoding, ReceiverOption
-from nic_lightning.codecs.strips import Reach, analysis_of, synthesis_of
+from nic_lightning.codecs.strips import MAX_WHOLE_PIXELS, Reach, analysis_of, goes_in_strips, synthesis_of
 from nic_lightning.entropy.gaussian import rows_of_file_version
 from nic_lightning.errors import BitstreamError, UserError
 from nic_lightning.layers.precision import without_autocast
@@ -110,7 +110,7 @@ class LearnedCodec(ImageCoding, nn.Module):
             UserError: the codec has no such choice, or choices contradict one another.
         """
         self.require_options(wishes)
-        return Decoding((), lambda data: Decoded(((),), iter([self.decompress(*self.unpack(data))])))
+        return Decoding((), lambda data: Decoded(((),), iter([self.decompress(*self.unpack(data), dtype=torch.uint8)])))
 
     def require_options(self, wishes: Mapping[str, Any]) -> None:
         """Raise UserError for a choice of a receiver that the codec does not offer."""
@@ -216,6 +216,7 @@ class LearnedCodec(ImageCoding, nn.Module):
 
         Large ones go through the analysis in strips (`codecs/strips.py`).
         """
+        self.require_size(*x.shape[-2:])
         columns, latents = [], []
         for image in x.split(1):
             strings, quantised = self.encode_latents(analysis_of(self, image, point), point)
@@ -260,14 +261,20 @@ class LearnedCodec(ImageCoding, nn.Module):
         )
 
     def require_size(self, height: int, width: int) -> None:
-        """Raise UserError for an image that no file may hold."""
+        """Raise UserError for an image that no file may hold, or that does not go through the transforms in strips."""
         if height * width > bitstream.MAX_PIXELS:
             raise UserError(f"An image of {height}x{width} is too large for one .nic file: cut it into tiles.")
+        if height * width > MAX_WHOLE_PIXELS and not goes_in_strips(self):
+            raise UserError(
+                f"An image of {height}x{width} is too large for codec {self.name}, every output of which depends on "
+                f"the whole image: cut it into tiles of at most {MAX_WHOLE_PIXELS:,} pixels."
+            )
 
     def unpack(self, data: bytes, max_pixels: int = bitstream.MAX_PIXELS) -> tuple[Encoded, OperatingPoint]:
         """Inverse of `pack`; raises BitstreamError for a cut, altered or foreign file."""
         content = bitstream.unpack(data, max_pixels)
         self.require_own(content)
+        self.require_size(content.height, content.width)
         if math.prod(self.padded_size(content.height, content.width)) > 2 * max_pixels + self.downsampling**2:
             raise BitstreamError(
                 f"The file declares an image of {content.height}x{content.width}: too thin, padding makes it too large."

@@ -9,7 +9,7 @@ which a convolution adds up floats: a latent that lies halfway between two integ
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,10 +22,12 @@ from torch.nn import functional as F
 
 from nic_lightning.codecs.base import OperatingPoint
 
-BUDGET = 2**30
+BUDGET = 2**29
 """Bytes that the feature maps of one strip may take; an image that needs no more is not cut."""
 ALWAYS_WHOLE = 2**20
 """Pixels of an image that is never cut, whatever its feature maps take."""
+MAX_WHOLE_PIXELS = 2**25
+"""Of an image for a codec whose transforms cannot be cut."""
 _LIMITS: ContextVar[tuple[int, int]] = ContextVar("strips", default=(BUDGET, ALWAYS_WHOLE))
 _MAPS = 3
 """Maps of the largest size that are in memory at a time: input, output, and a third one within GDN."""
@@ -56,6 +58,8 @@ class Transforms(Layers, Protocol):
     stride: int
     memory_format: torch.memory_format
 
+    @property
+    def operating_points(self) -> Sequence[OperatingPoint]: ...
     @property
     def reaches(self) -> dict[tuple[object, ...], Reach | None]: ...
     def padded_size(self, height: int, width: int) -> tuple[int, int]: ...
@@ -95,7 +99,7 @@ def reach_of(transform: Callable[[Tensor], Tensor], layers: Layers, channels: in
         channels: of inputs.
         block: input samples from one block to the next: 16 for the analysis of images, 1 for latents.
     """
-    device = next((p.device for p in layers.parameters()), None)
+    device = _device(layers)
     length = 16
     while length * block <= _LONGEST_PROBE:
         x = torch.zeros((1, channels, length * block, block), device=device)
@@ -170,7 +174,7 @@ def synthesis_of(
     large = y.shape[-2] * y.shape[-1] * block * block > always_whole
     reach = _reach(codec, "synthesis", point, y.shape[1], 1) if large else None
     if reach is None:
-        return _as_image(codec.synthesis(_laid_out(codec, y), point)[..., :height, :width], dtype)
+        return as_image(codec.synthesis(_laid_out(codec, y), point)[..., :height, :width], dtype)
     dim, across = (-2, y.shape[-1]) if y.shape[-2] >= y.shape[-1] else (-1, y.shape[-2])
     image = y.new_empty((1, 3, height, width), dtype=dtype)
     for cut in cuts(y.shape[dim], across, reach, budget):
@@ -179,8 +183,21 @@ def synthesis_of(
         made = codec.synthesis(_laid_out(codec, y.narrow(dim, cut.start, cut.end - cut.start)), point)
         strip = made.narrow(dim, (cut.first - cut.start) * block, (cut.last - cut.first) * block)
         there = image.narrow(dim, cut.first * block, min(cut.last * block, image.shape[dim]) - cut.first * block)
-        there.copy_(_as_image(strip[..., : there.shape[-2], : there.shape[-1]], dtype))
+        there.copy_(as_image(strip[..., : there.shape[-2], : there.shape[-1]], dtype))
     return image
+
+
+@torch.no_grad()
+def goes_in_strips(codec: Transforms, point: OperatingPoint | None = None) -> bool:
+    """Whether large images can be cut for a codec's transforms."""
+    point = point or codec.operating_points[0]
+    latents = analysis_of(codec, torch.zeros((1, 3, 1, 1), device=_device(codec)), point).shape[1]
+    both = ("analysis", 3, codec.stride), ("synthesis", latents, 1)
+    return all(_reach(codec, name, point, channels, block) is not None for name, channels, block in both)
+
+
+def _device(layers: Layers) -> torch.device | None:
+    return next((p.device for p in layers.parameters()), None)
 
 
 def _reach(codec: Transforms, name: str, point: OperatingPoint, channels: int, block: int) -> Reach | None:
@@ -213,7 +230,8 @@ def _as_float(x: Tensor) -> Tensor:
     return x if x.is_floating_point() else x.float().div_(255)
 
 
-def _as_image(x: Tensor, dtype: torch.dtype) -> Tensor:
+def as_image(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """What a synthesis transform gives, clipped to [0, 1], or as uint8 in [0, 255]."""
     # Latents that no image has, from a hostile file, can overflow to NaN.
     x = x.nan_to_num(0).clamp(0, 1)
     return x.mul(255).round().to(dtype) if dtype == torch.uint8 else x.to(dtype)

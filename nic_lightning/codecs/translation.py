@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.receiver import STYLE, Decoded, Decoding, ReadImage
+from nic_lightning.codecs.strips import as_image
 from nic_lightning.entropy.factorised import EntropyBottleneck
 from nic_lightning.entropy.gaussian import GaussianConditional
 from nic_lightning.errors import BitstreamError, UserError
@@ -210,14 +211,20 @@ class I2ICodec(LearnedCodec):
         return {"y": self.entropy_y.decode(strings[1], in_float64(self.h_s, z_hat)), "z": z_hat}
 
     @torch.no_grad()
-    def decompress(self, encoded: Encoded, point: OperatingPoint, style: Tensor | None = None) -> Tensor:
-        """Images (N, 3, H, W) in [0, 1], translated into styles (N, style_dim), or autoencoded, which has none.
+    def decompress(
+        self,
+        encoded: Encoded,
+        point: OperatingPoint,
+        style: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        """Images (N, 3, H, W) in [0, 1], or uint8, translated into styles (N, style_dim); autoencoded, it has none.
 
         Raises BitstreamError for strings that `compress` did not write, UserError for a translation without a style.
         """
         latents = self.decode_latents(encoded, point)["y"]
         images = self.synthesis(latents, point, style)
-        return images[..., : encoded.shape[0], : encoded.shape[1]].nan_to_num(0).clamp(0, 1)
+        return as_image(images[..., : encoded.shape[0], : encoded.shape[1]], dtype)
 
     # The receiver's styles.
 

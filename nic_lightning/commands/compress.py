@@ -106,5 +106,6 @@ def _quality(codec: LearnedCodec, medium: Medium, choice: Choice, x: Tensor) -> 
         codec.decode_latents(encoded, point)
         return ""
     quality = medium.quality(medium.default)
-    value = medium.handler().quality(quality.key, x, codec.decompress(encoded, point))
+    (decoded,) = codec.decoding().of(choice.data).images
+    value = medium.handler().quality(quality.key, x, decoded)
     return f", {value:.{quality.digits}f} {quality.unit or quality.title}"

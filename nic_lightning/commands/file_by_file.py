@@ -10,7 +10,7 @@ from pathlib import Path
 from nic_lightning.bitstream import MAX_PIXELS
 from nic_lightning.errors import BitstreamError, UserError, disk_error
 
-MAX_FILE_BYTES = 8 * MAX_PIXELS
+MAX_FILE_BYTES = 2 * MAX_PIXELS
 """Nothing longer than 64 bits for each pixel of the largest image is read as a .nic file."""
 
 

@@ -31,7 +31,8 @@ def test_help_and_mistakes_of_a_benchmark_come_before_torch(monkeypatch: pytest.
         assert cli.main(["bench", kind, arguments]) == code
     said = capsys.readouterr()
     assert f"Usage: nic bench {kind}" in said.out
-    near = {"codec": "; did you mean --width?", "slimmable": "; did you mean --widths?"}.get(kind, ".")
+    near = dict.fromkeys(("codec", "evaluation"), "; did you mean --width?") | {"slimmable": "; did you mean --widths?"}
+    near = near.get(kind, ".")
     assert said.err.splitlines() == [
         f"nic bench {kind}: unrecognized arguments: --wdith=3{near} See `nic bench {kind} --help`."
     ]

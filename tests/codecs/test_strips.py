@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from nic_lightning.codecs import learned
+from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.cae import CompressiveAutoencoder
-from nic_lightning.codecs.strips import BUDGET, Cut, Reach, analysis_of, cuts, reach_of, strips_of, synthesis_of
+from nic_lightning.codecs.strips import (
+    BUDGET,
+    Cut,
+    Reach,
+    analysis_of,
+    cuts,
+    goes_in_strips,
+    reach_of,
+    strips_of,
+    synthesis_of,
+)
+from nic_lightning.errors import UserError
 from nic_lightning.testing import excited, smooth_images
 
 
@@ -51,6 +64,24 @@ def test_cuts_cover_every_block_once_and_keep_the_budget(blocks, budget):
         assert 3 * 10 * 4 * (cut.end - cut.start) <= budget or cut.last - cut.first == 1
     if budget == BUDGET:
         assert made == [Cut(0, blocks, 0, blocks)]
+
+
+def test_a_codec_that_sees_the_whole_image_keeps_a_smaller_limit(monkeypatch):
+    class Global(CompressiveAutoencoder):
+        def analysis(self, x: Tensor, point: OperatingPoint) -> Tensor:
+            return super().analysis(x - x.mean(), point)
+
+    monkeypatch.setattr(learned, "MAX_WHOLE_PIXELS", 1000)
+    small = CompressiveAutoencoder(4)
+    small.require_size(40, 40)
+    assert goes_in_strips(small)
+    whole = Global(4)
+    whole.require_size(20, 50)
+    assert not goes_in_strips(whole)
+    with pytest.raises(UserError, match="depends on the whole image: cut it into tiles of at most 1,000 pixels"):
+        whole.require_size(40, 40)
+    with pytest.raises(UserError, match="tiles"), torch.no_grad():
+        whole.compress(torch.zeros(1, 3, 40, 40), whole.operating_points[0])
 
 
 def test_pixels_in_8_bits_come_and_go_as_floats_do():

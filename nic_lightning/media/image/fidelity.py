@@ -16,13 +16,15 @@ from torch import Tensor
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW = 11
 SIGMA = 1.5
+_BAND = 2**20
+"""Pixels that are compared at a time."""
 MIN_SIDE = (WINDOW - 1) * 2 ** (len(MS_SSIM_WEIGHTS) - 1) + 1
 """Shorter sides (160 and below) leave no room for the window at the coarsest of the five scales."""
 
 
 def levels(x: Tensor) -> Tensor:
-    """Values of an image's 8-bit file, whole numbers from 0 to 255 as floats."""
-    return x.clamp(0, 1).mul(255).round()
+    """Values of an image's 8-bit file, whole numbers from 0 to 255 as floats; `x` in [0, 1], or uint8."""
+    return x.float() if x.dtype == torch.uint8 else x.clamp(0, 1).mul(255).round()
 
 
 def round_to_8_bits(x: Tensor) -> Tensor:
@@ -36,13 +38,13 @@ def psnr(x: Tensor, x_hat: Tensor) -> Tensor:
 
 
 def precise_psnr(x: Tensor, x_hat: Tensor) -> Tensor:
-    """`psnr` in float64, for searches."""
-    return psnr_of_levels(levels(x), levels(x_hat))
-
-
-def psnr_of_levels(a: Tensor, b: Tensor) -> Tensor:
-    """PSNR in dB of images as `levels` gives them, (N, 3, H, W); float64, shape (N,)."""
-    mse = (a - b).square().flatten(1).mean(1, dtype=torch.float64)
+    """`psnr` in float64, for searches; also of images in uint8, and a band of rows at a time."""
+    rows = max(1, _BAND // max(1, x.shape[-1] * len(x)))
+    error = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    for bands in zip(x.split(rows, dim=-2), x_hat.split(rows, dim=-2), strict=True):
+        a, b = (levels(t) for t in bands)
+        error += (a - b).square().flatten(1).sum(1, dtype=torch.float64)  # of whole numbers: exact in any order
+    mse = error / x[0].numel()
     return 20 * torch.log10(torch.tensor(255.0, dtype=torch.float64)) - 10 * torch.log10(mse)
 
 

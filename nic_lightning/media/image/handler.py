@@ -1,4 +1,4 @@
-"""Images: files to tensors (1, 3, H, W) in [0, 1] and back, and how far a decoded one is from its original."""
+"""Images: files to tensors (1, 3, H, W) and back, and how far a decoded one is from its original."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 from nic_lightning.errors import UserError
 from nic_lightning.media.base import Handler, Measure, against
-from nic_lightning.media.image.fidelity import MsSsimOf, levels, precise_psnr, psnr_of_levels, to_db
+from nic_lightning.media.image.fidelity import MsSsimOf, levels, precise_psnr, round_to_8_bits, to_db
 from nic_lightning.media.image.files import read_image
-from nic_lightning.media.image.memory import to_tensor
+from nic_lightning.media.image.memory import to_bytes
 from nic_lightning.media.image.pixels import Changes
 from nic_lightning.media.image.png import save_png
 
@@ -21,14 +21,14 @@ SAMPLE_SIZE = (21, 38)
 
 
 class ImageHandler(Handler):
-    """Images as codecs take them, float32 RGB (1, 3, H, W) in [0, 1]."""
+    """Images as codecs take and give them, RGB (1, 3, H, W): float32 in [0, 1], or uint8."""
 
     ending = ".png"
 
     def read(self, path: Path) -> tuple[Tensor, Changes]:
-        """An image file of any kind that `read_image` takes."""
+        """An image file of any kind that `read_image` takes, as uint8: a quarter of the memory of floats."""
         pixels, changes = read_image(path)
-        return to_tensor(pixels)[None], changes
+        return to_bytes(pixels), changes
 
     def write(self, decoded: Tensor, path: Path) -> None:
         """An 8-bit PNG."""
@@ -46,17 +46,15 @@ class ImageHandler(Handler):
         self, original: Tensor, measures: Mapping[str, Measure]
     ) -> Callable[[Tensor], dict[str, float | None]]:
         """`compare` for several pictures; what belongs to the original alone is made once."""
-        levels_of_original = levels(original)
-        reference = levels_of_original.div(255)
+        reference, levels_of_original = round_to_8_bits(original), levels(original).byte()
         similarity_of = MsSsimOf(reference)
         lpips_of = against(measures["lpips"], reference) if "lpips" in measures else None
 
         def compare(decoded: Tensor) -> dict[str, float | None]:
-            rounded = levels(decoded.float())
-            picture = rounded.div(255)
+            picture = round_to_8_bits(decoded if decoded.dtype == torch.uint8 else decoded.float())
             similarity = similarity_of(picture)
             return {
-                "psnr": float(psnr_of_levels(levels_of_original, rounded).to(picture.dtype)),
+                "psnr": float(precise_psnr(levels_of_original, picture).to(picture.dtype)),
                 "ms_ssim": _number(similarity),
                 "ms_ssim_db": _number(to_db(similarity)),
                 "lpips": _number(lpips_of(picture)) if lpips_of is not None else None,

@@ -27,8 +27,15 @@ def to_tensor(pixels: Pixels) -> Tensor:
     return torch.from_numpy(planes).float().div_(255)
 
 
+def to_bytes(pixels: Pixels) -> Tensor:
+    """The same pixels as a tensor of uint8 (1, 3, H, W), which shares their memory."""
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None]
+
+
 def to_pixels(image: Tensor) -> Pixels:
-    """8-bit pixels (H, W, 3) of a tensor (3, H, W), clipped to [0, 1] and rounded."""
+    """8-bit pixels (H, W, 3) of a tensor (3, H, W), clipped to [0, 1] and rounded; those of one of uint8."""
+    if image.dtype == torch.uint8:
+        return image.detach().permute(1, 2, 0).cpu().contiguous().numpy()
     return image.detach().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
