@@ -153,7 +153,7 @@ def test_no_process_outlives_the_one_that_began_it(folder, by):
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300  # three starts of Python with torch, on a machine that others use
         while len(busy := [int(file.suffix[1:]) for file in folder.glob("at_work.*")]) < 2:
             assert parent.poll() is None
             assert time.monotonic() < end
