@@ -23,7 +23,7 @@ def test_both_sides_measure_the_same(monkeypatch, tmp_path):
     torch.set_num_threads(threads)
     assert compared(ours, theirs).endswith(f"{ours['bpp']:.4f} and {theirs['bpp']:.4f}.")
     assert theirs["bpp"] < ours["bpp"]  # of the header
-    assert compared(ours | {"psnr": ours["psnr"] + 0.1}, theirs).endswith("they differ in ['psnr'].")
+    assert compared({**ours, "psnr": ours["psnr"] + 0.1}, theirs).endswith("they differ in ['psnr'].")
 
 
 def test_prints_seconds_and_ratios(monkeypatch, tmp_path, capsys):
