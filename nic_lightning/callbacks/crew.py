@@ -27,6 +27,7 @@ MEMORY, MEMORY_PER_BYTE = 2**30, 40
 """Bytes that a process takes, and for each byte of an image: its feature maps, moments and copies."""
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
 _PATIENCE = 5.0
+_LOOK = 0.2
 
 
 def usual_size(count: int) -> int:
@@ -85,9 +86,13 @@ class Crew:
         left = self._count - task.number
         size = min(self.size, left)
         if not self._members and not self._asked:
-            size = min(size, _room(task.x))
-            if size < 2 or seconds is None or seconds * left * (1 - 1 / size) < START:
+            if seconds is None or not _pays(size, left, seconds):
                 return False
+            most = min(self.size, _room(task.x), _idle_cores())
+            size = min(most, left)
+            if not _pays(size, left, seconds):
+                return False
+            self.size = most
         while len(self._members) < size:
             self._members.append(_Member())
         return True
@@ -215,6 +220,18 @@ def _error(said: Mapping[str, Any]) -> Exception:
     if not isinstance(error, UserError):
         error.add_note(f"In a process of the evaluation:\n{said['trace']}")
     return error
+
+
+def _pays(size: int, left: int, seconds: float) -> bool:
+    """Whether processes save more than their start takes, by the images that are left and the seconds of each."""
+    return size > 1 and seconds * left * (1 - 1 / size) >= START
+
+
+def _idle_cores() -> int:
+    """Cores that nobody uses at the moment, while this process waits."""
+    import psutil
+
+    return round(usable_cores() * (1 - psutil.cpu_percent(_LOOK) / 100))
 
 
 def _room(x: torch.Tensor) -> int:

@@ -227,6 +227,8 @@ def test_processes_start_where_they_save_time(monkeypatch):
 
         def end(self) -> None: ...
 
+    idle = [4]
+    monkeypatch.setattr(crew, "_idle_cores", lambda: idle[0])
     monkeypatch.setattr(crew, "_Member", Member)
     monkeypatch.setattr(crew, "usable_cores", lambda: 4)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -242,6 +244,14 @@ def test_processes_start_where_they_save_time(monkeypatch):
         assert chosen.takes(work, task(2), 1.1 * crew.START / (18 * 0.75))
         assert len(chosen._members) == 4
         assert chosen.takes(work, task(3), None)
+    with Crew(None, 20) as chosen:
+        idle[0] = 1
+        assert not chosen.takes(work, task(1), 100.0)  # others keep the cores busy
+        idle[0] = 2
+        assert chosen.takes(work, task(2), 100.0)
+        assert len(chosen._members) == 2
+        assert chosen.takes(work, task(3), None)
+        assert len(chosen._members) == 2
     with Crew(None, 20) as chosen:
         monkeypatch.setattr(crew, "MEMORY", 2**60)
         assert not chosen.takes(work, task(1), 100.0)  # no room
