@@ -23,6 +23,7 @@ from nic_lightning.conf_tree import LAUNCHERS as LAUNCHERS
 from nic_lightning.conf_tree import PACKAGE as PACKAGE
 from nic_lightning.conf_tree import options as options
 from nic_lightning.errors import UserError, readers_may_leave
+from nic_lightning.late import load_late
 from nic_lightning.machine import shows_gpu
 from nic_lightning.mistakes import explained, leave_nothing, mistake, without_effect
 from nic_lightning.targets import check_targets as check_targets
@@ -205,6 +206,7 @@ def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
 def _run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
     import hydra
 
+    load_late()
     warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)  # CompressAI's, when imported
     register_schemas()
     bugs: list[Exception] = []
