@@ -41,8 +41,8 @@ def evaluate(config: DictConfig) -> None:
     if config.run is not None:
         require_labels(Path(config.run), config.evaluation.points)
 
-    from nic_lightning.callbacks.evaluation import points_of
-    from nic_lightning.codecs.learned import LearnedCodec
+    from nic_lightning.callbacks.chosen import points_of
+    from nic_lightning.codecs.learned import is_learned
     from nic_lightning.layers.device import checked_device
 
     checked_device(config.device)
@@ -51,7 +51,7 @@ def evaluate(config: DictConfig) -> None:
     # What is refused here leaves the record of an earlier evaluation as it is, and makes no folder.
     points_of(codec, config.evaluation.points)
     datasets = _datasets(config, codec)
-    if datasets and isinstance(codec, LearnedCodec):
+    if datasets and is_learned(codec):
         codec.require_files()
     with contextlib.nullcontext() if own else _recorded(config, folder, name):
         rows = _measure(config, codec, folder, name, datasets)
@@ -169,10 +169,10 @@ def _classic(config: DictConfig) -> tuple[ImageCodec, Path, str]:
     """A codec without weights, instantiated from conf/codec."""
     from hydra.utils import instantiate
 
-    from nic_lightning.codecs.learned import LearnedCodec
+    from nic_lightning.codecs.learned import is_learned
 
     codec = instantiate(config.codec)
-    if isinstance(codec, LearnedCodec):
+    if is_learned(codec):
         raise UserError(f"Codec {codec.name} needs trained weights: give run=RUN instead of codec={codec.name}.")
     name = config.name or codec.name
     return codec, Path(config.run_dir or Path("runs") / name), name

@@ -125,7 +125,7 @@ def build(config: DictConfig, plain: dict[str, Any]) -> tuple[Any, Any]:
     """The codec, None where the task trains none, and the task."""
     from hydra.utils import instantiate
 
-    from nic_lightning.callbacks.evaluation import points_of
+    from nic_lightning.callbacks.chosen import points_of
     from nic_lightning.codecs.loading import foreign_package, trust
     from nic_lightning.metrics.trial import try_files
 
@@ -215,6 +215,7 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
 def tell(rows: list[dict[str, Any]], folder: Path, wandb: Any, with_distances: bool) -> None:
     """Results as tables and plots: in the terminal, in the run folder, in W&B."""
     from nic_lightning.report.curves.bd_rows import bd_rows
+    from nic_lightning.report.curves.curve import drawn_over
     from nic_lightning.report.curves.curves import curves
     from nic_lightning.report.curves.figures import rd_figure
     from nic_lightning.report.curves.text import rd_table
@@ -229,7 +230,7 @@ def tell(rows: list[dict[str, Any]], folder: Path, wandb: Any, with_distances: b
     if distances:
         print(f"\n{distance_table(distances)}")
     made = curves(rows)
-    plots = {m: rd_figure(made, m, folder / "figures" / f"rd_{m}.png") for m in ("psnr", "ms_ssim_db", "lpips")}
+    plots = {m: rd_figure(made, m, folder / "figures" / f"rd_{m}.png") for m in drawn_over(made)}
     lines = read_metrics(folder) if (folder / "metrics.jsonl").exists() else []  # of a run too short to log any
     plots["lambda_schedule"] = schedule_figure(lines, folder / "figures" / "lambda_schedule.png")
     pictures = folder / "figures" / "reconstructions"
@@ -249,11 +250,10 @@ def draw_translations(config: DictConfig, folder: Path, wandb: Any) -> None:
         return
     from nic_lightning.callbacks.translation_evaluation import draw_into_run
     from nic_lightning.codecs.loading import load_codec
-    from nic_lightning.codecs.translation import I2ICodec
     from nic_lightning.runs.loggers.wandb import log_results_to_wandb
 
     codec = load_codec(folder)
-    if isinstance(codec, I2ICodec):
+    if codec.translates:
         made = draw_into_run(codec, folder, config.name, images, config.data.get("root"))
         log_results_to_wandb(wandb, [], made, {})
 

@@ -13,7 +13,7 @@ import statistics
 import time
 from pathlib import Path
 
-from nic_lightning.callbacks.evaluation import classic_codecs
+from nic_lightning.callbacks.chosen import classic_codecs
 from nic_lightning.data.datasets import evaluation_set
 from nic_lightning.report.experiments.gathering import write_csv
 

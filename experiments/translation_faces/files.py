@@ -19,7 +19,7 @@ from PIL import Image
 from nic_lightning import load_codec
 from nic_lightning.codecs.translation import I2ICodec
 from nic_lightning.data.images import read_rgb
-from nic_lightning.media.image import to_tensor
+from nic_lightning.media.image.memory import to_tensor
 from nic_lightning.report.experiments.gathering import write_csv
 
 SEED = 3

@@ -80,6 +80,12 @@ def unpack(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
     return Container(**found, strings=strings, version=version)
 
 
+def look(data: bytes) -> None:
+    """Raise BitstreamError for what is no .nic file; of one that holds no single image, its codec judges the rest."""
+    if version_of(data) == 1 or len(data) < 6 or data[5] == _IMAGE:
+        unpack(data)
+
+
 def version_of(data: bytes) -> int:
     """Format version of a file's first bytes; raises BitstreamError for a foreign file and an unknown version."""
     if data[:4] != MAGIC:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,32 +14,29 @@ from torch import Tensor, nn
 
 from nic_lightning import __version__
 from nic_lightning.analysis.efficiency import measure
+from nic_lightning.callbacks.chosen import classic_codecs, points_of
 from nic_lightning.callbacks.ranks import Ranks
+from nic_lightning.callbacks.results_table import Row, replace_rows
 from nic_lightning.codecs.base import ImageCodec, OperatingPoint
 from nic_lightning.codecs.learned import is_learned
-from nic_lightning.config import ConfigError, check_targets, compose
-from nic_lightning.data.datasets import ImageFolder, evaluation_set
-from nic_lightning.data.domains import resized
-from nic_lightning.data.images import Pixels
-from nic_lightning.errors import UserError, choices
-from nic_lightning.media.image import to_tensor
+from nic_lightning.data.evaluation_sets import EvaluationSet, open_sets
+from nic_lightning.errors import UserError
+from nic_lightning.media.base import Handler, Medium, medium_of
 from nic_lightning.metrics.channels import ChannelRates
 from nic_lightning.metrics.distances import Distances
 from nic_lightning.metrics.evaluation import evaluate_codec
 from nic_lightning.metrics.extractors import load_extractor
-from nic_lightning.metrics.lpips import load_lpips
 from nic_lightning.metrics.measured import Measured
 from nic_lightning.metrics.names import RECONSTRUCTIONS
+from nic_lightning.metrics.networks import networks_of
 from nic_lightning.runs.record.channels import write_channel_rates
 from nic_lightning.runs.record.distances import write_distances
 from nic_lightning.runs.record.journal import Journal
-from nic_lightning.runs.record.results import read_results, write_results
 
 log = logging.getLogger(__name__)
-RESULTS = "results.parquet"
-Row = dict[str, Any]
 Report = Callable[[str, str, str, OperatingPoint], None]
-"""Called after each file with codec, data set, image and operating point."""
+"""Called after each file with codec, data set, item and operating point."""
+Extent = tuple[int, int] | None
 
 
 def evaluate_into_run(
@@ -65,40 +62,57 @@ def evaluate_into_run(
 
     They replace rows of the same codec and data set in `folder`/results.parquet as soon as these are measured; at the
     end so do the bits of every latent channel in channel_rates.json, and distances.json, if `fid` names extractors.
-    Every image is written down when it is measured, and an evaluation that was killed goes on after the last one
-    (`runs/record/journal.py`), unless it measures FID. An image that a codec refuses is left out, and its rows say why
+    Every item is written down when it is measured, and an evaluation that was killed goes on after the last one
+    (`runs/record/journal.py`), unless it measures FID. An item that a codec refuses is left out, and its rows say why
     (column "refused").
     `points` are labels (None: all of the codec's); `save_images` reconstructions of the codec, not of baselines, are
-    kept per data set; `limit` takes the first images only; `side` makes squares of so
-    many pixels of all, and NAME_SIDEpx is then what their set is called. With `ranks` every process measures its share
-    of the images, all get all rows, in the order of a single process, and rank 0 writes them. Raises what
-    `evaluate_codec` and `evaluation_set` raise, and UserError for data sets and a codec that makes no files.
+    kept per data set; `limit` takes the first items only; `side` makes squares of so
+    many pixels of all images (`data.evaluation_sets`). With `ranks` every process measures its share
+    of the items, all get all rows, in the order of a single process, and rank 0 writes them. Raises what
+    `evaluate_codec` and `open_sets` raise, and UserError for data sets and a codec that makes no files.
     """
     if datasets and is_learned(codec):
         codec.require_files()
-    sets = _open(datasets, root, side)  # a missing one is found before hours of work
+    medium = medium_of(codec)
+    _require_one_medium(medium, baselines, fid)
+    sets = open_sets(datasets, medium, root, side)  # a missing one is found before hours of work
     ranks = ranks or Ranks()
     extractors = [load_extractor(wanted) for wanted in fid]
     journal = Journal(folder, ranks.rank)
     if journal.found_before and ranks.rank == 0:
-        log.info("Going on with an evaluation that was stopped; images measured before: %d.", journal.found_before)
+        log.info(
+            "Going on with an evaluation that was stopped; %s measured before: %d.", medium.items, journal.found_before
+        )
     head = {"run": run, "experiment": experiment}
-    work = _Work(folder, head, journal, limit, side, load_lpips(lpips_path), extractors, device, on_item, ranks)
+    networks = networks_of(medium, {"lpips": lpips_path})
+    work = _Work(folder, head, journal, medium, limit, side, networks, extractors, device, on_item, ranks)
     chosen = points_of(codec, points)
     kept = folder / RECONSTRUCTIONS if save_images else None
-    for name, images in sets.items():
-        work.measure(codec, name, images, points=chosen, save_images=kept, save_count=save_images)
+    for name, inputs in sets.items():
+        work.measure(codec, name, inputs, points=chosen, save_images=kept, save_count=save_images)
         for baseline in baselines:
-            work.measure(baseline, name, images)
+            work.measure(baseline, name, inputs)
     channels = ranks.together(work.channels)
     if ranks.rank == 0:
         if not sets:  # an empty table still says that this is a run
-            _merge(folder / RESULTS, [])
+            replace_rows(folder, [])
         write_channel_rates(folder, channels.entries())
         if work.distances:
             write_distances(folder, work.distances)
         journal.done()
     return work.rows
+
+
+def _require_one_medium(medium: Medium, baselines: Sequence[ImageCodec], fid: Sequence[str]) -> None:
+    """Raise UserError for baselines of another medium, and for distances of what is no picture."""
+    for baseline in baselines:
+        if medium_of(baseline) != medium:
+            raise UserError(
+                f"The baseline {baseline.name} is for {medium_of(baseline).items}, not for {medium.items}: leave it "
+                "out of evaluation.baselines."
+            )
+    if fid and not medium.pictures:
+        raise UserError(f"Fréchet distances are of pictures, not of {medium.items}: leave evaluation.fid out.")
 
 
 @dataclass
@@ -109,9 +123,10 @@ class _Work:
     head: Row
     """Columns that all rows have in common."""
     journal: Journal
+    medium: Medium
     limit: int | None
     side: int | None
-    lpips: nn.Module | None
+    networks: Mapping[str, nn.Module]
     extractors: Sequence[nn.Module]
     device: str
     on_item: Report | None
@@ -124,21 +139,21 @@ class _Work:
         self,
         codec: ImageCodec,
         dataset: str,
-        images: ImageFolder,
+        inputs: EvaluationSet,
         points: list[OperatingPoint] | None = None,
         save_images: Path | None = None,
         save_count: int = 0,
     ) -> None:
-        """Add this rank's share of one codec on one data set; `save_count` images of all ranks are kept."""
-        sizes: dict[str, tuple[int, int]] = {}
+        """Add this rank's share of one codec on one data set; `save_count` items of all ranks are kept."""
+        extents: dict[str, Extent] = {}
         taken = list(codec.operating_points) if points is None else points
         distances = Distances(taken, self.extractors, self.device)
         new = evaluate_codec(
             codec,
-            _items(images, self.limit, self.side, sizes, self.ranks),
+            _items(inputs, self.limit, extents, self.ranks, self.medium.handler()),
             dataset,
             points=taken,
-            lpips=self.lpips,
+            measures=self.networks,
             device=self.device,
             save_images=save_images,
             save_count=len(range(self.ranks.rank, save_count, self.ranks.size)),
@@ -151,24 +166,24 @@ class _Work:
             ),
         )
         self.distances += distances.rows(codec.name, dataset)
-        of_image: dict[str, list[Row]] = {name: [] for name in sizes}
-        for row in _with_macs(new, codec, sizes):
-            of_image[row["item"]].append(self.head | row)
-        rows = self.ranks.in_order(list(of_image.values()))
+        of_item: dict[str, list[Row]] = {name: [] for name in extents}
+        for row in _with_macs(new, codec, extents):
+            of_item[row["item"]].append(self.head | row)
+        rows = self.ranks.in_order(list(of_item.values()))
         self.rows += rows
         if self.ranks.rank == 0:
-            _merge(self.folder / RESULTS, rows)
+            replace_rows(self.folder, rows, self.medium.items)
 
     def _origin(self, codec: ImageCodec, dataset: str, points: Sequence[OperatingPoint]) -> list[Any]:
-        """What an image's rows follow from, beside the image."""
+        """What an item's rows follow from, beside the item."""
         plain = {n: v for n, v in vars(codec).items() if not (n.startswith("_") or callable(v))}
         settings = codec.fingerprint().hex() if is_learned(codec) else repr(sorted(plain.items()))
         labels = [point.label for point in points]
-        return [__version__, codec.name, settings, dataset, labels, self.lpips is not None, self.side, self.device]
+        return [__version__, codec.name, settings, dataset, labels, bool(self.networks), self.side, self.device]
 
 
 class _Memory:
-    """A journal's images of one codec and data set."""
+    """A journal's items of one codec and data set."""
 
     def __init__(self, journal: Journal, origin: list[Any]) -> None:
         self.journal, self._origin = journal, json.dumps(origin).encode()
@@ -200,84 +215,29 @@ def measurements(wanted: Any) -> dict[str, Any]:
     }
 
 
-def classic_codecs(names: Sequence[str]) -> list[ImageCodec]:
-    """Codecs of conf/codec by name, such as "jpeg" and "webp", for use as baselines."""
-    from hydra.utils import instantiate
-
-    codecs = []
-    for name in names:
-        config = compose("evaluate", [f"codec={name}"])
-        problems = check_targets(config)
-        if problems:
-            raise ConfigError(" ".join(problems))
-        codec = instantiate(config.codec)
-        if is_learned(codec):
-            raise UserError(f"The baseline '{name}' is a learned codec without weights; evaluate its run instead.")
-        codecs.append(codec)
-    return codecs
-
-
-def points_of(codec: ImageCodec, labels: Sequence[str] | None) -> list[OperatingPoint] | None:
-    """Operating points by their labels, None for None; UserError for a label that the codec does not have."""
-    return None if labels is None else [_point(codec, label) for label in labels]
-
-
-def _point(codec: ImageCodec, label: str) -> OperatingPoint:
-    if is_learned(codec):
-        return codec.point(label)
-    found = {point.label: point for point in codec.operating_points}
-    if label not in found:
-        raise UserError(f"{codec.name} has no operating point '{label}'; {choices(label, found)}.")
-    return found[label]
-
-
 def _items(
-    images: ImageFolder, limit: int | None, side: int | None, sizes: dict[str, tuple[int, int]], ranks: Ranks
-) -> Iterator[tuple[str, Tensor]]:
-    for index in range(ranks.rank, len(images) if limit is None else min(limit, len(images)), ranks.size):
-        name, image = images[index] if side is None else (images.names[index], _square(images.pixels(index), side))
-        sizes[name] = (image.shape[-2], image.shape[-1])
-        yield name, image
-
-
-def _open(datasets: Sequence[str], root: str | None, side: int | None) -> dict[str, ImageFolder]:
-    if side is not None and side < 1:
-        raise UserError(f"evaluation.side is {side}; give a number of pixels, or null for images as they are.")
-    return {name if side is None else f"{name}_{side}px": evaluation_set(name, root) for name in datasets}
-
-
-def _square(pixels: Pixels, side: int) -> Tensor:
-    return to_tensor(resized(pixels, side))
+    inputs: EvaluationSet, limit: int | None, extents: dict[str, Extent], ranks: Ranks, handler: Handler
+) -> Iterator[Sequence[Any]]:
+    for index in range(ranks.rank, len(inputs) if limit is None else min(limit, len(inputs)), ranks.size):
+        item = inputs[index]
+        extents[item[0]] = handler.extent(item[1])
+        yield item
 
 
 def _reporter(report: Report | None, codec: str, dataset: str) -> Callable[[str, OperatingPoint], None] | None:
     return None if report is None else lambda item, point: report(codec, dataset, item, point)
 
 
-def _with_macs(rows: list[Row], codec: ImageCodec, sizes: dict[str, tuple[int, int]]) -> list[Row]:
-    """Fill in the multiply-accumulates of analysis and synthesis, which follow from each image's size."""
+def _with_macs(rows: list[Row], codec: ImageCodec, extents: Mapping[str, Extent]) -> list[Row]:
+    """Fill in the multiply-accumulates of analysis and synthesis, which follow from each item's extent."""
     if not is_learned(codec):
         return rows
     costs: dict[tuple[int, int], dict[str, int]] = {}
     for row in rows:
-        size = sizes[row["item"]]
+        size = extents[row["item"]]
+        if size is None:
+            continue
         if size not in costs:
             costs[size] = {p.label: p.analysis.macs + p.synthesis.macs for p in measure(codec, size).points}
         row["macs"] = costs[size].get(row["label"])
     return rows
-
-
-def _merge(path: Path, rows: list[Row]) -> None:
-    new = {(row["codec"], row["dataset"]) for row in rows}
-    old = read_results(path) if path.is_file() else []
-    for codec, dataset in sorted(new):
-        before, now = (
-            {row["item"] for row in table if (row["codec"], row["dataset"]) == (codec, dataset)}
-            for table in (old, rows)
-        )
-        if before - now:
-            log.warning(
-                "Results of %s on %s replace earlier ones; images now: %d, before: %d.",
-                *(codec, dataset, len(now), len(before)),
-            )
-    write_results(path, [row for row in old if (row["codec"], row["dataset"]) not in new] + rows)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nic_lightning.baselines.matchers import Matcher, same_settings
+from nic_lightning.callbacks.results_table import RESULTS, GrowingTable, Row
 from nic_lightning.data.flow_sets import FlowItem, FlowSet
 from nic_lightning.errors import DataError, RunError
 from nic_lightning.flow.colour import error_map, to_colours, to_png
@@ -19,10 +20,7 @@ from nic_lightning.metrics.flow_errors import flow_errors
 from nic_lightning.metrics.names import FLOW_PICTURES, safe_name
 from nic_lightning.runs.index.index import read_run
 from nic_lightning.runs.record.files import write_atomically
-from nic_lightning.runs.record.results import read_results, write_results
 
-Row = dict[str, Any]
-RESULTS = "results.parquet"
 EVERY = 10.0
 """Seconds after which the table is written: a thousand pairs take hours, and the same command goes on where it was."""
 
@@ -56,11 +54,8 @@ def evaluate_flow_into_run(
     Raises:
         DataError: a file of a data set is damaged.
     """
-    path = folder / RESULTS
-    rows = read_results(path) if path.is_file() else []
-    done = {(row["codec"], row["dataset"], row["item"]) for row in rows}
-    saved, unsaved = time.perf_counter(), False
-    try:
+    with GrowingTable(folder, EVERY) as table:  # written also when a damaged file or Ctrl-C ends it
+        done = {(row["codec"], row["dataset"], row["item"]) for row in table.rows}
         for found in sets:
             items = found.items[:limit]
             shown = {len(items) * number // save_images for number in range(save_images)}
@@ -70,18 +65,11 @@ def evaluate_flow_into_run(
                 place = folder / FLOW_PICTURES / safe_name(found.name) / safe_name(item.name)
                 head = {"run": run, "codec": name, "experiment": name, "dataset": found.name, "item": item.name}
                 new = _measure(matcher, item, place if number in shown else None)
-                rows += [head | row for row in new]
-                unsaved = time.perf_counter() - saved < EVERY
-                if not unsaved:
-                    write_results(path, rows)
-                    saved = time.perf_counter()
+                table.add([head | row for row in new])
                 if on_item is not None:
                     on_item(found.name, item.name, new[-1]["time"])
-    finally:  # also when a damaged file or Ctrl-C ends it: a pair can take minutes
-        if unsaved:
-            write_results(path, rows)
     wanted = {found.name for found in sets}
-    return [row for row in rows if row["codec"] == name and row["dataset"] in wanted]
+    return [row for row in table.rows if row["codec"] == name and row["dataset"] in wanted]
 
 
 def refuse_other_settings(folder: Path, matcher: Matcher) -> None:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.errors import counted
+from nic_lightning.media.base import all_media
 from nic_lightning.runs.record.text import duration
 
 LONG = 3 * 3600.0
@@ -133,11 +134,11 @@ def _steps(trainer: pl.Trainer) -> int | None:
 
 def summary(latest: dict[str, Any]) -> str:
     """Rate and PSNR of the last batch, from the lowest operating point to the highest; adversarial losses; matches."""
-    rates = [float(v) for k, v in latest.items() if k.startswith("train/bpp@")]
     errors = [float(v) for k, v in latest.items() if k.startswith("train/mse@")]
     parts = []
-    if rates:
-        parts.append(f"bpp {_span(rates, '.3f')}")
+    for rate in dict.fromkeys(medium.rate for medium in all_media()):
+        if values := [float(v) for k, v in latest.items() if k.startswith(f"train/{rate.key}@")]:
+            parts.append(f"{rate.unit} {_span(values, '.3f')}")
     if errors:
         parts.append(f"PSNR {_span([-10 * math.log10(max(e, 1e-10)) for e in errors], '.2f')} dB")
     for name, letter in (("train/discriminator@latent", "D"), ("train/generator@latent", "G")):

@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import distributed
 
+from nic_lightning.callbacks.results_table import Row
 from nic_lightning.metrics.channels import ChannelRates
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)

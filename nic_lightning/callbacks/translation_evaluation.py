@@ -21,14 +21,15 @@ from nic_lightning.baselines.translation import (
     Uncompressed,
     coded,
 )
-from nic_lightning.callbacks.evaluation import classic_codecs, points_of
+from nic_lightning.callbacks.chosen import classic_codecs, points_of
+from nic_lightning.callbacks.results_table import Row
 from nic_lightning.codecs.base import ImageCodec, OperatingPoint
 from nic_lightning.codecs.learned import is_learned
 from nic_lightning.codecs.loading import load_codec
 from nic_lightning.codecs.translation import I2ICodec, as_translation
 from nic_lightning.data.domains import DomainFolders, resized
 from nic_lightning.errors import UserError
-from nic_lightning.media.image import to_tensor
+from nic_lightning.media.image.memory import to_tensor
 from nic_lightning.metrics.extractors import load_extractor
 from nic_lightning.metrics.grids import Picture, latent_grid, reference_grid
 from nic_lightning.metrics.lpips import load_lpips
@@ -68,7 +69,7 @@ def translate_into_run(
     *,
     device: str = "cpu",
     progress: Callable[[str, str, str, str], None] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Rows of `codec`, of each codec of `through` before and after it, and of real images; into `folder`.
 
     Before and after, its networks translate content that is neither rounded nor coded.
@@ -104,7 +105,7 @@ def translate_into_run(
     systems = [own, *_through(own, wishes.through, evaluator)]
     about = {"train": wishes.train, "validation": wishes.validation, "size": codec.size, "seed": wishes.seed}
     unfinished = evaluator.memory = Unfinished(folder, _origin(systems, wishes, evaluator))
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for measured in (*(partial(evaluator.evaluate, system) for system in systems), evaluator.real):
         rows += [row | about for row in measured()]
         write_translation(folder, rows)
@@ -125,8 +126,12 @@ def _origin(
     return [prints, counts, evaluator.lpips is not None, wanted]
 
 
-def draw_into_run(codec: I2ICodec, folder: Path, name: str, images: str, root: str | None = None) -> dict[str, Path]:
-    """Pictures of a codec's translations of `images`, a folder of domains, by name, in figures/translation."""
+def draw_into_run(codec: ImageCodec, folder: Path, name: str, images: str, root: str | None = None) -> dict[str, Path]:
+    """Pictures of a codec's translations of `images`, a folder of domains, by name, in figures/translation.
+
+    Raises UserError for a codec that does not translate.
+    """
+    codec = as_translation(codec, f"Codec {codec.name} does not translate: there is nothing to draw.")
     folders = DomainFolders(images, root, list(codec.domains), least=1)
     return _save(grids(system_of(codec.eval(), name), TranslationEvaluator(folders, folders, codec.size), 4), folder)
 

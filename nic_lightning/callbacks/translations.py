@@ -12,7 +12,7 @@ from torch import Tensor
 from nic_lightning.codecs.translation import TRANSLATE, I2ICodec
 from nic_lightning.data.domains import DomainFolders, WholeImages
 from nic_lightning.errors import UserError
-from nic_lightning.metrics.png import save_png
+from nic_lightning.media.image.png import save_png
 
 FOLDER = Path("figures") / "translations"
 

@@ -89,12 +89,12 @@ def wished_point(codec: ImageCodec, wish: OperatingPoint | str | float | None) -
 
 
 def file_at(codec: ImageCodec, x: Tensor, point: OperatingPoint, message: str | None = None) -> Choice:
-    """The file of an image (1, 3, H, W) at a point."""
+    """The file of an input (1, ...) at a point."""
     return Choice(point, codec.pack(codec.compress(x, point), point), message)
 
 
 def file_for(codec: ImageCodec, x: Tensor, **wishes: Any) -> Choice:
-    """The file of an image (1, 3, H, W) that meets a target best; `wishes` are those of `search_point`."""
+    """The file of an input (1, ...) that meets a target best; `wishes` are those of `search_point`."""
     require_rates(codec)
     found = search_point(codec, x, **wishes)
     return Choice(found.point, found.data, found.message)

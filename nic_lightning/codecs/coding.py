@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, overload
 
 from torch import Tensor, nn
 
 from nic_lightning.codecs.base import ImageCodec, OperatingPoint
 from nic_lightning.codecs.choosing import Choice, default_point, file_at, file_for, wished_point
 from nic_lightning.errors import UserError
-from nic_lightning.media.image import Kind, Picture, read_picture, require_kind, size_of, write_picture
+from nic_lightning.media import base as media
+from nic_lightning.media.image.memory import Kind, Picture, read_picture, require_kind, size_of, write_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from nic_lightning.media.pixels import Pixels
+    from nic_lightning.media.image.pixels import Pixels
 
 
 class ImageCoding:
     """What learned and classic codecs offer to Python programs, on top of the protocol of `ImageCodec`."""
+
+    medium: ClassVar[str] = media.DEFAULT
+    """What the codec takes and gives back: the name of a medium (`media/base.py`)."""
 
     @property
     def default_point(self) -> OperatingPoint:
@@ -44,7 +48,7 @@ class ImageCoding:
 
         Args:
             image: a PIL image; an array of uint8, (H, W, 3) RGB, or (H, W) grey; or a float tensor (3, H, W) or
-                (1, 3, H, W) in [0, 1]. See `media.image.read_picture` for what else is taken.
+                (1, 3, H, W) in [0, 1]. See `media.image.memory.read_picture` for what else is taken.
             point: label of an operating point, such as "512" or "w48"; a lambda, where lambda is continuous.
             bpp: bits of the whole file per pixel, met within 2 % where the codec can.
             psnr: dB of 8-bit images, met within 0.05 dB where the codec can.

@@ -39,6 +39,8 @@ class LearnedCodec(ImageCoding, nn.Module):
     """Reachable lambdas when the codec's lambda is continuous."""
     _fingerprint: tuple[object, bytes] = (None, b"")
     _reaches: dict[tuple[object, ...], Reach | None] | None = None
+    translates: ClassVar[bool] = False
+    """Whether files can be decoded into another domain than that of their image; then there are `domains`."""
     receiver_options: ClassVar[tuple[ReceiverOption, ...]] = ()
     """What only a receiver has: options of `nic decompress`, arguments of `decoding`."""
 
@@ -219,7 +221,7 @@ class LearnedCodec(ImageCoding, nn.Module):
             strings, quantised = self.encode_latents(analysis_of(self, image, point), point)
             columns.append(strings)
             latents.append(quantised)
-        together = {key: torch.cat([item[key] for item in latents]) for key in latents[0]}
+        together = {key: _joined([item[key] for item in latents]) for key in latents[0]}
         return Encoded(tuple(zip(*columns, strict=True)), (x.shape[-2], x.shape[-1]), together)
 
     @torch.no_grad()
@@ -235,8 +237,7 @@ class LearnedCodec(ImageCoding, nn.Module):
 
         Large ones go through the synthesis in strips.
         """
-        images = [synthesis_of(self, y, point, shape, dtype) for y in latents.split(1)]
-        return images[0] if len(images) == 1 else torch.cat(images)
+        return _joined([synthesis_of(self, y, point, shape, dtype) for y in latents.split(1)])
 
     @torch.no_grad()
     def decode_latents(self, encoded: Encoded, point: OperatingPoint) -> dict[str, Tensor]:
@@ -248,7 +249,7 @@ class LearnedCodec(ImageCoding, nn.Module):
                 self.decode_image_latents(column, (padded[0] // self.stride, padded[1] // self.stride), point)
                 for column in columns
             ]
-        return {key: torch.cat([item[key] for item in decoded]) for key in decoded[0]}
+        return {key: _joined([item[key] for item in decoded]) for key in decoded[0]}
 
     def pack(self, encoded: Encoded, point: OperatingPoint) -> bytes:
         """File of one image (the only one of its batch)."""
@@ -332,6 +333,11 @@ class LearnedCodec(ImageCoding, nn.Module):
         """Raise BitstreamError unless the file holds `count` strings."""
         if len(strings) != count:
             raise BitstreamError(f"The file holds {len(strings)} strings; codec {self.name} writes {count}.")
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """One batch; a single part is not copied, since those of a large image take gigabytes."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def is_learned(codec: object) -> TypeGuard[LearnedCodec]:

@@ -1,4 +1,4 @@
-"""Meet a target rate or a target PSNR on one image, by writing real files until one fits."""
+"""Meet a target rate or a target quality on one input, by writing real files until one fits."""
 
 from __future__ import annotations
 
@@ -8,28 +8,36 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from nic_lightning.codecs.base import Encoded, ImageCodec, OperatingPoint
-from nic_lightning.errors import UserError
+from nic_lightning.errors import UserError, choices
+from nic_lightning.media.base import Medium, Quality, medium_of
 
 MAX_FILES = 20
-PSNR_TOLERANCE = 0.05
-"""dB by which a PSNR search may miss."""
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The file that came nearest: bits of the whole file per pixel, PSNR in dB of 8-bit-rounded images."""
+    """The file that came nearest, by the medium's rate of the whole file and its first quality."""
 
     point: OperatingPoint
     encoded: Encoded
     data: bytes
-    bpp: float
-    psnr: float
+    rate: float
+    quality: float
     message: str | None
     """What the user should know when the target was not met; None when it was."""
+
+    @property
+    def bpp(self) -> float:
+        """The rate of an image, bits of the whole file per pixel."""
+        return self.rate
+
+    @property
+    def psnr(self) -> float:
+        """The quality of an image, dB of 8-bit-rounded images."""
+        return self.quality
 
 
 @dataclass(frozen=True)
@@ -44,51 +52,69 @@ def search_point(
     codec: ImageCodec,
     x: Tensor,
     *,
-    bpp: float | None = None,
-    psnr: float | None = None,
     tolerance: float = 0.02,
     points: Sequence[OperatingPoint] | None = None,
+    **targets: float | None,
 ) -> SearchResult:
-    """Find the operating point whose file of image `x` (1, 3, H, W) is nearest to a target.
+    """Find the operating point whose file of an input `x` (1, ...) is nearest to a target.
 
-    Give `bpp` (bits of the whole file per pixel, met within the fraction `tolerance`) or `psnr` (dB, met within
-    0.05 dB). With a continuous lambda this is bisection in log lambda; rate and quality grow with lambda only
-    approximately, so the trained points are tried, too, where it fails, then what lies between neighbours on both sides
-    of the target, and the nearest file seen is kept. A codec without one tries all its points. With `points`, these are
-    tried and no others. Where none meets the target, the result is the nearest with a message about what was tried; a
-    classic codec's ladder of qualities is ours and not all that it can do, so outside of it that is an error. Raises
-    `UserError` for a target that makes no sense, or lies outside a classic codec's ladder.
+    Give one target by its name in the codec's medium: of images `bpp` (bits of the whole file per pixel, met within the
+    fraction `tolerance`) or `psnr` (dB, met within 0.05 dB). With a continuous lambda this is bisection in log lambda;
+    rate and quality grow with lambda only approximately, so the trained points are tried, too, where it fails, then
+    what lies between neighbours on both sides of the target, and the nearest file seen is kept. A codec without one
+    tries all its points. With `points`, these are tried and no others. Where none meets the target, the result is the
+    nearest with a message about what was tried; a classic codec's ladder of qualities is ours and not all that it can
+    do, so outside of it that is an error. Raises `UserError` for a target that makes no sense, or lies outside a
+    classic codec's ladder.
     """
-    if (bpp is None) == (psnr is None):
-        raise UserError("Give a target rate or a target PSNR, and only one of them.")
-    target = psnr if bpp is None else bpp
-    assert target is not None
-    if not math.isfinite(target) or target <= 0:
-        raise UserError(f"The target {target} is not a positive number.")
+    medium = medium_of(codec)
+    key, target = _target(medium, targets)
+    handler = medium.handler()
+
+    def rate(data: bytes) -> float:
+        return 8 * len(data) / handler.units(x)
+
+    def quality(name: str, encoded: Encoded, point: OperatingPoint) -> float:
+        return handler.quality(name, x, codec.decompress(encoded, point))
 
     def attempt(point: OperatingPoint) -> _Trial:
         encoded = codec.compress(x, point)
         data = codec.pack(encoded, point)
-        value = _bpp(data, x) if psnr is None else _psnr(codec, encoded, point, x)
+        value = rate(data) if key == medium.rate.key else quality(key, encoded, point)
         return _Trial(point, encoded, data, value)
 
-    allowed = tolerance * target if psnr is None else PSNR_TOLERANCE
-    unit = "bpp" if psnr is None else "dB"
+    wanted = medium.targets[key]
+    allowed = (wanted.tolerance or 0.0) if isinstance(wanted, Quality) else tolerance * target
+    told = _Told(target, allowed, wanted.unit or key, medium.name)
     lambdas = getattr(codec, "lambda_range", None)
     if lambdas is None or points is not None:
         candidates = getattr(codec, "candidate_points", codec.operating_points) if points is None else points
         trials = [attempt(point) for point in candidates]
         best = min(trials, key=lambda t: abs(t.value - target))
-        message = _message(best, trials, target, allowed, unit)
+        message = told.message(best, trials)
         if best.point.quality is not None and not _within(trials, target, allowed):
             raise UserError(f"{codec.name}: {message}")
     else:
         search = _Search(attempt, codec, target, allowed)
         search.run(lambdas)
         best = search.best
-        message = _message(best, search.trials, target, allowed, unit)
-    quality = best.value if psnr is not None else _psnr(codec, best.encoded, best.point, x)
-    return SearchResult(best.point, best.encoded, best.data, _bpp(best.data, x), quality, message)
+        message = told.message(best, search.trials)
+    first = best.value if key == medium.default else quality(medium.default, best.encoded, best.point)
+    return SearchResult(best.point, best.encoded, best.data, rate(best.data), first, message)
+
+
+def _target(medium: Medium, targets: dict[str, float | None]) -> tuple[str, float]:
+    """Name and value of the one target that is given."""
+    given = {key: value for key, value in targets.items() if value is not None}
+    for key in given:
+        if key not in medium.targets:
+            raise UserError(f"{medium.items.capitalize()} have no target {key!r}; {choices(key, medium.targets)}.")
+    if len(given) != 1:
+        raise UserError(f"Give a target rate or a target {medium.quality(medium.default).title}, and only one of them.")
+    ((key, target),) = given.items()
+    if not math.isfinite(target) or target <= 0:
+        raise UserError(f"The target {target} is not a positive number.")
+    return key, target
 
 
 class _Search:
@@ -135,30 +161,28 @@ class _Search:
         return self.trials[-1]
 
 
-def _message(best: _Trial, trials: Sequence[_Trial], target: float, allowed: float, unit: str) -> str | None:
-    if abs(best.value - target) <= allowed:
-        return None
-    values = [t.value for t in trials]
-    nearest = f"the nearest gives {best.value:.3f} {unit}"
-    tried = "the one point that was tried" if len(values) == 1 else f"the {len(values)} points that were tried"
-    if _within(trials, target):
-        return f"None of {tried} gives {target:g} {unit} on this image; {nearest}."
-    reach = f"{min(values):.3f} to {max(values):.3f} {unit}"
-    return f"{tried[0].upper()}{tried[1:]} reach {reach} on this image, not {target:g} {unit}; {nearest}."
+@dataclass(frozen=True)
+class _Told:
+    """What is said of files that miss a target."""
+
+    target: float
+    allowed: float
+    unit: str
+    item: str
+
+    def message(self, best: _Trial, trials: Sequence[_Trial]) -> str | None:
+        if abs(best.value - self.target) <= self.allowed:
+            return None
+        values = [t.value for t in trials]
+        nearest = f"the nearest gives {best.value:.3f} {self.unit}"
+        tried = "the one point that was tried" if len(values) == 1 else f"the {len(values)} points that were tried"
+        wanted = f"{self.target:g} {self.unit}"
+        if _within(trials, self.target):
+            return f"None of {tried} gives {wanted} on this {self.item}; {nearest}."
+        reach = f"{min(values):.3f} to {max(values):.3f} {self.unit}"
+        return f"{tried[0].upper()}{tried[1:]} reach {reach} on this {self.item}, not {wanted}; {nearest}."
 
 
 def _within(trials: Iterable[_Trial], target: float, allowed: float = 0.0) -> bool:
     values = [t.value for t in trials]
     return min(values) - allowed <= target <= max(values) + allowed
-
-
-def _bpp(data: bytes, x: Tensor) -> float:
-    return 8 * len(data) / (x.shape[-2] * x.shape[-1])
-
-
-def _psnr(codec: ImageCodec, encoded: Encoded, point: OperatingPoint, x: Tensor) -> float:
-    # metrics/fidelity.py stands above this room.
-    x_hat = codec.decompress(encoded, point)
-    error = torch.round(x_hat.clamp(0, 1) * 255) - torch.round(x * 255)
-    mse = error.double().square().mean().item() / 255**2
-    return math.inf if mse == 0 else -10 * math.log10(mse)

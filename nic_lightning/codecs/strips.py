@@ -4,6 +4,7 @@ An output of a convolutional transform depends on inputs nearby only. So a strip
 surroundings as the transform reaches, gives the outputs in its middle as the whole image does, but for the order in
 which a convolution adds up floats: a latent that lies halfway between two integers may be rounded to the other one.
 """
+# ruff: noqa: D102  (members of protocols, which LearnedCodec and nn.Module document)
 
 from __future__ import annotations
 
@@ -13,15 +14,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-if TYPE_CHECKING:
-    from nic_lightning.codecs.base import OperatingPoint
-    from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.codecs.base import OperatingPoint
 
 BUDGET = 2**30
 """Bytes that the feature maps of one strip may take; an image that needs no more is not cut."""
@@ -44,6 +43,27 @@ def strips_of(budget: int, always_whole: int = 0) -> Iterator[None]:
         _LIMITS.reset(token)
 
 
+class Layers(Protocol):
+    """A module."""
+
+    def modules(self) -> Iterator[nn.Module]: ...
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+
+class Transforms(Layers, Protocol):
+    """What is taken of a learned codec."""
+
+    stride: int
+    memory_format: torch.memory_format
+
+    @property
+    def reaches(self) -> dict[tuple[object, ...], Reach | None]: ...
+    def padded_size(self, height: int, width: int) -> tuple[int, int]: ...
+    def pad(self, x: Tensor) -> Tensor: ...
+    def analysis(self, x: Tensor, point: OperatingPoint) -> Tensor: ...
+    def synthesis(self, y_hat: Tensor, point: OperatingPoint) -> Tensor: ...
+
+
 @dataclass(frozen=True)
 class Reach:
     """Which blocks of inputs a block of outputs depends on: those before and behind the one at its place."""
@@ -63,7 +83,7 @@ class Cut(NamedTuple):
     end: int
 
 
-def reach_of(transform: Callable[[Tensor], Tensor], layers: nn.Module, channels: int, block: int) -> Reach | None:
+def reach_of(transform: Callable[[Tensor], Tensor], layers: Layers, channels: int, block: int) -> Reach | None:
     """How far a transform looks along an image; None where every output depends on all inputs.
 
     NaN passes through every layer, also through weights of 0: an output that is NaN depends on an input that was.
@@ -91,7 +111,7 @@ def reach_of(transform: Callable[[Tensor], Tensor], layers: nn.Module, channels:
     return None
 
 
-def _with_largest_map(call: Callable[[], Tensor], layers: nn.Module) -> tuple[Tensor, int]:
+def _with_largest_map(call: Callable[[], Tensor], layers: Layers) -> tuple[Tensor, int]:
     """What a call gives, and the elements of the largest tensor that one of the layers gave in it."""
     sizes = [0]
 
@@ -119,7 +139,7 @@ def cuts(blocks: int, across: int, reach: Reach, budget: int) -> Iterator[Cut]:
         yield Cut(first, last, max(0, first - reach.before), min(blocks, last + reach.behind))
 
 
-def analysis_of(codec: LearnedCodec, x: Tensor, point: OperatingPoint) -> Tensor:
+def analysis_of(codec: Transforms, x: Tensor, point: OperatingPoint) -> Tensor:
     """Latents (1, C, h, w) of one image (1, 3, H, W), floats in [0, 1] or uint8, of any size."""
     block, (budget, always_whole) = codec.stride, _LIMITS.get()
     height, width = codec.padded_size(x.shape[-2], x.shape[-1])
@@ -142,7 +162,7 @@ def analysis_of(codec: LearnedCodec, x: Tensor, point: OperatingPoint) -> Tensor
 
 
 def synthesis_of(
-    codec: LearnedCodec, y: Tensor, point: OperatingPoint, shape: tuple[int, int], dtype: torch.dtype = torch.float32
+    codec: Transforms, y: Tensor, point: OperatingPoint, shape: tuple[int, int], dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """The image (1, 3, H, W) of latents (1, C, h, w), cropped to `shape` (H, W), in [0, 1], or uint8 in [0, 255]."""
     block, (budget, always_whole) = codec.stride, _LIMITS.get()
@@ -163,7 +183,7 @@ def synthesis_of(
     return image
 
 
-def _reach(codec: LearnedCodec, name: str, point: OperatingPoint, channels: int, block: int) -> Reach | None:
+def _reach(codec: Transforms, name: str, point: OperatingPoint, channels: int, block: int) -> Reach | None:
     """Of a codec's transform at a point; it is looked for once."""
     known = codec.reaches
     key = (name, point.width, point.label, channels)
@@ -172,7 +192,7 @@ def _reach(codec: LearnedCodec, name: str, point: OperatingPoint, channels: int,
     return known[key]
 
 
-def _padded_strip(codec: LearnedCodec, x: Tensor, dim: int, start: int, end: int) -> Tensor:
+def _padded_strip(codec: Transforms, x: Tensor, dim: int, start: int, end: int) -> Tensor:
     """Samples [start, end) along `dim` of the padded image, as floats."""
     here = x.shape[dim]
     first = min(start, here - 1)  # a strip may lie in the padding
@@ -185,7 +205,7 @@ def _padded_strip(codec: LearnedCodec, x: Tensor, dim: int, start: int, end: int
     return _laid_out(codec, padded)
 
 
-def _laid_out(codec: LearnedCodec, x: Tensor) -> Tensor:
+def _laid_out(codec: Transforms, x: Tensor) -> Tensor:
     return x.contiguous(memory_format=codec.memory_format)
 
 

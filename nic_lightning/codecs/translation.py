@@ -61,6 +61,7 @@ class I2ICodec(LearnedCodec):
     """
 
     receiver_options = STYLE
+    translates = True
     modes: ClassVar[tuple[OperatingPoint, ...]] = (TRANSLATE,)
     whole: Tensor | None
     """Of a half: fingerprint of the whole codec, 8 bytes."""

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from nic_lightning.commands.options import count, exclusive
 from nic_lightning.commands.results import measured_curves
 from nic_lightning.errors import UserError, choices
+from nic_lightning.media.base import all_media
 from nic_lightning.report.curves import bd_table
 from nic_lightning.report.curves.comparison import Comparison, comparisons
 from nic_lightning.report.curves.curve import Curve
@@ -32,7 +33,7 @@ class _Wishes:
     published: Sequence[str]
     dataset: str | None
     anchor: str | None
-    metric: str
+    metric: str | None
     kind: str
     method: str
     per_image: bool
@@ -48,7 +49,7 @@ def bd(
     published: Annotated[tuple[str, ...], Parameter(metavar="NAME|FILE", consume_multiple=True)] = (),
     dataset: Annotated[str | None, Parameter(metavar="NAME")] = None,
     anchor: Annotated[str | None, Parameter(metavar="NAME")] = None,
-    metric: Literal["psnr", "ms_ssim_db", "ms_ssim", "lpips", "accuracy"] = "psnr",
+    metric: str | None = None,
     kind: Literal["rate", "quality"] = "rate",
     method: Literal["pchip", "akima", "cubic"] = "pchip",
     per_image: bool = False,
@@ -71,7 +72,7 @@ def bd(
             .json in CompressAI's schema, or .csv with columns name, bpp, psnr, ms-ssim, lpips
         dataset: only this data set (default: a table for each)
         anchor: curve, run or codec (default: the first classic codec, else curve)
-        metric: quality
+        metric: quality (default: psnr of images, of other media the one that is told first)
         kind: per cent of rate at equal quality, or the reverse
         method: interpolation
         per_image: a delta for each image, and their mean
@@ -92,14 +93,21 @@ def bd(
     return _compare(_Wishes(runs, published, dataset, anchor, metric, kind, method, *options))
 
 
+_METRICS = tuple(dict.fromkeys(key for medium in all_media() for key in medium.compared))
+bd.__annotations__["metric"] = Literal[_METRICS] | None  # pyright: ignore[reportOperatorIssue]  # cyclopts reads it
+
+
 def _compare(wishes: _Wishes) -> int:
     made = _filtered(_with_published(measured_curves(wishes.runs, wishes.dataset), wishes), wishes)
     chosen = {dataset: _anchor(made, dataset, wishes.anchor) for dataset in datasets(made)}
     anchors = {dataset: anchor for dataset, anchor in chosen.items() if anchor is not None}
+    _require_metric(list(anchors.values()), wishes.metric)
     if wishes.anchor is not None and not anchors:
         offer = choices(wishes.anchor, [curve.name for curve in made])
         raise UserError(f"No curve is named {wishes.anchor!r}; {offer}. Others come with --published.")
-    tables = [(anchor, _rows(made, anchor, wishes)) for anchor in anchors.values()]
+    tables = [
+        (anchor, _rows(made, anchor, wishes)) for anchor in anchors.values() if _has_metric(anchor, wishes.metric)
+    ]
     tables = [(anchor, rows) for anchor, rows in tables if rows]
     if not tables:
         raise UserError(
@@ -117,7 +125,8 @@ def _with_published(made: list[Curve], wishes: _Wishes) -> list[Curve]:
     errors: list[UserError] = []
     for dataset in sets if wishes.published else []:
         try:
-            made = made + published_curves(wishes.published, dataset)
+            of_set = [curve.medium for curve in made if curve.dataset == dataset]
+            made = made + published_curves(wishes.published, dataset, *of_set[:1])
         except UserError as error:
             errors.append(error)
     if errors and len(errors) == len(sets):
@@ -130,7 +139,22 @@ def _with_published(made: list[Curve], wishes: _Wishes) -> list[Curve]:
 def _filtered(made: list[Curve], wishes: _Wishes) -> list[Curve]:
     if not (wishes.pareto or wishes.hull):
         return made
-    return [(convex_hull if wishes.hull else pareto)(curve, wishes.metric) for curve in joined(made)]
+    kept = [curve for curve in joined(made) if _has_metric(curve, wishes.metric)]
+    return [(convex_hull if wishes.hull else pareto)(curve, _metric(curve, wishes.metric)) for curve in kept]
+
+
+def _metric(curve: Curve, wanted: str | None) -> str:
+    return curve.medium.default if wanted is None else wanted
+
+
+def _has_metric(curve: Curve, wanted: str | None) -> bool:
+    return wanted is None or wanted in curve.medium.compared
+
+
+def _require_metric(anchors: Sequence[Curve], wanted: str | None) -> None:
+    """Raise UserError for a quality that none of the media has."""
+    if wanted is not None and anchors and not any(_has_metric(anchor, wanted) for anchor in anchors):
+        anchors[0].medium.quality(wanted)
 
 
 def _anchor(made: Sequence[Curve], dataset: str, wanted: str | None) -> Curve | None:
@@ -144,7 +168,7 @@ def _rows(made: Sequence[Curve], anchor: Curve, wishes: _Wishes) -> Rows:
     options = {"kind": wishes.kind, "method": wishes.method, "per_image": wishes.per_image}
     options |= {"draws": wishes.draws, "seed": wishes.seed}
     others = [curve for curve in made if curve.dataset == anchor.dataset and curve is not anchor]
-    return list(zip(comparisons(made, anchor, wishes.metric, **options), others, strict=True))
+    return list(zip(comparisons(made, anchor, _metric(anchor, wishes.metric), **options), others, strict=True))
 
 
 def _shown(tables: Sequence[tuple[Curve, Rows]], wishes: _Wishes) -> str:
@@ -156,7 +180,7 @@ def _shown(tables: Sequence[tuple[Curve, Rows]], wishes: _Wishes) -> str:
     latex = wishes.form == "latex"
     parts = []
     for anchor, rows in tables:
-        title = bd_table.title(anchor, wishes.metric, wishes.kind, wishes.method, wishes.per_image)
+        title = bd_table.title(anchor, _metric(anchor, wishes.metric), wishes.kind, wishes.method, wishes.per_image)
         body = (bd_table.as_latex if latex else bd_table.as_text)(rows, wishes.kind)
         parts.append(f"{'% ' if latex else ''}{title}\n{body}")
         if (wishes.pareto or wishes.hull) and not latex:

@@ -27,19 +27,19 @@ def chooser(
     codec: LearnedCodec,
     *,
     point: str | None = None,
-    bpp: float | None = None,
-    psnr: float | None = None,
     max_macs: str | None = None,
     max_latency_ms: float | None = None,
     mode: str | None = None,
+    **targets: float | None,
 ) -> Callable[[Tensor], Choice]:
-    """Function that chooses for an image (1, 3, H, W); raises UserError for wishes that make no sense.
+    """Function that chooses for an input (1, ...); raises UserError for wishes that make no sense.
 
+    `targets` are those of the codec's medium, by name: of images `bpp` and `psnr`.
     A budget alone takes the costliest point within it, together with a target the one that meets the target best.
     Without any wish it is the codec's default point, and the choice says so.
     """
     budget = _budget(codec, point, max_macs, max_latency_ms)
-    searched = bpp is not None or psnr is not None
+    searched = any(target is not None for target in targets.values())
     if (searched or budget) and has_tasks(codec):
         raise UserError(f"Codec {codec.name} has one rate for each task, set in training: give --mode alone.")
     if mode is not None:
@@ -50,7 +50,7 @@ def chooser(
     def choose(x: Tensor) -> Choice:
         points, message = budget.points(x) if budget else (None, note)
         if searched:
-            found = file_for(codec, x, bpp=bpp, psnr=psnr, points=points)
+            found = file_for(codec, x, points=points, **targets)
             return replace(found, message=" ".join(filter(None, (message, found.message))))
         used = chosen or points[-1]  # pyright: ignore[reportOptionalSubscript]
         return file_at(codec, x, used, message)

@@ -1,15 +1,15 @@
-"""`nic compress`: images to .nic files."""
+"""`nic compress`: images, or what else codecs take, to .nic files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from nic_lightning.commands.file_by_file import each, none_is_usable
-from nic_lightning.commands.options import Out, Overwrite, exclusive
-from nic_lightning.data.images import read_image, require_image
+from nic_lightning.commands.options import Option, Out, Overwrite, exclusive, takes
+from nic_lightning.media.base import Medium, all_media, look_at, medium_of
 from nic_lightning.runs.index.labels import require_labels, require_source
 from nic_lightning.runs.record.files import write_atomically
 
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 _TARGET = exclusive("Operating point or target (one at most)")
 
 
+def _targets() -> list[Option]:
+    """An option for each target of each medium."""
+    known = {key: target.target_help for medium in all_media() for key, target in medium.targets.items()}
+    return [
+        Option(key, Annotated[float | None, Parameter(group=_TARGET, help=help_text)])
+        for key, help_text in known.items()
+    ]
+
+
+@takes(_targets(), after="mode")
 def compress(
     images: Annotated[list[Path], Parameter(name="IMAGE")],
     /,
@@ -30,11 +40,10 @@ def compress(
     out: Out,
     point: Annotated[str | None, Parameter(metavar="LABEL", group=_TARGET)] = None,
     mode: Annotated[str | None, Parameter(metavar="MODE", group=_TARGET)] = None,
-    bpp: Annotated[float | None, Parameter(group=_TARGET)] = None,
-    psnr: Annotated[float | None, Parameter(group=_TARGET)] = None,
     max_macs: Annotated[str | None, Parameter(metavar="X")] = None,
     max_latency_ms: Annotated[float | None, Parameter(metavar="X")] = None,
     overwrite: Overwrite = False,
+    **targets: Any,
 ) -> int:
     """Write a .nic file for each image, and say its size, its rate and the PSNR of what it decodes to.
 
@@ -47,13 +56,12 @@ def compress(
         out: folder to write into
         point: operating point, or any lambda of a continuous codec (default: the middle operating point)
         mode: of a translation codec: translate, or autoencode
-        bpp: bits per pixel that each file shall have
-        psnr: PSNR in dB that each image shall have
         max_macs: multiply-accumulates for each pixel of the image, both transforms together, such as 10k or 1.5M: the
             widest point of a slimmable codec that takes no more, or with --bpp or --psnr the best of those that do not
         max_latency_ms: the same for the time of both transforms, measured on this machine for the image's size;
             entropy coding is not counted
         overwrite: replace files that exist
+        **targets: what the codec's medium can be searched for
 
     Examples:
         nic compress photo.png --run runs/first --point 512 -o files
@@ -61,42 +69,42 @@ def compress(
     """
     require_source(run)
     require_labels(run, point and [point])
-    if none_is_usable(images, require_image):
+    if none_is_usable(images, look_at):
         return 2
     from nic_lightning.codecs.loading import load_codec
     from nic_lightning.commands.choice import chooser
-    from nic_lightning.media.image import to_tensor
 
     codec = load_codec(run)
     codec.require_files()
     budget = {"max_macs": max_macs, "max_latency_ms": max_latency_ms}
-    choose = chooser(codec, point=point, mode=mode, bpp=bpp, psnr=psnr, **budget)
+    choose = chooser(codec, point=point, mode=mode, **budget, **targets)
+    medium = medium_of(codec)
+    handler = medium.handler()
 
     def one(source: Path, target: Path) -> str:
-        pixels, changes = read_image(source)
-        x = to_tensor(pixels)[None]
+        x, changes = handler.read(source)
         choice = choose(x)
-        quality = _quality(codec, choice, x)
+        quality = _quality(codec, medium, choice, x)
         write_atomically(target, choice.data)
         size = len(choice.data)
         lost = [f"{change[0].upper()}{change[1:]}." for change in changes]
         notes = " ".join(filter(None, [choice.message, *lost]))
         note = f"  ({notes})" if notes else ""
-        rate = 8 * size / (x.shape[-2] * x.shape[-1])
-        return f"{target}: {size:,} bytes, {rate:.4f} bpp, point {choice.point.label}{quality}{note}"
+        rate = f"{8 * size / handler.units(x):.4f} {medium.rate.unit}"
+        return f"{target}: {size:,} bytes, {rate}, point {choice.point.label}{quality}{note}"
 
     return each(images, out, ".nic", one, overwrite, whole_names=True)
 
 
-def _quality(codec: LearnedCodec, choice: Choice, x: Tensor) -> str:
-    """PSNR of what the bytes decode to, so that no file is written that does not decode.
+def _quality(codec: LearnedCodec, medium: Medium, choice: Choice, x: Tensor) -> str:
+    """Quality of what the bytes decode to, so that no file is written that does not decode.
 
     A translation has none: its image is not the source, and its style is chosen later.
     """
-    from nic_lightning.metrics.fidelity import psnr
-
     encoded, point = codec.unpack(choice.data)
     if not codec.decodes_alone(point):
         codec.decode_latents(encoded, point)
         return ""
-    return f", {psnr(x, codec.decompress(encoded, point)).item():.2f} dB"
+    quality = medium.quality(medium.default)
+    value = medium.handler().quality(quality.key, x, codec.decompress(encoded, point))
+    return f", {value:.{quality.digits}f} {quality.unit or quality.title}"

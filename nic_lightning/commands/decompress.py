@@ -1,9 +1,7 @@
-"""`nic decompress`: .nic files to PNG images."""
+"""`nic decompress`: .nic files to PNG images, or what else codecs give back."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,29 +11,26 @@ from cyclopts import Group, Parameter
 from nic_lightning import bitstream
 from nic_lightning.codecs.receiver import DECLARED, ReceiverOption
 from nic_lightning.commands.file_by_file import each, none_is_usable, read_file, require_free
-from nic_lightning.commands.options import Out, Overwrite
+from nic_lightning.commands.options import Option, Out, Overwrite, takes
+from nic_lightning.media.base import medium_of
 from nic_lightning.metrics.names import safe_name
 from nic_lightning.runs.index.labels import require_source
 
 
-def _with_receiver_options(command: Callable[..., int]) -> Callable[..., int]:
-    """Put what codecs declare in the place of a command's `**receiver`; cyclopts reads signature and annotations."""
-    signature = inspect.signature(command)
-    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+def _receiver_options() -> list[Option]:
+    """What codecs declare, in groups."""
+    found = []
     for title, options in DECLARED.items():
         group = Group(title)
         for option in options:
             flag = option.type is bool
             kind = option.type if flag else option.type | None
-            command.__annotations__[option.name] = Annotated[
-                kind, Parameter(help=option.help, metavar=option.metavar, group=group)
-            ]
-            own.append(inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=False if flag else None))
-    command.__signature__ = signature.replace(parameters=own)  # pyright: ignore[reportFunctionMemberAccess]
-    return command
+            parameter = Parameter(help=option.help, metavar=option.metavar, group=group)
+            found.append(Option(option.name, Annotated[kind, parameter], False if flag else None))
+    return found
 
 
-@_with_receiver_options
+@takes(_receiver_options())
 def decompress(
     files: Annotated[list[Path], Parameter(name="FILE")],
     /,
@@ -59,27 +54,27 @@ def decompress(
         nic decompress cat.nic --run runs/translation --domain dog --samples 4 -o dogs
     """
     require_source(run)
-    if none_is_usable(files, lambda path: bitstream.unpack(read_file(path))):
+    if none_is_usable(files, lambda path: bitstream.look(read_file(path))):
         return 2
     from nic_lightning.codecs.loading import load_codec
-    from nic_lightning.metrics.png import save_png
 
     options = [option for declared in DECLARED.values() for option in declared]
     wishes = {option.name: _value(option, receiver.get(option.name)) for option in options}
-    decoding = load_codec(run).decoding(**wishes)
+    codec = load_codec(run)
+    decoding, handler = codec.decoding(**wishes), medium_of(codec).handler()
 
     def one(source: Path, target: Path) -> str:
         made = decoding.of(read_file(source))
-        targets = [target.with_name(f"{source.stem}{_ending(words)}") for words in made.endings]
+        targets = [target.with_name(f"{source.stem}{_words(words)}{handler.ending}") for words in made.endings]
         for path in targets:
             require_free(path, overwrite)
         lines = []
         for path, x_hat in zip(targets, made.images, strict=True):
-            save_png(x_hat[0], path)
-            lines.append(f"{path}: {x_hat.shape[-2]}x{x_hat.shape[-1]}{made.note}")
+            handler.write(x_hat, path)
+            lines.append(f"{path}: {handler.told(x_hat)}{made.note}")
         return "\n".join(lines)
 
-    return each(files, out, _ending(decoding.ending), one, overwrite)
+    return each(files, out, f"{_words(decoding.ending)}{handler.ending}", one, overwrite)
 
 
 def _value(option: ReceiverOption, given: Any) -> Any:
@@ -91,5 +86,5 @@ def _value(option: ReceiverOption, given: Any) -> Any:
     return partial(read_reference, given)
 
 
-def _ending(words: tuple[str, ...]) -> str:
-    return "".join(f".{safe_name(word)}" for word in words) + ".png"
+def _words(words: tuple[str, ...]) -> str:
+    return "".join(f".{safe_name(word)}" for word in words)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,12 +12,42 @@ from cyclopts import ArgumentCollection, Group, Parameter, Token, convert
 
 from nic_lightning.errors import UserError
 
+Command = Callable[..., int]
 Out = Annotated[Path, Parameter(name=("--out", "-o"), metavar="DIR")]
 Overwrite = Annotated[bool, Parameter(name="--overwrite")]
 Json = Annotated[bool, Parameter(name="--json")]
 ConfigDirs = Annotated[tuple[Path, ...], Parameter(name="--config-dir", metavar="DIR")]
 Runs = Annotated[list[Path], Parameter(name="RUN")]
 Overrides = Annotated[str, Parameter(name="KEY=VALUE")]
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option that is declared elsewhere than in its command's signature."""
+
+    name: str
+    annotation: Any
+    default: Any = None
+
+
+def takes(options: Iterable[Option], after: str | None = None) -> Callable[[Command], Command]:
+    """Put options in the place of a command's `**options`, behind the parameter `after`, or behind all.
+
+    cyclopts reads signature and annotations.
+    """
+
+    def decorated(command: Command) -> Command:
+        signature = inspect.signature(command)
+        own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        place = len(own) if after is None else 1 + [p.name for p in own].index(after)
+        made = []
+        for option in options:
+            command.__annotations__[option.name] = option.annotation
+            made.append(inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default))
+        command.__signature__ = signature.replace(parameters=own[:place] + made + own[place:])  # pyright: ignore[reportFunctionMemberAccess]
+        return command
+
+    return decorated
 
 
 def exclusive(title: str) -> Group:

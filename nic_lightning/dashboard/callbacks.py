@@ -13,7 +13,7 @@ from nic_lightning.dashboard.catalogue import Catalogue
 from nic_lightning.dashboard.figures import AXES, curve_plot, rd_plot, titles
 from nic_lightning.dashboard.live import MAX_RUNS_DRAWN, Live
 from nic_lightning.dashboard.page import GROUPS
-from nic_lightning.report.curves.curve import METRICS
+from nic_lightning.report.curves.curve import IMAGE
 from nic_lightning.report.curves.curves import curves, datasets, default_anchor
 from nic_lightning.runs.index.index import read_run
 
@@ -125,7 +125,8 @@ def _comparison(app: Dash, catalogue: Catalogue, live: Live) -> None:
         note = " ".join(problems) or (None if made else "No selected run holds results; nic-evaluate writes them.")
         link = "/report?" + urlencode([("run", key) for key in ids]) if made else None
         name = reference.name if reference else None
-        figure = rd_plot(here, _one_of(METRICS, quality, "psnr"))
+        medium = here[0].medium if here else IMAGE
+        figure = rd_plot(here, _one_of(medium.drawn, quality, medium.default))
         return figure, bd, note, sets, dataset, list(by_name), name, link
 
 

@@ -6,11 +6,12 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nic_lightning.media.base import all_media
 from nic_lightning.runs.index.index import Run, read_run, run_folders, run_name
 from nic_lightning.runs.index.overview import Line, overview, shown
 
@@ -162,8 +163,7 @@ def row_of(key: str, line: Line, run: Run, root: Path) -> dict[str, Any]:
         "left": line.seconds_left,
         "loss": numbers["loss"] if not isinstance(numbers["loss"], str) else None,
         "loss_text": numbers["loss"] if isinstance(numbers["loss"], str) else None,
-        "bpp": _finite(last.get("bpp_estimated", line.metrics.get("train/bpp"))),
-        "psnr": _finite(last.get("psnr")),
+        **_measures(last, line.metrics),
         "codec": shown(line.codec or ""),
         "sweep": shown(sweep.encode(errors="backslashreplace").decode()) if sweep != "." else "",
         "tags": ", ".join(map(shown, line.tags)),
@@ -171,6 +171,15 @@ def row_of(key: str, line: Line, run: Run, root: Path) -> dict[str, Any]:
         "measured": os.path.lexists(run.folder / "results.parquet"),
         "problem": shown(line.problem or ""),
     }
+
+
+def _measures(last: Mapping[str, float], metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """The rate and the first quality of each medium, as far as they were logged."""
+    found: dict[str, float | None] = {}
+    for medium in all_media():
+        rate = last.get(medium.rate.estimated, metrics.get(f"train/{medium.rate.key}"))
+        found |= {medium.rate.key: _finite(rate), medium.default: _finite(last.get(medium.default))}
+    return found
 
 
 def _unread(key: str, folder: Path, root: Path) -> dict[str, Any]:

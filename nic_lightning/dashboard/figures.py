@@ -7,13 +7,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from nic_lightning.report.curves.curve import METRICS, Curve, over_the_same
+from nic_lightning.media.base import all_media
+from nic_lightning.report.curves.curve import IMAGE, Curve, over_the_same
 from nic_lightning.report.page.plots import PALETTE
 from nic_lightning.runs.index.growing_files import GrowingCurves
 
 MAX_TRACES = 60
-FIRST = ("train/loss", "train/bpp", "train/mse", "val/loss", "val/psnr", "val/bpp_estimated")
-"""Metrics that are offered first; between `val` and the rest stands a data set."""
 AXES = {"step": "step", "time": "hours since the first line"}
 _GREY = "#8a919c"
 _GRID = "rgba(128,136,148,0.22)"
@@ -58,6 +57,8 @@ def curve_plot(runs: Mapping[str, GrowingCurves], title: str, axis: str = "step"
 def rd_plot(made: Sequence[Curve], metric: str) -> dict[str, Any]:
     """Rate against quality: solid lines for learned codecs, dashed ones for classic codecs."""
     traces = []
+    medium = made[0].medium if made else IMAGE
+    unit = medium.rate.unit
     colours = {curve.name: PALETTE[number % len(PALETTE)] for number, curve in enumerate(made)}
     for curve in over_the_same(made, metric):
         traces.append(
@@ -65,18 +66,21 @@ def rd_plot(made: Sequence[Curve], metric: str) -> dict[str, Any]:
                 "type": "scatter",
                 "mode": "lines+markers",
                 "name": html.escape(curve.name),
-                "x": [_finite(point["bpp"]) for point in curve.points],
+                "x": [_finite(rate) for rate in curve.rates],
                 "y": [_finite(point[metric]) for point in curve.points],
                 "text": [html.escape(point["label"]) for point in curve.points],
-                "hovertemplate": "%{text}: %{x:.4f} bpp, %{y:.4g}<extra>%{fullData.name}</extra>",
+                "hovertemplate": f"%{{text}}: %{{x:.4f}} {unit}, %{{y:.4g}}<extra>%{{fullData.name}}</extra>",
                 "line": {"color": colours[curve.name], "width": 2.2, **({"dash": "dash"} if curve.classic else {})},
                 "marker": {"size": 4 if curve.classic else 7},
             }
         )
-    figure = {"data": traces, "layout": layout("rate [bits per pixel]", METRICS[metric])}
+    figure = {"data": traces, "layout": layout(medium.rate.axis, medium.quality(metric).axis)}
     figure["layout"] |= {"showlegend": len(traces) > 1, "uirevision": metric}
-    rates = [p["bpp"] for curve in made if not curve.classic for p in curve.points]
-    if rates:  # a classic codec's best quality would squeeze them into a corner
+    for axis, declared in (("xaxis", medium.rate), ("yaxis", medium.quality(metric))):
+        if declared.log_axis:
+            figure["layout"][axis]["type"] = "log"
+    rates = [rate for curve in made if not curve.classic for rate in curve.rates]
+    if rates and not medium.rate.log_axis:  # a classic codec's best quality would squeeze them into a corner
         figure["layout"]["xaxis"]["range"] = [0, 1.25 * max(rates)]
     return figure
 
@@ -99,7 +103,16 @@ def layout(x: str, y: str) -> dict[str, Any]:
 def _rank(title: str) -> tuple[int, str]:
     stage, _, name = title.partition("/")
     short = f"{stage}/{name.rpartition('/')[2]}"
-    return (FIRST.index(short) if short in FIRST else len(FIRST), title)
+    first = _first()
+    return (first.index(short) if short in first else len(first), title)
+
+
+def _first() -> list[str]:
+    """Metrics that are offered first; between `val` and the rest stands a data set."""
+    media = all_media()
+    training = ["train/loss", *(f"train/{medium.rate.key}" for medium in media), "train/mse", "val/loss"]
+    default = [f"val/{medium.default}" for medium in media]
+    return [*training, *default, *(f"val/{medium.rate.estimated}" for medium in media)]
 
 
 def _finite(value: float | None) -> float | None:

@@ -7,7 +7,7 @@ from typing import Any
 import dash_ag_grid as dag
 from dash import dcc, html
 
-from nic_lightning.report.curves.curve import METRICS
+from nic_lightning.media.base import all_media, find_medium
 
 REFRESH_MS = 2000
 GROUPS = {"": "no groups", "sweep": "by sweep", "codec": "by codec", "state": "by state", "tags": "by tags"}
@@ -29,8 +29,7 @@ def columns() -> list[dict[str, Any]]:
         {"field": "step", "width": 105, **_NUMBER, "valueFormatter": _number(",")},
         {"field": "left", "headerName": "Time left", "width": 110, "cellRenderer": "NicLeft", **_NUMBER},
         {"field": "loss", "width": 105, **_NUMBER, "cellRenderer": "NicLoss"},
-        {"field": "bpp", "headerName": "bpp", "width": 95, **_NUMBER, "valueFormatter": _number(".4f")},
-        {"field": "psnr", "headerName": "PSNR", "width": 95, **_NUMBER, "valueFormatter": _number(".2f")},
+        *_measures(),
         {"field": "codec", "width": 140},
         {"field": "sweep", "width": 160},
         {"field": "tags", "width": 130},
@@ -38,6 +37,20 @@ def columns() -> list[dict[str, Any]]:
         {"field": "when", "headerName": "Last sign", "width": 160, "sort": "desc"},
         {"field": "problem", "width": 300, "tooltipField": "problem"},
     ]
+
+
+def _measures() -> list[dict[str, Any]]:
+    """The rate and the first quality of each medium."""
+    found: dict[str, dict[str, Any]] = {}
+    for medium in all_media():
+        quality = medium.quality(medium.default)
+        for key, title, digits in (
+            (medium.rate.key, medium.rate.unit, 4),
+            (quality.key, quality.title, quality.digits),
+        ):
+            shown = {"field": key, "headerName": title, "width": 95}
+            found[key] = shown | {**_NUMBER, "valueFormatter": _number(f".{digits}f")}
+    return list(found.values())
 
 
 def page(folder: str) -> Any:
@@ -111,10 +124,12 @@ def _training() -> Any:
 
 
 def _comparison() -> Any:
-    qualities = [{"label": label, "value": key} for key, label in METRICS.items()]
+    drawn = {key: quality.axis for medium in all_media() for key, quality in medium.drawn.items()}
+    qualities = [{"label": label, "value": key} for key, label in drawn.items()]
+    default = find_medium(None).default
     tools = [
         dcc.Dropdown(id="dataset", clearable=False, placeholder="data set"),
-        dcc.Dropdown(id="quality", options=qualities, value="psnr", clearable=False, searchable=False),
+        dcc.Dropdown(id="quality", options=qualities, value=default, clearable=False, searchable=False),
         dcc.Dropdown(id="anchor", clearable=False, placeholder="anchor of BD-rates"),
         html.A("Full report", id="report", target="_blank", rel="noopener", className="button"),
     ]

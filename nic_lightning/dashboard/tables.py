@@ -7,8 +7,9 @@ from typing import Any
 
 from dash import html
 
+from nic_lightning.media.base import Quality, all_media, find_medium
 from nic_lightning.report.curves.comparison import compare
-from nic_lightning.report.curves.curve import METRICS, Curve
+from nic_lightning.report.curves.curve import Curve
 from nic_lightning.runs.index.index import Run
 from nic_lightning.runs.index.overview import shown
 from nic_lightning.runs.index.summary import differences, gap_notes, summary
@@ -37,10 +38,10 @@ def groups(rows: Sequence[Mapping[str, Any]], key: str) -> Any:
     for row in rows:
         found.setdefault(row[key] or "", []).append(row)
     lines = []
+    best = _told_first(rows)
     for name in sorted(found):
         members = found[name]
         done = [row["progress"] for row in members if row["progress"] is not None]
-        psnr = [row["psnr"] for row in members if row["psnr"] is not None]
         button = html.Button("select", id={"type": "group", "key": key, "value": name}, className="small")
         lines.append(
             (
@@ -48,16 +49,30 @@ def groups(rows: Sequence[Mapping[str, Any]], key: str) -> Any:
                 len(members),
                 html.Span(states(members)),
                 f"{sum(done) / len(done):.0%}" if done else "-",
-                f"{max(psnr):.2f} dB" if psnr else "-",
+                *(_best(members, quality) for quality in best),
                 button,
             )
         )
-    return table([key, "runs", "states", "progress", "best PSNR", ""], lines)
+    return table([key, "runs", "states", "progress", *(f"best {quality.title}" for quality in best), ""], lines)
+
+
+def _told_first(rows: Sequence[Mapping[str, Any]]) -> list[Quality]:
+    """The first quality of each medium that some run has, that of images always."""
+    firsts = {medium.default: medium.quality(medium.default) for medium in all_media()}
+    used = {key for key in firsts if any(row.get(key) is not None for row in rows)}
+    return [quality for key, quality in firsts.items() if key in used | {find_medium(None).default}]
+
+
+def _best(members: Sequence[Mapping[str, Any]], quality: Quality) -> str:
+    values = [row[quality.key] for row in members if row.get(quality.key) is not None]
+    best = (min if quality.lower_is_better else max)(values) if values else None
+    return "-" if best is None else f"{best:.{quality.digits}f}{quality.suffix}"
 
 
 def bd_table(made: Sequence[Curve], anchor: Curve) -> list[Any]:
     """BD-rate of every other curve, and the sentences where there is none."""
-    metrics = [metric for metric in METRICS if anchor.has(metric)]
+    drawn = anchor.medium.drawn
+    metrics = [metric for metric in drawn if anchor.has(metric)]
     rows, notes = [], []
     for curve in (curve for curve in made if curve is not anchor):
         cells: list[Any] = [curve.name]
@@ -65,17 +80,17 @@ def bd_table(made: Sequence[Curve], anchor: Curve) -> list[Any]:
             found = compare(anchor, curve, metric) if curve.has(metric) else None
             if found is None or found.result is None:
                 cells += ["no value" if found else "-", "-"]
-                notes += [f"{curve.name}, {METRICS[metric]}: {found.problem}"] if found else []
+                notes += [f"{curve.name}, {drawn[metric].axis}: {found.problem}"] if found else []
             else:
                 low, high = found.result.overlap
                 if found.without:
-                    notes.append(f"{curve.name}, {METRICS[metric]}: {found.note}")
+                    notes.append(f"{curve.name}, {drawn[metric].axis}: {found.note}")
                 weak = "weak" if found.result.overlap_fraction < 0.5 else ""
                 cells += [f"{found.result.value:+.1f} %", html.Span(f"{low:.4g} to {high:.4g}", className=weak)]
         rows.append(cells)
     header = ["against " + anchor.name]
     for metric in metrics:
-        header += [f"BD-rate, {METRICS[metric].split(' [')[0]}", "over"]
+        header += [f"BD-rate, {drawn[metric].title}", "over"]
     listed = html.Ul([html.Li(note) for note in notes])
     why = html.Details([html.Summary("Values that are missing, or of some images only"), listed])
     return [table(header, rows), *([why] if notes else [])]
@@ -105,8 +120,8 @@ def _facts_of(found: Mapping[str, Any]) -> Any:
         numbers = [(key, f"{float(value):.6g}") for key, value in found["metrics"].items() if key != "time"]
         parts.append(html.Details([html.Summary("Last metrics"), table(["metric", "last value"], numbers)], open=True))
     if found["results"]:
-        header = [key for key in found["results"][0] if key != "gaps"]
-        rows = [[_cell(point[key]) for key in header] for point in found["results"]]
+        header = list(dict.fromkeys(key for point in found["results"] for key in point if key != "gaps"))
+        rows = [[_cell(point.get(key)) for key in header] for point in found["results"]]
         notes = html.Ul([html.Li(shown(note)) for note in gap_notes(found["results"])], className="notes")
         parts.append(html.Details([html.Summary("Results, means over images"), table(header, rows), notes], open=True))
     settings = [(shown(key), shown(value)) for key, value in found["config"].items()]

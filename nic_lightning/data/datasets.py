@@ -18,7 +18,7 @@ from nic_lightning.data.catalog import Located, locate
 from nic_lightning.data.images import Changes, Pixels, UnreadableImage, probe_image, read_image, read_rgb
 from nic_lightning.data.transforms import center_crop, random_crop
 from nic_lightning.errors import DataError
-from nic_lightning.media.image import to_tensor
+from nic_lightning.media.image.memory import to_tensor
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from nic_lightning.data.datasets import ImageFolder
 from nic_lightning.data.images import Pixels, read_image
 from nic_lightning.data.places import folders_of
 from nic_lightning.errors import DataError, counted
-from nic_lightning.media.image import to_tensor
+from nic_lightning.media.image.memory import to_tensor
 
 CROP_PROBABILITY, CROP_AREA, CROP_RATIO = 0.5, (0.8, 1.0), (0.9, 1.1)
 """How often a part is cut out, its area over the image's, and its width over its height."""

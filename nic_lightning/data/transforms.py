@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from nic_lightning.media.pixels import Pixels
+from nic_lightning.media.image.pixels import Pixels
 
 
 def draws(seed: int, epoch: int, index: int) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nic_lightning.metrics.bd import LOWER_IS_BETTER
+from nic_lightning.media.base import Medium, find_medium
 from nic_lightning.metrics.interpolation import integrals
 
 Array = NDArray[np.float64]
@@ -56,6 +56,7 @@ def bootstrap(
     *,
     draws: int = DRAWS,
     seed: int = 0,
+    medium: Medium | None = None,
 ) -> Interval | None:
     """Interval of the delta of two curves of means; None when too many draws have none.
 
@@ -67,9 +68,10 @@ def bootstrap(
         method: interpolation, one of METHODS.
         draws: how often images are drawn.
         seed: of the draws; the same seed and number of images draw the same images.
+        medium: what the curves are of; None: images.
     """
     weights = image_weights(len(anchor.rates), draws, seed)
-    values = deltas(_means(anchor, weights), _means(test, weights), metric, kind, method)
+    values = deltas(_means(anchor, weights), _means(test, weights), metric, kind, method, medium)
     return _interval(values, draws)
 
 
@@ -91,12 +93,14 @@ def image_weights(images: int, draws: int, seed: int) -> Array:
     return counts
 
 
-def deltas(anchor: Measured, test: Measured, metric: str, kind: str, method: str) -> Array:
+def deltas(
+    anchor: Measured, test: Measured, metric: str, kind: str, method: str, medium: Medium | None = None
+) -> Array:
     """Deltas of many pairs of curves at once, as `bd_rate` and `bd_quality` give them; NaN where there is none.
 
     Both arguments are (curves, points).
     """
-    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    sign = (medium or find_medium(None)).sign(metric)
     x, y = [], []
     for curve in (anchor, test):
         with np.errstate(divide="ignore", invalid="ignore"):

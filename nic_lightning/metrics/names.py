@@ -21,7 +21,7 @@ def safe_name(text: str) -> str:
     return f"{cleaned or 'x'}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
-def reconstruction_path(folder: Path, dataset: str, item: str, label: str | None) -> Path:
-    """PNG of an item at the point `label`, or of the original where that is None, below `folder`."""
+def reconstruction_path(folder: Path, dataset: str, item: str, label: str | None, ending: str = ".png") -> Path:
+    """File of an item at the point `label`, or of the original where that is None, below `folder`."""
     name = ORIGINAL if label is None else safe_name(label)
-    return folder / safe_name(dataset) / safe_name(item) / f"{name}.png"
+    return folder / safe_name(dataset) / safe_name(item) / f"{name}{ending}"

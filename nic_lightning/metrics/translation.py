@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from nic_lightning.baselines.translation import Sent, TranslationSystem
 from nic_lightning.data.domains import DomainFolders, resized
 from nic_lightning.errors import UserError
-from nic_lightning.media.image import to_tensor
+from nic_lightning.media.image.memory import to_tensor
 from nic_lightning.metrics.diversity import LpipsDiversity
 from nic_lightning.metrics.judge import FeatureJudge
 from nic_lightning.metrics.lpips import LpipsAlex

@@ -1,4 +1,4 @@
-"""A codec's files are tried before it is trained: a small image, written, read and decoded at every operating point."""
+"""A codec's files are tried before it is trained: a small input, written, read and decoded at every operating point."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from torch import Tensor
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.errors import UserError
+from nic_lightning.media.base import medium_of
 from nic_lightning.metrics.evaluation import evaluate_codec
 
-SIZE = (21, 38)
-"""Of the image, (H, W): no multiples of any stride, so that padding and cropping are tried, too."""
 SPREAD = 4.0
 """Standard deviation that the latents are given: those of an untrained codec are nearly all rounded to 0."""
 
@@ -27,6 +26,10 @@ def try_files(codec: LearnedCodec) -> None:
     """
     if not codec.makes_files or getattr(codec, "side", "both") != "both":
         return
+    medium = medium_of(codec)
+    sample = medium.handler().sample()
+    if sample is None:
+        return
     points = list(codec.operating_points)
     done: list[OperatingPoint] = []
 
@@ -37,12 +40,13 @@ def try_files(codec: LearnedCodec) -> None:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
             tried.update_tables()
-            evaluate_codec(tried, [("a small image", _image())], "trial", on_item=note)
+            evaluate_codec(tried, [(f"a small {medium.name}", sample)], "trial", on_item=note)
         except UserError as error:
             raise UserError(f"The codec's files were tried, and do not work: {error}") from error
         except Exception as error:
             at = f" at point {points[len(done)].label}" if len(done) < len(points) else ""
-            error.add_note(f"Codec {codec.name} was to write and read the file of a small image{at}, as a trial.")
+            tried_on = f"the file of a small {medium.name}{at}"
+            error.add_note(f"Codec {codec.name} was to write and read {tried_on}, as a trial.")
             raise
 
 
@@ -58,16 +62,6 @@ def fault(codec: LearnedCodec) -> str | None:
         note = " ".join(getattr(error, "__notes__", []))
         return f"{type(error).__name__}: {said} ({place.filename}:{place.lineno}). {note}"
     return None
-
-
-def _image() -> Tensor:
-    """A coloured slope with noise, (1, 3, H, W) in [0, 1]."""
-    height, width = SIZE
-    slope = torch.linspace(0, 1, height)[:, None] * torch.linspace(0, 1, width)
-    colours = torch.stack([slope, 1 - slope, slope.flip(0)])[None]
-    return (0.8 * colours + 0.2 * torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))).clamp(
-        0, 1
-    )
 
 
 def _spread(codec: LearnedCodec) -> LearnedCodec:

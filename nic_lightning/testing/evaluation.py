@@ -14,8 +14,8 @@ from torch import Tensor
 from nic_lightning.callbacks.evaluation import evaluate_into_run
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.errors import UserError
+from nic_lightning.media.image.png import save_png
 from nic_lightning.metrics.evaluation import evaluate_codec
-from nic_lightning.metrics.png import save_png
 from nic_lightning.report.curves.curves import curves
 from nic_lightning.report.curves.text import rd_table
 from nic_lightning.runs.record.results import read_results

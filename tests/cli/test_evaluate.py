@@ -9,7 +9,8 @@ import yaml
 
 from nic_lightning import cli
 from nic_lightning.analysis.efficiency import measure
-from nic_lightning.callbacks.evaluation import classic_codecs, evaluate_into_run
+from nic_lightning.callbacks.chosen import classic_codecs
+from nic_lightning.callbacks.evaluation import evaluate_into_run
 from nic_lightning.codecs.loading import load_codec
 from nic_lightning.errors import DataError, UserError
 from nic_lightning.runs.record.record import RunRecord

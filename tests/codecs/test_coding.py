@@ -15,7 +15,7 @@ from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.choosing import default_point, wished_point
 from nic_lightning.codecs.translation import UI2ICodec
 from nic_lightning.errors import BitstreamError, DataError, UserError
-from nic_lightning.media.image import to_pixels
+from nic_lightning.media.image.memory import to_pixels
 
 TRANSLATION: dict[str, Any] = {
     "domains": ["cat", "dog"], "base": 4, "widest": 8, "latents": 6, "hyper": 4, "halvings": 2, "size": 32,

@@ -9,11 +9,13 @@ import torch
 
 from nic_lightning.baselines.pillow import Jpeg
 from nic_lightning.codecs.base import Encoded, OperatingPoint
-from nic_lightning.codecs.search import PSNR_TOLERANCE, search_point
+from nic_lightning.codecs.search import search_point
 from nic_lightning.errors import UserError
+from nic_lightning.media.base import find_medium
 
 X = torch.rand(1, 3, 200, 200, generator=torch.Generator().manual_seed(0))
 PIXELS = 200 * 200
+PSNR_TOLERANCE = find_medium("image").quality("psnr").tolerance
 
 
 class Known:

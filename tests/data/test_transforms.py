@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from nic_lightning.data.transforms import center_crop, draws, pad_to, random_crop
-from nic_lightning.media.image import to_tensor
+from nic_lightning.media.image.memory import to_tensor
 
 
 def test_draws_follow_from_their_arguments_on_every_machine():

@@ -11,8 +11,8 @@ from PIL import Image
 
 from nic_lightning.data.images import read_image
 from nic_lightning.errors import DataError, UserError
-from nic_lightning.media.image import MAX_OVERSHOOT, read_picture, to_pixels, to_tensor, write_picture
-from nic_lightning.media.pixels import DEPTH, FRAMES, TRANSPARENCY
+from nic_lightning.media.image.memory import MAX_OVERSHOOT, read_picture, to_pixels, to_tensor, write_picture
+from nic_lightning.media.image.pixels import DEPTH, FRAMES, TRANSPARENCY
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ def test_lpips_is_asked_with_the_decoded_pictures():
             assert not torch.equal(x, x_hat)
             return (x - x_hat).abs().flatten(1).mean(1)
 
-    rows = evaluate_codec(Toy(), pictures(1), "set", lpips=Distance())
+    rows = evaluate_codec(Toy(), pictures(1), "set", measures={"lpips": Distance()})
     assert rows[0]["lpips"] > rows[1]["lpips"] > 0
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from nic_lightning.errors import UserError
-from nic_lightning.metrics.trial import SIZE, fault, try_files
+from nic_lightning.media.image.handler import SAMPLE_SIZE
+from nic_lightning.metrics.trial import fault, try_files
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def test_training_feels_nothing(codec) -> None:
 
 
 def test_the_image_is_no_multiple_of_a_stride() -> None:
-    assert all(side % step for side in SIZE for step in (4, 8, 16, 64))
+    assert all(side % step for side in SAMPLE_SIZE for step in (4, 8, 16, 64))
 
 
 def broken(codec, method: str, change) -> None:

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from nic_lightning.commands.options import Json
+from nic_lightning.media.base import Medium, find_medium
 from nic_lightning.runs.index.index import one_run
 from nic_lightning.runs.index.overview import columns
 from nic_lightning.runs.index.summary import MEASURED_FLOW, gap_notes, summary
 
-_SHOWN = ("dataset", "codec", "point", "images", "bpp", "psnr", "ms_ssim_db", "lpips")
+_HEAD = ("dataset", "codec", "point", "images")
 
 
 def show(folder: Annotated[Path, Parameter(name="RUN")], /, *, as_json: Json = False) -> None:
@@ -52,11 +53,17 @@ def _as_text(found: dict[str, Any]) -> str:
     if found["metrics"]:
         parts += ["Last metrics", columns([(key, f"{float(value):.6g}") for key, value in found["metrics"].items()])]
     if found["results"]:
-        rated = any(point["bpp"] is not None for point in found["results"])
-        shown = _SHOWN if rated else (*_SHOWN[:4], *MEASURED_FLOW)
-        rows = [[_cell(point[key]) for key in shown] for point in found["results"]]
-        parts += ["Results, means over images", "\n".join([columns([shown, *rows]), *gap_notes(found["results"])])]
+        for name in dict.fromkeys(point.get("medium") for point in found["results"]):
+            parts += _results(find_medium(name), [p for p in found["results"] if p.get("medium") == name])
     return "\n\n".join(parts)
+
+
+def _results(medium: Medium, points: list[dict[str, Any]]) -> list[str]:
+    """Title and table of the results of one medium."""
+    rated = any(point[medium.rate.key] is not None for point in points)
+    shown = (*_HEAD, *((medium.rate.key, *medium.drawn) if rated else MEASURED_FLOW))
+    rows = [[_cell(point[key]) for key in shown] for point in points]
+    return [f"Results, means over {medium.items}", "\n".join([columns([shown, *rows]), *gap_notes(points)])]
 
 
 def _cell(value: Any) -> str:

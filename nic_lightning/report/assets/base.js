@@ -1,8 +1,15 @@
 // Shared by all parts of the page: the data, what the reader has chosen, and small helpers.
 performance.mark("report-start");
 const data = JSON.parse(document.getElementById("data").textContent);
-const state = { dataset: data.datasets[0] ?? "", image: "", metric: data.metrics[0]?.key ?? "psnr", hidden: new Set() };
+const state = { dataset: data.datasets[0] ?? "", image: "", metric: data.metrics[0]?.key ?? "", hidden: new Set() };
 const listeners = [];
+
+/** What the medium of the chosen data set is called, and its rate: {item, rate, estimated, unit, axis, log}. */
+const nameOfMedium = (dataset = state.dataset) => data.medium_of[dataset] ?? Object.keys(data.media)[0];
+const medium = (dataset = state.dataset) => data.media[nameOfMedium(dataset)];
+const metricsHere = () => data.metrics.filter((metric) => metric.medium === nameOfMedium());
+/** The quality of that key, or the first one where the data set's medium has none of it. */
+const metricOf = (key) => metricsHere().find((metric) => metric.key === key) ?? metricsHere()[0];
 
 /** Call `listener` whenever the reader chooses another data set, image, metric or set of curves. */
 function onChange(listener) {

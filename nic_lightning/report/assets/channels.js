@@ -20,13 +20,13 @@ later(() => {
         x: bits.map((_, channel) => channel),
         y: bits,
         line: { color: shade(i), width: 1.8, shape: "hvh" },
-        hovertemplate: `${sortedOut ? "rank" : "channel"} %{x}: %{y:.3g} bpp<extra>%{fullData.name}</extra>`,
+        hovertemplate: `${sortedOut ? "rank" : "channel"} %{x}: %{y:.3g} ${plain(medium().unit)}<extra>%{fullData.name}</extra>`,
       };
     });
     const axis = sortedOut ? "channels, from the most bits to the least" : "channel";
     const layout = {
       xaxis: { title: { text: axis, standoff: 8 }, zeroline: false },
-      yaxis: { title: { text: "bits per pixel", standoff: 8 }, rangemode: "tozero" },
+      yaxis: { title: { text: medium().axis.replace(/^rate \[(.*)\]$/, "$1"), standoff: 8 }, rangemode: "tozero" },
       showlegend: traces.length > 1,
       legend: { orientation: "h", y: -0.2, yanchor: "top" },
     };

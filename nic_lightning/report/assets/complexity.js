@@ -14,7 +14,7 @@ later(() => {
     const anchor = deltas.anchor();
     return curvesShown().flatMap((index) => {
       const spread = data.costs[index][cost];
-      const delta = index === anchor ? { value: 0 } : deltas.get(anchor, index, state.metric, "rate");
+      const delta = index === anchor ? { value: 0 } : deltas.get(anchor, index, metricOf(state.metric)?.key, "rate");
       return spread && isNumber(delta?.value) ? [{ curve: data.curves[index], spread, delta }] : [];
     });
   }
@@ -50,7 +50,7 @@ later(() => {
     const drawn = found();
     const anchor = deltas.anchor();
     const left = curvesShown().map((index) => data.curves[index]).filter((curve) => drawn.every((one) => one.curve !== curve));
-    const name = data.metrics.find((metric) => metric.key === state.metric).name;
+    const name = metricOf(state.metric)?.name;
     const against = anchor === undefined ? "" : `BD-rate over ${name} against ${data.curves[anchor].name}`;
     panel.hidden = !drawn.some((one) => one.curve !== data.curves[anchor]);
     note.textContent = panel.hidden

@@ -29,7 +29,7 @@
         if (!kept.has(curve[row])) kept.set(curve[row], []);
         kept.get(curve[row]).push(point);
       }
-      for (const points of kept.values()) points.sort((a, b) => a.bpp - b.bpp);
+      for (const points of kept.values()) points.sort((a, b) => a[medium().rate] - b[medium().rate]);
       key = wanted;
       return kept;
     };
@@ -38,12 +38,13 @@
   const pointsOf = (index, metric) => (state.image ? (ofImage().get(index) ?? []) : pointsOver(data.curves[index], metric));
 
   function hover(curve, point) {
-    const lines = [`<b>${plain(curve.name)}</b>  ${plain(point.label)}`, `${shown(point.bpp, 4)} bpp`];
-    if (isNumber(point.bpp_estimated)) lines[1] += ` (${shown(point.bpp_estimated, 4)} estimated)`;
-    for (const metric of data.metrics) {
+    const lines = [`<b>${plain(curve.name)}</b>  ${plain(point.label)}`, `${shown(point[medium().rate], 4)} ${plain(medium().unit)}`];
+    const estimated = point[medium().estimated];
+    if (isNumber(estimated)) lines[1] += ` (${shown(estimated, 4)} estimated)`;
+    for (const metric of metricsHere()) {
       if (isNumber(point[metric.key])) lines.push(`${metric.name} ${shown(point[metric.key], metric.digits)}${metric.unit}`);
     }
-    lines.push(state.image ? plain(state.image) : curve.published ? "published" : `mean of ${counted(point.images, "image")}`);
+    lines.push(state.image ? plain(state.image) : curve.published ? "published" : `mean of ${counted(point.images, medium().item)}`);
     if (point.run && !curve.published) {
       const step = data.steps[point.run];
       lines.push(`run ${plain(point.run)}${step === undefined ? "" : `, ${step.toLocaleString("en")} steps`}`);
@@ -59,7 +60,7 @@
       type: "scatter",
       mode: "lines+markers",
       name: plain(curve.name),
-      x: points.map((point) => point.bpp),
+      x: points.map((point) => point[medium().rate]),
       y: points.map((point) => point[metric]),
       text: points.map((point) => hover(curve, point)),
       hovertemplate: "%{text}<extra></extra>",
@@ -84,12 +85,17 @@
     const indices = curvesShown();
     const traces = indices.map((index) => trace(index, metric.key));
     const layout = {
-      xaxis: { title: { text: "rate [bits per pixel]", standoff: 8 }, zeroline: false },
+      xaxis: { title: { text: medium().axis, standoff: 8 }, zeroline: false },
       yaxis: { title: { text: metric.title, standoff: 8 }, zeroline: false },
       showlegend: false,
     };
     const seen = window_(traces, indices);
     if (seen) [layout.xaxis.range, layout.yaxis.range] = seen;
+    for (const [axis, log] of [["xaxis", medium().log], ["yaxis", metric.log]]) {
+      if (!log) continue;
+      layout[axis].type = "log";
+      delete layout[axis].range;
+    }
     return { data: traces, layout };
   }
 
@@ -130,7 +136,7 @@
   }
 
   function fillImages() {
-    refill(imageList.querySelector("select"), [["mean of all images", ""], ...images().map((name) => [name, name])], state.image);
+    refill(imageList.querySelector("select"), [[`mean of all ${medium().item}s`, ""], ...images().map((name) => [name, name])], state.image);
   }
 
   function controls() {
@@ -160,7 +166,7 @@
   const note = rest ? `${counted(rest, "more curve", ["is", "are"])} in the legend: click one to see it, or filter.` : "";
   home.append(...[datasetTabs(), controls(), chips, note ? element("p", { class: "note" }, note) : null, plots].filter(Boolean));
   for (const metric of data.metrics) {
-    const place = element("div", { class: "plot", id: `rd-${metric.key}` });
+    const place = element("div", { class: "plot", id: metric.medium === data.metrics[0].medium ? `rd-${metric.key}` : `rd-${metric.medium}-${metric.key}` });
     const about = element("p", { class: "note" });
     const panel = element("div", { class: "panel" }, element("h3", {}, metric.title), about, place);
     plots.append(panel);
@@ -174,7 +180,7 @@
       const gap = state.image ? undefined : data.gaps[state.dataset]?.[metric.key];
       about.textContent = gap ? `Rates and quality over ${gap}.` : "";
       about.hidden = !gap;
-      panel.hidden = !curvesHere().some((i) => curveHas(data.curves[i], metric.key));
+      panel.hidden = metric.medium !== nameOfMedium() || !curvesHere().some((i) => curveHas(data.curves[i], metric.key));
       if (!panel.hidden) (changes ? plot : plotNow)(place, () => figure(metric));
     }
   }

@@ -20,7 +20,6 @@ later(() => {
   const MAX_MATRIX = 16;
   const name = (index) => data.curves[index].name;
   const named = (index, ...more) => element("td", { class: "name" }, glyph(data.curves[index]), ...more, name(index));
-  const metricOf = (key) => data.metrics.find((metric) => metric.key === key);
 
   /** Less rate is good, more quality is good; but less LPIPS. */
   function verdict(value, kind, metric) {
@@ -66,7 +65,7 @@ later(() => {
       const rate = deltas.get(anchor, test, metric.key, "rate");
       const quality = deltas.get(anchor, test, metric.key, "quality");
       const cells = [valueCell(rate, "rate", metric), intervalCell(rate, "rate", metric), overlapCell(rate, metric.digits, metric.unit)];
-      cells.push(valueCell(quality, "quality", metric), intervalCell(quality, "quality", metric), overlapCell(quality, 3, " bpp"));
+      cells.push(valueCell(quality, "quality", metric), intervalCell(quality, "quality", metric), overlapCell(quality, 3, ` ${medium().unit}`));
       body.append(element("tr", {}, named(test), ...cells));
       for (const found of [rate, quality]) if (found?.problem ?? found?.note) notes.add(`${name(test)}: ${found.problem ?? found.note}`);
     }
@@ -97,15 +96,15 @@ later(() => {
   }
 
   const anchorList = picker("anchor", [], "", (index) => deltas.setAnchor(Number(index)), "anchor");
-  const metricList = picker("over", data.metrics.map((metric) => [metric.name, metric.key]), state.metric, (metric) => choose({ metric }), "metric");
+  const metricList = picker("over", metricsHere().map((metric) => [metric.name, metric.key]), state.metric, (metric) => choose({ metric }), "metric");
   const body = element("div");
   home.append(...[datasetTabs(), element("div", { class: "controls" }, anchorList, metricList), body].filter(Boolean));
 
   function update() {
     const anchor = deltas.anchor();
     refill(anchorList.querySelector("select"), deltas.anchors().map((index) => [name(index), String(index)]), String(anchor));
-    metricList.querySelector("select").value = state.metric;
-    if (anchor === undefined || curvesHere().length < 2) {
+    refill(metricList.querySelector("select"), metricsHere().map((metric) => [metric.name, metric.key]), metricOf(state.metric)?.key);
+    if (anchor === undefined || curvesHere().length < 2 || !metricOf(state.metric)) {
       body.replaceChildren(element("p", { class: "note" }, "There is one curve only on this data set."));
       return;
     }

@@ -10,11 +10,7 @@ later(() => {
     { key: "codec", title: "codec", width: 170 },
     { key: "run", title: "run", width: 260 },
     { key: "label", title: "point", width: 90 },
-    { key: "bpp", title: "bpp", digits: 4, width: 86 },
-    { key: "bpp_estimated", title: "estimated", digits: 4, width: 96 },
-    { key: "psnr", title: "PSNR dB", digits: 2, width: 92 },
-    { key: "ms_ssim_db", title: "MS-SSIM dB", digits: 2, width: 110 },
-    { key: "lpips", title: "LPIPS", digits: 4, width: 84 },
+    ...data.columns.map((column) => ({ ...column, width: Math.max(84, 40 + 7 * column.title.length) })),
     { key: "encode_ms", title: "encode ms", digits: 1, width: 102 },
     { key: "decode_ms", title: "decode ms", digits: 1, width: 102 },
   ];

@@ -21,8 +21,10 @@ later(() => {
 
   function caption(one) {
     if (one.key === ORIGINAL) return ["original"];
-    const facts = [`${shown(one.bpp, 4)} bpp`, `PSNR ${shown(one.psnr, 2)} dB`];
-    if (isNumber(one.ms_ssim_db)) facts.push(`MS-SSIM ${shown(one.ms_ssim_db, 2)} dB`);
+    const facts = [`${shown(one[medium().rate], 4)} ${medium().unit}`];
+    for (const metric of metricsHere()) {
+      if (isNumber(one[metric.key])) facts.push(`${metric.name} ${shown(one[metric.key], metric.digits)}${metric.unit}`);
+    }
     return [element("b", {}, `${one.codec} ${one.label}`), ` ${facts.join(", ")}`];
   }
 
@@ -122,7 +124,7 @@ later(() => {
 
   /** Lists of what the chosen image has; the same codecs stay chosen where they can. */
   function fill() {
-    const choices = (item()?.entries ?? []).map((one) => [one.key === ORIGINAL ? ORIGINAL : `${one.codec} ${one.label}, ${shown(one.bpp, 3)} bpp`, one.key]);
+    const choices = (item()?.entries ?? []).map((one) => [one.key === ORIGINAL ? ORIGINAL : `${one.codec} ${one.label}, ${shown(one[medium().rate], 3)} ${medium().unit}`, one.key]);
     if (choices.every(([, key]) => key !== view.right) || view.right === ORIGINAL) view.right = choices[1]?.[1] ?? ORIGINAL;
     if (choices.every(([, key]) => key !== view.left)) view.left = ORIGINAL;
     refill(lists.left.querySelector("select"), choices, view.left);

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nic_lightning.report.curves.comparison import compare
-from nic_lightning.report.curves.curve import METRICS, Curve
+from nic_lightning.report.curves.curve import Curve
 from nic_lightning.report.curves.curves import datasets, default_anchor
 
 
@@ -23,7 +23,7 @@ def bd_rows(made: Sequence[Curve]) -> list[dict[str, Any]]:
         for curve in here:
             if anchor is None or curve is anchor:
                 continue
-            for metric in METRICS:
+            for metric in anchor.medium.drawn:
                 if anchor.has(metric) and curve.has(metric):
                     found = compare(anchor, curve, metric)
                     row: dict[str, Any] = {"dataset": dataset, "anchor": anchor.name, "codec": curve.name}

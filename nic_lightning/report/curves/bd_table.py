@@ -9,15 +9,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from nic_lightning.media.base import Medium, Quality
 from nic_lightning.metrics.bd import BdResult
 from nic_lightning.report.curves import latex
-from nic_lightning.report.curves.comparison import QUALITIES, Comparison
+from nic_lightning.report.curves.comparison import Comparison
 from nic_lightning.report.curves.curve import Curve
 from nic_lightning.report.curves.text import aligned
 from nic_lightning.runs.record.text import printable
-
-_UNITS = {"psnr": "dB", "ms_ssim_db": "dB"}
-_DIGITS = {"psnr": 2, "ms_ssim_db": 2, "lpips": 4, "ms_ssim": 4, "accuracy": 4}
 
 
 def record(comparison: Comparison, curve: Curve) -> dict[str, Any]:
@@ -41,7 +39,10 @@ def as_json(rows: Sequence[tuple[Comparison, Curve]]) -> str:
     listed = []
     for comparison, curve in rows:
         measured = curve.without(comparison.without).points
-        points = [{key: point[key] for key in ("run", "label", "bpp", comparison.metric)} for point in measured]
+        points = [
+            {key: point[key] for key in ("run", "label", curve.medium.rate.key, comparison.metric)}
+            for point in measured
+        ]
         listed.append(record(comparison, curve) | {"points": points, "left_out": dict(comparison.left_out)})
     return json.dumps(listed, indent=2)
 
@@ -81,10 +82,10 @@ def latex_escaped(text: str) -> str:
 
 def title(anchor: Curve, metric: str, kind: str, method: str, per_image: bool) -> str:
     """What a table is about, in one line."""
-    how = "mean of the images' own deltas" if per_image else "curves of means over images"
-    better = "more" if kind == "quality" and metric != "lpips" else "less"
-    name = _name(metric)
-    what = f"BD-rate over {name}" if kind == "rate" else f"BD-{name}"
+    items, quality = anchor.medium.items, anchor.medium.quality(metric)
+    how = f"mean of the {items}' own deltas" if per_image else f"curves of means over {items}"
+    better = "more" if kind == "quality" and not quality.lower_is_better else "less"
+    what = f"BD-rate over {quality.title}" if kind == "rate" else f"BD-{quality.title}"
     return printable(f"{anchor.dataset}: {what} against {anchor.name}, {how}, {method}; {better} is better")
 
 
@@ -96,12 +97,13 @@ def origins(curve: Curve) -> str:
 
 def _cells(rows: Sequence[tuple[Comparison, Curve]], kind: str) -> tuple[list[str], list[list[str]], list[str]]:
     """Header, lines, and notes that the lines refer to by number."""
-    metric = rows[0][0].metric
-    over = _name(metric) if kind == "rate" else "rate"
+    medium = rows[0][1].medium
+    quality = medium.quality(rows[0][0].metric)
+    over = quality.title if kind == "rate" else "rate"
     levels = {comparison.interval.level for comparison, _ in rows if comparison.interval}
     interval = f"{max(levels):.0%} interval" if levels else "interval"
-    header = ["curve", f"BD-{'rate' if kind == 'rate' else _name(metric)}", interval]
-    header += [f"{over} in common", "part", "images", "notes"]
+    header = ["curve", f"BD-{'rate' if kind == 'rate' else quality.title}", interval]
+    header += [f"{over} in common", "part", medium.items, "notes"]
     notes: list[str] = []
     lines = []
     for comparison, curve in rows:
@@ -110,10 +112,10 @@ def _cells(rows: Sequence[tuple[Comparison, Curve]], kind: str) -> tuple[list[st
             if note not in notes:
                 notes.append(note)
             marks.append(f"[{notes.index(note) + 1}]")
-        numbers = _numbers(comparison.result) if comparison.result else ["none", "-", "-"]
+        numbers = _numbers(comparison.result, medium) if comparison.result else ["none", "-", "-"]
         between = "-"
         if comparison.interval:
-            low, high = (_value(end, metric, kind) for end in (comparison.interval.low, comparison.interval.high))
+            low, high = (_value(end, quality, kind) for end in (comparison.interval.low, comparison.interval.high))
             between = f"{low} to {high}"
         images = "-" if comparison.images is None else _of_all(comparison)
         lines.append([curve.name, numbers[0], between, *numbers[1:], images, " ".join(marks)])
@@ -133,23 +135,20 @@ def _notes(comparison: Comparison) -> list[str]:
     return notes
 
 
-def _numbers(result: BdResult) -> list[str]:
+def _numbers(result: BdResult, medium: Medium) -> list[str]:
     """Value, overlap, and which part of the curves that is."""
-    unit = " bpp" if result.kind == "quality" else f" {_UNITS[result.metric]}" if result.metric in _UNITS else ""
-    digits = 3 if result.kind == "quality" else _DIGITS[result.metric]
+    quality = medium.quality(result.metric)
+    unit = f" {medium.rate.unit}" if result.kind == "quality" else quality.suffix
+    digits = 3 if result.kind == "quality" else quality.digits
     low, high = (f"{end:.{digits}f}" for end in result.overlap)
-    suffix = " %" if result.kind == "rate" else f" {_UNITS[result.metric]}" if result.metric in _UNITS else ""
+    suffix = " %" if result.kind == "rate" else quality.suffix
     return [
-        _value(result.value, result.metric, result.kind) + suffix,
+        _value(result.value, quality, result.kind) + suffix,
         f"{low} to {high}{unit}",
         f"{result.overlap_fraction:.0%}",
     ]
 
 
-def _value(value: float, metric: str, kind: str) -> str:
-    digits = 2 if kind == "rate" else _DIGITS[metric] + 1
+def _value(value: float, quality: Quality, kind: str) -> str:
+    digits = 2 if kind == "rate" else quality.digits + 1
     return f"{value:+.{digits}f}"
-
-
-def _name(metric: str) -> str:
-    return QUALITIES[metric].split(" [")[0]

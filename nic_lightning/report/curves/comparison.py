@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from nic_lightning.errors import UserError, counted
+from nic_lightning.media.base import Medium
 from nic_lightning.metrics.bd import KINDS, METHODS, BdError, BdResult, Points, bd_quality, bd_rate
 from nic_lightning.metrics.bootstrap import DRAWS, MIN_IMAGES, Interval, Measured, bootstrap, bootstrap_mean
-from nic_lightning.report.curves.curve import QUALITIES, Curve, about_gaps, number, to_db
+from nic_lightning.report.curves.curve import Curve, about_gaps, number, to_db
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,10 @@ class _Wanted:
     method: str
     draws: int
     seed: int
+    medium: Medium
 
     def delta(self, anchor: Points, test: Points) -> BdResult:
-        return (bd_rate if self.kind == "rate" else bd_quality)(anchor, test, self.metric, self.method)
+        return (bd_rate if self.kind == "rate" else bd_quality)(anchor, test, self.metric, self.method, self.medium)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def compare(
     Args:
         anchor: curve to compare with.
         test: curve to judge, of the same data set.
-        metric: a key of QUALITIES.
+        metric: a quality of their medium, such as "psnr".
         kind: "rate", per cent of rate at equal quality, or "quality", gain in quality at equal rate.
         method: interpolation, one of METHODS.
         per_image: a delta for each image's own curves, and their mean; else the delta of the curves of means.
@@ -78,12 +80,12 @@ def compare(
     Raises:
         UserError: there is no such metric, kind or method.
     """
-    for value, known in ((metric, QUALITIES), (kind, KINDS), (method, METHODS)):
+    for value, known in ((metric, anchor.medium.compared), (kind, KINDS), (method, METHODS)):
         if value not in known:
             raise UserError(f"Curves are not compared by {value!r}; choose one of {', '.join(known)}.")
     problem = _different_images(anchor, test)
     if problem is None:
-        wanted = _Wanted(metric, kind, method, draws, seed)
+        wanted = _Wanted(metric, kind, method, draws, seed, anchor.medium)
         try:
             if anchor.published or test.published:
                 return _with_published(anchor, test, wanted, per_image)
@@ -101,7 +103,7 @@ def _of_the_same(
     found = delta(anchor.without(gone), test.without(gone), wanted)
     if not gone:
         return found
-    notes = [f"Over {about_gaps(wanted.metric, found.images or 0, gone)}.", found.note]
+    notes = [f"Over {about_gaps(wanted.metric, found.images or 0, gone, wanted.medium)}.", found.note]
     return replace(found, note=" ".join(filter(None, notes)), without=tuple(sorted(gone)))
 
 
@@ -112,17 +114,20 @@ def comparisons(made: Sequence[Curve], anchor: Curve, metric: str, **options: An
 
 
 def _different_images(anchor: Curve, test: Curve) -> str | None:
+    if anchor.medium != test.medium:
+        return f"The two curves are of different media: {anchor.medium.items} and {test.medium.items}."
+    items = anchor.medium.items
     if anchor.dataset != test.dataset:
         return f"The two curves are of different data sets: {anchor.dataset} and {test.dataset}."
     if anchor.uneven or test.uneven:
-        return "The points of a curve were measured on different images, or on an image twice."
+        return f"The points of a curve were measured on different {items}, or on {anchor.medium.one} twice."
     if anchor.published or test.published:
         counts = [{point["images"] for point in curve.points} - {None} for curve in (anchor, test)]
         if counts[0] and counts[1] and counts[0] != counts[1]:
             told = [" and ".join(str(count) for count in sorted(of_one)) for of_one in counts]
-            return f"The two curves are means over different numbers of images, {told[0]} and {told[1]}."
+            return f"The two curves are means over different numbers of {items}, {told[0]} and {told[1]}."
     elif anchor.items != test.items:
-        return "The two curves were measured on different images."
+        return f"The two curves were measured on different {items}."
     return None
 
 
@@ -130,7 +135,7 @@ def _of_means(anchor: Curve, test: Curve, wanted: _Wanted) -> Comparison:
     result = wanted.delta(anchor.points, test.points)
     images, interval, note = len(anchor.items), None, None
     if wanted.draws and images < MIN_IMAGES:
-        note = f"{counted(images, 'image', 'is/are')} too few for an interval."
+        note = f"{counted(images, anchor.medium.name, 'is/are')} too few for an interval."
     elif wanted.draws:
         interval, note = _interval(anchor, test, wanted)
     return Comparison(anchor.name, test.name, wanted.metric, result, None, interval, note, images)
@@ -140,10 +145,12 @@ def _interval(anchor: Curve, test: Curve, wanted: _Wanted) -> tuple[Interval | N
     """The interval, or why there is none."""
     first, second = _measured(anchor, wanted.metric), _measured(test, wanted.metric)
     if first is None or second is None:
-        return None, "There is no interval, because some images have no value."
+        return None, f"There is no interval, because some {wanted.medium.items} have no value."
     options = {"draws": wanted.draws, "seed": wanted.seed}
-    interval = bootstrap(first, second, wanted.metric, wanted.kind, wanted.method, **options)
-    often = "There is no interval: with other images the curves are often not monotone or do not overlap."
+    interval = bootstrap(first, second, wanted.metric, wanted.kind, wanted.method, medium=wanted.medium, **options)
+    often = (
+        f"There is no interval: with other {wanted.medium.items} the curves are often not monotone or do not overlap."
+    )
     return interval, None if interval else often
 
 
@@ -156,15 +163,17 @@ def _per_image(anchor: Curve, test: Curve, wanted: _Wanted) -> Comparison:
         except BdError as error:
             left_out[item] = str(error)
     if not found:
-        raise BdError(f"No image has a delta of its own; {next(iter(left_out))}: {next(iter(left_out.values()))}")
+        raise BdError(
+            f"No {wanted.medium.name} has a delta of its own; {next(iter(left_out))}: {next(iter(left_out.values()))}"
+        )
     values = [one.value for one in found.values()]
     interval, notes = None, []
     if wanted.draws and len(values) < MIN_IMAGES:
-        notes.append(f"{counted(len(values), 'image', 'is/are')} too few for an interval.")
+        notes.append(f"{counted(len(values), wanted.medium.name, 'is/are')} too few for an interval.")
     elif wanted.draws:
         interval = bootstrap_mean(np.array(values), draws=wanted.draws, seed=wanted.seed)
     if left_out:
-        gone = f"{len(left_out)} of {counted(len(anchor.items), 'image')} without a delta of their own"
+        gone = f"{len(left_out)} of {counted(len(anchor.items), wanted.medium.name)} without a delta of their own"
         notes.append(f"Left out {gone}: {', '.join(left_out)}.")
     result, note = _mean_result(list(found.values())), " ".join(notes) or None
     return Comparison(anchor.name, test.name, wanted.metric, result, None, interval, note, len(values), left_out)
@@ -182,11 +191,14 @@ def _mean_result(results: Sequence[BdResult]) -> BdResult:
 
 def _with_published(anchor: Curve, test: Curve, wanted: _Wanted, per_image: bool) -> Comparison:
     if per_image:
-        raise BdError("A published curve is a mean over images and cannot be compared image by image.")
+        item = wanted.medium.name
+        raise BdError(f"A published curve is a mean over {item}s and cannot be compared {item} by {item}.")
     for curve in (anchor, test):
         if gone := curve.gaps(wanted.metric):
-            about = about_gaps(wanted.metric, len(curve.items - gone), gone)
-            raise BdError(f"A published curve is a mean over all images, and {curve.name} has values on {about}.")
+            about = about_gaps(wanted.metric, len(curve.items - gone), gone, wanted.medium)
+            raise BdError(
+                f"A published curve is a mean over all {wanted.medium.items}, and {curve.name} has values on {about}."
+            )
     points = [anchor.points, test.points]
     note = "Against a published mean curve, so without an interval."
     if wanted.metric == "ms_ssim_db" and (anchor.db_of_mean or test.db_of_mean):
@@ -214,7 +226,10 @@ def _image_points(curve: Curve, item: str) -> list[dict[str, Any]]:
 def _measured(curve: Curve, metric: str) -> Measured | None:
     """Rates and qualities, (images, points); None when one is missing."""
     items = sorted(curve.items)
-    cells = [[[number(by_item[item], key) for by_item in curve.rows] for item in items] for key in ("bpp", metric)]
+    cells = [
+        [[number(by_item[item], key) for by_item in curve.rows] for item in items]
+        for key in (curve.medium.rate.key, metric)
+    ]
     if any(cell is None for rows in cells for row in rows for cell in row):
         return None
     return Measured(np.array(cells[0], dtype=float), np.array(cells[1], dtype=float))

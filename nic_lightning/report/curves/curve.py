@@ -7,15 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from nic_lightning.media.base import Medium, find_medium
 from nic_lightning.runs.record.results import mean_of_all
 
-METRICS = {"psnr": "PSNR [dB]", "ms_ssim_db": "MS-SSIM [dB]", "lpips": "LPIPS"}
-"""Qualities that curves are drawn over, and their axis titles; LPIPS is lower for better images."""
-RATES = ("bpp", "bpp_estimated")
-QUALITIES = METRICS | {"ms_ssim": "MS-SSIM", "accuracy": "Accuracy"}
-"""What deltas can be given over, and how it is called."""
+IMAGE = find_medium(None)
 Row = Mapping[str, Any]
-_AVERAGED = ("bpp", "bpp_estimated", "psnr", "ms_ssim", "ms_ssim_db", "lpips", "accuracy", "encode_ms", "decode_ms")
+TIMES = ("encode_ms", "decode_ms")
 _POINT = ("index", "label", "lmbda", "width", "mode", "quality", "step", "parameters", "macs")
 _NAMED = 4
 """Images that a sentence names; it counts the others."""
@@ -53,7 +50,14 @@ class Curve:
     """Whether "ms_ssim_db" is that of the mean MS-SSIM; elsewhere it is the mean of the images' dB, which is higher."""
     left_out: frozenset[str] = frozenset()
     """Images of the data set that the means are not over."""
+    medium: Medium = IMAGE
+    """What the codec takes and gives back: it names the rate and the qualities of points and rows."""
     _gaps: dict[str, frozenset[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def rates(self) -> list[float]:
+        """The rate of each point, from the lowest on."""
+        return [point[self.medium.rate.key] for point in self.points]
 
     def has(self, metric: str) -> bool:
         """Whether every point has this metric, on the images that it can be given for."""
@@ -93,8 +97,8 @@ class Curve:
             return self
         rows = [{item: row for item, row in by_item.items() if item not in gone} for by_item in self.rows]
         rows = [by_item for by_item in rows if by_item]
-        points = [mean_point(list(by_item.values())) for by_item in rows]
-        order = sorted(range(len(points)), key=lambda i: points[i]["bpp"])
+        points = [mean_point(list(by_item.values()), self.medium) for by_item in rows]
+        order = sorted(range(len(points)), key=lambda i: points[i][self.medium.rate.key])
         return replace(
             self,
             points=[points[i] for i in order],
@@ -128,33 +132,38 @@ class Gap(NamedTuple):
 def gaps_of(here: Sequence[Curve]) -> list[Gap]:
     """The qualities with gaps of the curves of one data set; empty where the means of all are over all images."""
     found = []
-    for metric in METRICS:
+    for metric in drawn_over(here):
         gone = frozenset[str]().union(*(curve.gaps(metric) for curve in here))
         if gone and (measured := over_the_same(here, metric)):
             images = max(len(by_item) for curve in measured for by_item in curve.rows)
-            found.append(Gap(metric, measured, about_gaps(metric, images, gone)))
+            found.append(Gap(metric, measured, about_gaps(metric, images, gone, here[0].medium)))
     return found
 
 
-def about_gaps(metric: str, images: int, left_out: Iterable[str]) -> str:
+def drawn_over(here: Sequence[Curve]) -> tuple[str, ...]:
+    """Qualities that the curves of one data set are drawn over."""
+    return tuple(here[0].medium.drawn) if here else ()
+
+
+def about_gaps(metric: str, images: int, left_out: Iterable[str], medium: Medium = IMAGE) -> str:
     """Which images a mean is over: "2 of 4 images: a and b have no finite MS-SSIM"."""
     gone = sorted(left_out)
     named = gone if len(gone) <= _NAMED else [*gone[: _NAMED - 1], f"{len(gone) - _NAMED + 1} more"]
     text = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
     verb = "has" if len(gone) == 1 else "have"
     total = images + len(gone)
-    return f"{images} of {total} images: {text} {verb} no finite {QUALITIES[metric].split(' [')[0]}"
+    return f"{images} of {total} {medium.items}: {text} {verb} no finite {medium.quality(metric).title}"
 
 
-def empty_point() -> dict[str, Any]:
+def empty_point(medium: Medium = IMAGE) -> dict[str, Any]:
     """A point of which nothing is known: every key that the points of curves have."""
-    return dict.fromkeys((*_POINT, *_AVERAGED, "run", "images"))
+    return dict.fromkeys((*_POINT, *medium.averaged, *TIMES, "run", "images"))
 
 
-def mean_point(rows: Sequence[Row]) -> dict[str, Any]:
+def mean_point(rows: Sequence[Row], medium: Medium = IMAGE) -> dict[str, Any]:
     """A curve's point of the rows of its images; a column that some of them lack is None."""
-    point = empty_point() | {key: rows[0].get(key) for key in _POINT}
-    point |= {key: mean_of_all(number(row, key) for row in rows) for key in _AVERAGED}
+    point = empty_point(medium) | {key: rows[0].get(key) for key in _POINT}
+    point |= {key: mean_of_all(number(row, key) for row in rows) for key in (*medium.averaged, *TIMES)}
     point["label"] = str(point["label"]) if point["label"] is not None else ""
     run = rows[0].get("run")
     return point | {"run": "" if run is None else str(run), "images": len(rows)}

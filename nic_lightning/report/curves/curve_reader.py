@@ -2,7 +2,7 @@
 
 JSON: {"name", "description", "meta": {...}, "meta_": {key: [a value for each point]}, "results": {key: [...]}}. A CSV
 file has a column for each key, and may hold several curves, told apart by `name` and `dataset`. Keys are those of
-KEYS; others are ignored. The files may come from anybody. No torch needed.
+`curve_names.py`; others are ignored. The files may come from anybody. No torch needed.
 """
 
 from __future__ import annotations
@@ -16,29 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from nic_lightning.errors import UserError
+from nic_lightning.media.base import Medium, find_medium
 from nic_lightning.report.curves.curve import Curve, empty_point, to_db
+from nic_lightning.report.curves.curve_names import COUNTS, DISTANCES, NUMBERS, TEXTS, canonical, keys_of, quality_names
 from nic_lightning.runs.record.text import printable
 
 MAX_BYTES = 4 * 2**20
 MAX_CURVES, MAX_POINTS = 200, 1000
 _MAX_TEXT = 200
-KEYS = {
-    "bpp": ("bpp",),
-    "bpp_estimated": ("bpp-estimated", "bpp-loss"),
-    "psnr": ("psnr-rgb", "psnr"),
-    "ms_ssim": ("ms-ssim-rgb", "ms-ssim"),
-    "ms_ssim_db": ("ms-ssim-db", "ms-ssim-rgb-db"),
-    "lpips": ("lpips", "lpips-alex"),
-    "accuracy": ("accuracy", "acc-top1"),
-    "encode_ms": ("encode-ms",),
-    "decode_ms": ("decode-ms",),
-}
-"""Our key -> names that stand for it in files, the first that is there; "_" counts as "-", capitals do not."""
-_QUALITY_NAMES = tuple(n for key in ("psnr", "ms_ssim", "ms_ssim_db", "lpips", "accuracy") for n in KEYS[key])
-_QUALITY_NAMES += ("1-ms-ssim", "1-ms-ssim-rgb")
-COUNTS = ("index", "width", "parameters", "macs", "images")
-NUMBERS = ("lmbda", "quality", "step")
-TEXTS = ("label", "mode", "run")
 _WORDS = ("label", "point", "mode", "run")
 """Columns of a CSV file that are text, whatever it looks like."""
 _LABELS = ("label", "point", "lambda", "quality")
@@ -107,12 +92,14 @@ def _json_curve(text: str, path: Path) -> list[Curve]:
     if not isinstance(results, dict) or not all(isinstance(key, str) for key in results):
         raise UserError('it lacks CompressAI\'s "results", a list of values for each key.')
     meta, varying = (content.get(key) if isinstance(content.get(key), dict) else {} for key in ("meta", "meta_"))
-    lists = {_plain(key): value for key, value in {**(varying or {}), **results}.items() if isinstance(value, list)}
-    count = len(lists.get("bpp", []))
-    uneven = [key for key in _known(lists) if len(lists[key]) != count]
+    lists = {canonical(key): value for key, value in {**(varying or {}), **results}.items() if isinstance(value, list)}
+    medium = find_medium(_text((meta or {}).get("medium")) or None)
+    rate = canonical(medium.rate.key)
+    count = len(lists.get(rate, []))
+    uneven = [key for key in _known(lists, medium) if len(lists[key]) != count]
     if count and uneven:
-        raise UserError(f"it has {count} values of bpp but {len(lists[uneven[0]])} of {uneven[0]}.")
-    curve = _curve(_text(content.get("name")) or path.stem, lists, count)
+        raise UserError(f"it has {count} values of {rate} but {len(lists[uneven[0]])} of {uneven[0]}.")
+    curve = _curve(_text(content.get("name")) or path.stem, lists, count, medium)
     _tell(curve, meta or {})
     curve.source = ": ".join(filter(None, [path.name, _text(content.get("description"))]))
     return [curve]
@@ -134,10 +121,10 @@ def _csv_curves(text: str, path: Path) -> list[Curve]:
         rows = list(csv.DictReader(lines))
     except csv.Error as error:
         raise UserError(f"it is no CSV: {error}.") from None
-    _check_headings(list(rows[0]) if rows else [])
+    _check_headings(list(rows[0]) if rows else [], _medium_of(rows[0]) if rows else find_medium(None))
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
-        plain = {_plain(key): value for key, value in row.items() if key is not None and isinstance(value, str)}
+        plain = {canonical(key): value for key, value in row.items() if key is not None and isinstance(value, str)}
         name = next((plain[key] for key in ("name", "codec", "method") if plain.get(key)), path.stem)
         groups.setdefault((_text(plain.get("dataset")), _text(name)), []).append(plain)
     if len(groups) > MAX_CURVES:
@@ -145,7 +132,7 @@ def _csv_curves(text: str, path: Path) -> list[Curve]:
     found = []
     for (dataset, name), group in groups.items():
         lists: Table = {key: [_cell(key, row.get(key)) for row in group] for key in group[0]}
-        curve = _curve(name, lists, len(group))
+        curve = _curve(name, lists, len(group), _medium_of(group[0]))
         _tell(curve, {**group[0], "dataset": dataset})
         curve.source = _text(group[0].get("source")) or path.name
         found.append(curve)
@@ -154,16 +141,22 @@ def _csv_curves(text: str, path: Path) -> list[Curve]:
     return found
 
 
-def _check_headings(found: Sequence[str | None]) -> None:
+def _medium_of(row: Mapping[str, Any]) -> Medium:
+    """What a line of a table says that its curve is of; images where it says nothing."""
+    return find_medium(_text(row.get("medium")) or None)
+
+
+def _check_headings(found: Sequence[str | None], medium: Medium) -> None:
     """Refuse a table without a rate or a quality, with the columns that it has and those that are taken."""
-    plain = [_plain(heading) for heading in found if heading is not None]
-    if not plain or ("bpp" in plain and any(heading in _QUALITY_NAMES for heading in plain)):
+    plain = [canonical(heading) for heading in found if heading is not None]
+    rate, names = canonical(medium.rate.key), quality_names(medium)
+    if not plain or (rate in plain and any(heading in names for heading in plain)):
         return  # an empty table has a sentence of its own
     shown = ", ".join(repr(_text(heading)[:60]) for heading in plain[:8]) + (", ..." if len(plain) > 8 else "")
     other = next((sign for sign in ";\t|" if sign in plain[0]), None)
     way = f" Its signs {other!r} separate no columns: use commas." if other else ""
-    taken = ", ".join(["bpp", *_QUALITY_NAMES])
-    raise UserError(f"its columns are {shown}; it needs bpp and one quality of those that are taken: {taken}.{way}")
+    taken = ", ".join([rate, *names])
+    raise UserError(f"its columns are {shown}; it needs {rate} and one quality of those that are taken: {taken}.{way}")
 
 
 def _cell(key: str, text: str | None) -> Any:
@@ -178,28 +171,31 @@ def _cell(key: str, text: str | None) -> Any:
         return text
 
 
-def _curve(name: str, lists: Table, count: int) -> Curve:
+def _curve(name: str, lists: Table, count: int, medium: Medium) -> Curve:
     """One published curve from a list for each key, all of the same length."""
-    if not count or "bpp" not in lists:
+    rate = canonical(medium.rate.key)
+    if not count or rate not in lists:
         keys = ", ".join(_text(key)[:40] for key in list(lists)[:8]) or "none"
-        raise UserError(f"the curve {name!r} has no values of bpp; its keys are {keys}.")
+        raise UserError(f"the curve {name!r} has no values of {rate}; its keys are {keys}.")
     if count > MAX_POINTS:
         raise UserError(f"the curve {name!r} has {count} points; more than {MAX_POINTS} are not read.")
-    columns = {key: _numbers(lists, names, name) for key, names in KEYS.items()}
-    if any(rate is None or rate <= 0 for rate in columns["bpp"]):
-        raise UserError(f"the curve {name!r} has a rate that is not above 0 bpp.")
-    db_of_mean = _settle_ms_ssim(columns, lists, name)
+    keys = keys_of(medium)
+    columns = {key: _numbers(lists, names, name, count) for key, names in keys.items()}
+    if any(value is None or value <= 0 for value in columns[medium.rate.key]):
+        raise UserError(f"the curve {name!r} has a rate that is not above 0 {medium.rate.unit}.")
+    db_of_mean = "ms_ssim" in columns and _settle_ms_ssim(columns, lists, name)
     for ours, theirs in (("encode_ms", "encoding-time"), ("decode_ms", "decoding-time")):
         if all(value is None for value in columns[ours]):
-            columns[ours] = [None if s is None else 1000 * s for s in _numbers(lists, (theirs,), name)]
-    if all(value is None for key in ("psnr", "ms_ssim", "ms_ssim_db", "lpips", "accuracy") for value in columns[key]):
+            columns[ours] = [None if s is None else 1000 * s for s in _numbers(lists, (theirs,), name, count)]
+    if all(value is None for key in medium.compared for value in columns[key]):
         raise UserError(
-            f"the curve {name!r} has no quality: none of {', '.join(n[0] for n in list(KEYS.values())[2:7])}."
+            f"the curve {name!r} has no quality: none of {', '.join(keys[one.key][0] for one in medium.qualities)}."
         )
     points = [
-        empty_point() | {key: column[i] for key, column in columns.items()} | _fields(lists, i) for i in range(count)
+        empty_point(medium) | {key: column[i] for key, column in columns.items()} | _fields(lists, i)
+        for i in range(count)
     ]
-    points.sort(key=lambda point: point["bpp"] or 0.0)
+    points.sort(key=lambda point: point[medium.rate.key] or 0.0)
     return Curve(
         name=name,
         dataset="",
@@ -210,14 +206,15 @@ def _curve(name: str, lists: Table, count: int) -> Curve:
         points=points,
         published=True,
         db_of_mean=db_of_mean,
+        medium=medium,
     )
 
 
-def _numbers(lists: Table, names: Iterable[str], curve: str) -> list[float | None]:
+def _numbers(lists: Table, names: Iterable[str], curve: str, count: int) -> list[float | None]:
     """The first list that is there, as finite floats; all None where there is none."""
     key = next((name for name in names if name in lists), None)
     if key is None:
-        return [None] * len(lists["bpp"])
+        return [None] * count
     made: list[float | None] = []
     for value in lists[key]:
         if value is None:
@@ -235,7 +232,7 @@ def _settle_ms_ssim(columns: dict[str, list[float | None]], lists: Table, name: 
 
     "ms-ssim" up to 1 is MS-SSIM itself, above 1 it is dB; "1-ms-ssim" is its distance from 1.
     """
-    distance = _numbers(lists, ("1-ms-ssim", "1-ms-ssim-rgb"), name)
+    distance = _numbers(lists, DISTANCES, name, len(columns["bpp"]))
     if any(value is not None for value in distance):
         columns["ms_ssim"] = [None if value is None else 1 - value for value in distance]
     told = [value for value in columns["ms_ssim"] if value is not None]
@@ -261,21 +258,17 @@ def _settle_ms_ssim(columns: dict[str, list[float | None]], lists: Table, name: 
 def _fields(lists: Table, i: int) -> dict[str, Any]:
     """What else is known of a point; its label is its place in the file where it has none."""
     at = {key: lists[key][i] for key in lists if len(lists[key]) > i}
-    made: dict[str, Any] = {key: _text(at.get(_plain(key))) or None for key in TEXTS}
-    made |= {key: _finite(at.get(_plain(key))) for key in (*NUMBERS, *COUNTS)}
+    made: dict[str, Any] = {key: _text(at.get(canonical(key))) or None for key in TEXTS}
+    made |= {key: _finite(at.get(canonical(key))) for key in (*NUMBERS, *COUNTS)}
     made |= {key: int(made[key]) for key in COUNTS if made[key] is not None}
     made["label"] = next((_text(at[key]) for key in _LABELS if at.get(key) is not None), str(i + 1))
     return made
 
 
-def _known(lists: Mapping[str, Any]) -> list[str]:
+def _known(lists: Mapping[str, Any], medium: Medium) -> list[str]:
     """Names in the lists that mean something here."""
-    names = [name for names in KEYS.values() for name in names]
+    names = [name for names in keys_of(medium).values() for name in names]
     return [key for key in lists if key in (*names, "1-ms-ssim", "encoding-time", "decoding-time")]
-
-
-def _plain(key: str) -> str:
-    return key.strip().lower().replace("_", "-").replace(" ", "-")
 
 
 def _text(value: Any) -> str:

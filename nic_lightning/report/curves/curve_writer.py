@@ -13,19 +13,20 @@ from pathlib import Path
 
 from nic_lightning import __version__
 from nic_lightning.errors import UserError, counted
-from nic_lightning.report.curves.curve import METRICS, QUALITIES, Curve
-from nic_lightning.report.curves.curve_reader import COUNTS, KEYS, NUMBERS, TEXTS
+from nic_lightning.media.base import DEFAULT, Medium
+from nic_lightning.report.curves.curve import Curve
+from nic_lightning.report.curves.curve_names import COUNTS, NUMBERS, TEXTS, keys_of
 from nic_lightning.runs.record.files import write_atomically
 
 FORMATS = ("json", "csv")
-_RESULTS = {**{key: names[0] for key, names in KEYS.items()}, "bpp_estimated": "bpp_loss"}
-"""Our key -> its name in JSON: CompressAI's where it has one."""
 _SECONDS = {"encode_ms": "encoding_time", "decode_ms": "decoding_time"}
 
 
 def as_json(curve: Curve) -> str:
     """The curve in CompressAI's schema."""
-    results = {_RESULTS[key]: [point[key] for point in curve.points] for key in _told(curve, [*KEYS])}
+    # CompressAI's names where it has one.
+    names = {key: names[0] for key, names in keys_of(curve.medium).items()} | {"bpp_estimated": "bpp_loss"}
+    results = {names[key]: [point[key] for point in curve.points] for key in _told(curve, [*keys_of(curve.medium)])}
     for ours, theirs in _SECONDS.items():
         if curve.has(ours):
             results[theirs] = [point[ours] / 1000 for point in curve.points]  # for other programs
@@ -33,7 +34,7 @@ def as_json(curve: Curve) -> str:
     content = {
         "name": curve.name,
         "description": curve.source or f"Means over images of real files, nic_lightning {__version__}",
-        "meta": meta | {"classic": curve.classic},
+        "meta": meta | {"classic": curve.classic} | _medium(curve),
         "meta_": {key: [point[key] for point in curve.points] for key in _told(curve, [*TEXTS, *COUNTS, *NUMBERS])},
         "results": results,
     }
@@ -42,11 +43,11 @@ def as_json(curve: Curve) -> str:
 
 def as_csv(curve: Curve) -> str:
     """The curve as a table, a line for each point."""
-    keys = _told(curve, [*TEXTS, *COUNTS, *NUMBERS, *KEYS])
+    keys = _told(curve, [*TEXTS, *COUNTS, *NUMBERS, *keys_of(curve.medium)])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "dataset", "codec", "experiment", *keys])
-    whole = [curve.name, curve.dataset, curve.codec, curve.experiment]
+    writer.writerow(["name", "dataset", "codec", "experiment", *_medium(curve), *keys])
+    whole = [curve.name, curve.dataset, curve.codec, curve.experiment, *_medium(curve).values()]
     writer.writerows([*whole, *(point[key] for key in keys)] for point in curve.points)
     return text.getvalue()
 
@@ -70,7 +71,7 @@ def write_curves(made: Sequence[Curve], folder: Path, form: str = "json", overwr
             raise UserError(f"{path} exists already; --overwrite replaces it.")
     for curve in made:
         for point in curve.points:
-            wrong = [key for key in KEYS if point[key] is not None and not math.isfinite(point[key])]
+            wrong = [key for key in keys_of(curve.medium) if point[key] is not None and not math.isfinite(point[key])]
             if wrong:
                 raise UserError(
                     f"{curve.name} at {point['label']} has {wrong[0]} {point[wrong[0]]}, which the files cannot hold."
@@ -82,18 +83,31 @@ def write_curves(made: Sequence[Curve], folder: Path, form: str = "json", overwr
 
 def _parts(curve: Curve) -> list[Curve]:
     """The curve without the qualities that have gaps, and one over the other images for each of these."""
-    gaps = {metric: curve.over(metric) for metric in METRICS if curve.gaps(metric)}
+    medium = curve.medium
+    gaps = {metric: curve.over(metric) for metric in medium.drawn if curve.gaps(metric)}
     if not gaps:
         return [curve]
-    hidden = {*gaps, *(("ms_ssim",) if "ms_ssim_db" in gaps else ())}
+    hidden = {key for metric in gaps for key in _alike(medium, metric)}
     rest = replace(curve, points=[{**point, **dict.fromkeys(hidden)} for point in curve.points])
-    parts = [rest] if any(rest.has(metric) for metric in QUALITIES if metric not in hidden) else []
+    parts = [rest] if any(rest.has(metric) for metric in medium.compared if metric not in hidden) else []
     for metric, part in gaps.items():
-        kept = {metric, *(("ms_ssim",) if metric == "ms_ssim_db" else ())}
-        points = [{**point, **dict.fromkeys(QUALITIES.keys() - kept)} for point in part.points]
-        title = QUALITIES[metric].split(" [")[0]
-        parts.append(replace(part, name=f"{curve.name}, {title} of {counted(len(part.items), 'image')}", points=points))
+        points = [{**point, **dict.fromkeys(medium.compared.keys() - _alike(medium, metric))} for point in part.points]
+        title = medium.quality(metric).title
+        parts.append(
+            replace(part, name=f"{curve.name}, {title} of {counted(len(part.items), medium.name)}", points=points)
+        )
     return parts
+
+
+def _alike(medium: Medium, metric: str) -> set[str]:
+    """A quality and those that are the same one in another unit: MS-SSIM, and MS-SSIM in dB."""
+    title = medium.quality(metric).title
+    return {quality.key for quality in medium.qualities if quality.title == title}
+
+
+def _medium(curve: Curve) -> dict[str, str]:
+    """What a file says of its medium: nothing of images."""
+    return {} if curve.medium.name == DEFAULT else {"medium": curve.medium.name}
 
 
 def _told(curve: Curve, keys: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from nic_lightning.errors import UserError
+from nic_lightning.media.base import DEFAULT, find_medium
 from nic_lightning.report.curves.curve import Curve, Row, mean_point, over_the_same
 
 Interval = tuple[float, float]
@@ -20,11 +21,13 @@ def curves(rows: Iterable[Mapping[str, Any]]) -> list[Curve]:
     operating point each, the same codec and the same experiment join into one; where several widths have the same
     lambdas, into one for each width, and where several folders of runs have them, into one for each folder. Runs of
     experiments of their own join where their configs differ in nothing but lambda ("series"). A classic codec that
-    several runs measured with equal results is one curve.
+    several runs measured with equal results is one curve. Curves of several media share no data set (`told_apart`).
+
+    Raises UserError for a medium that is not known.
     """
     groups: dict[tuple[str, str, str, str], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        rate = row.get("bpp")
+    for row in told_apart(rows):
+        rate = row.get(find_medium(row.get("medium")).rate.key)
         if rate is not None and 0 < rate < math.inf:
             key = (_text(row, "dataset"), _text(row, "codec"), _text(row, "run"), _text(row, "mode"))
             groups.setdefault(key, []).append(row)
@@ -42,6 +45,21 @@ def curves(rows: Iterable[Mapping[str, Any]]) -> list[Curve]:
     _name(made)
     order = datasets(made)
     return sorted(made, key=lambda curve: (order.index(curve.dataset), curve.classic))
+
+
+def told_apart(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows; where a data set was measured in several media, others than images call it "NAME (MEDIA)"."""
+    listed = list(rows)
+    media: dict[str, set[str]] = {}
+    for row in listed:
+        media.setdefault(_text(row, "dataset"), set()).add(row.get("medium") or DEFAULT)
+    shared = {name for name, found in media.items() if len(found) > 1}
+    return [
+        {**row, "dataset": f"{row['dataset']} ({find_medium(row['medium']).items})"}
+        if _text(row, "dataset") in shared and row.get("medium") not in (None, DEFAULT)
+        else row
+        for row in listed
+    ]
 
 
 def _joined(singles: Mapping[tuple[str, str, str, str], list[Row]]) -> list[tuple[str, str, list[Row]]]:
@@ -93,16 +111,20 @@ def shown_range(made: Sequence[Curve], metric: str) -> tuple[Interval, Interval]
     into a corner. None when there is no learned curve.
     """
     drawn = over_the_same(made, metric)
-    rates = [point["bpp"] for curve in drawn if not (curve.classic or curve.published) for point in curve.points]
+    rates = [rate for curve in drawn if not (curve.classic or curve.published) for rate in curve.rates]
     if not rates:
         return None
     right = 1.25 * max(rates)
-    points = [point for curve in drawn for point in curve.points]
-    values = [p[metric] for p in points if p["bpp"] <= right and math.isfinite(p[metric])]
+    pairs = [pair for curve in drawn for pair in zip(curve.rates, curve.points, strict=True)]
+    values = [p[metric] for rate, p in pairs if rate <= right and math.isfinite(p[metric])]
     if not values:
         return None
     margin = 0.06 * (max(values) - min(values)) or 0.5
-    return (0.0, right), (min(values) - margin, max(values) + margin)
+    low, high = min(values) - margin, max(values) + margin
+    medium = drawn[0].medium
+    if medium.quality(metric).log_axis:
+        low, high = min(values) / 1.1, max(values) * 1.1
+    return (min(rates) / 1.25 if medium.rate.log_axis else 0.0, right), (low, high)
 
 
 def named(made: Sequence[Curve], wanted: str) -> Curve | None:
@@ -130,8 +152,9 @@ def _curve(dataset: str, codec: str, rows: Sequence[Mapping[str, Any]]) -> Curve
     groups: dict[tuple[str, Any], list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault((_text(row, "run"), row.get("label")), []).append(row)
-    measured = [(mean_point(group), {_text(row, "item"): row for row in group}) for group in groups.values()]
-    measured.sort(key=lambda pair: pair[0]["bpp"])
+    medium = find_medium(rows[0].get("medium"))
+    measured = [(mean_point(group, medium), {_text(row, "item"): row for row in group}) for group in groups.values()]
+    measured.sort(key=lambda pair: pair[0][medium.rate.key])
     items = [frozenset(by_item) for _, by_item in measured]
     experiments = {row.get("experiment") for row in rows}
     return Curve(
@@ -145,6 +168,7 @@ def _curve(dataset: str, codec: str, rows: Sequence[Mapping[str, Any]]) -> Curve
         items=frozenset.intersection(*items),
         uneven=len(set(items)) > 1 or len(rows) > sum(map(len, items)),
         rows=[by_item for _, by_item in measured],
+        medium=medium,
     )
 
 
@@ -164,7 +188,8 @@ def _same(a: Curve, b: Curve) -> bool:
     if (a.dataset, a.codec, a.items, len(a.points)) != (b.dataset, b.codec, b.items, len(b.points)):
         return False
     return all(
-        p["label"] == q["label"] and abs(p["bpp"] - q["bpp"]) < 1e-9 for p, q in zip(a.points, b.points, strict=True)
+        p["label"] == q["label"] and abs(one - other) < 1e-9
+        for p, q, one, other in zip(a.points, b.points, a.rates, b.rates, strict=True)
     )
 
 

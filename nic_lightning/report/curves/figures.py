@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nic_lightning.errors import UserError
-from nic_lightning.report.curves.curve import METRICS, Curve, over_the_same
+from nic_lightning.report.curves.curve import IMAGE, Curve, over_the_same
 from nic_lightning.report.curves.curves import datasets, shown_range
 from nic_lightning.runs.record.files import write_atomically
 
@@ -17,14 +17,14 @@ MANY = 8
 
 
 def rd_figure(made: Sequence[Curve], metric: str, path: Path, dataset: str | None = None) -> Path | None:
-    """Draw bits per pixel against a metric; learned codecs as solid lines, classic ones dashed, published ones dotted.
+    """Draw the rate against a metric; learned codecs as solid lines, classic ones dashed, published ones dotted.
 
     All are over the images that every curve has a finite value on. A published curve has the colour of the measured one
     of the same codec.
 
     Args:
         made: curves, of which those of one data set are drawn.
-        metric: "psnr", "ms_ssim_db" or "lpips".
+        metric: a quality that the curves' medium draws: of images "psnr", "ms_ssim_db" or "lpips".
         path: PNG to write.
         dataset: name of the data set; None: the first curve's.
 
@@ -34,10 +34,12 @@ def rd_figure(made: Sequence[Curve], metric: str, path: Path, dataset: str | Non
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    if metric not in METRICS:
-        raise UserError(f"There is no plot over {metric!r}; choose one of {', '.join(METRICS)}.")
     chosen = dataset if dataset is not None else next(iter(datasets(made)), None)
-    drawn = over_the_same([curve for curve in made if curve.dataset == chosen], metric)
+    here = [curve for curve in made if curve.dataset == chosen]
+    medium = here[0].medium if here else IMAGE
+    if metric not in medium.drawn:
+        raise UserError(f"There is no plot over {metric!r}; choose one of {', '.join(medium.drawn)}.")
+    drawn = over_the_same(here, metric)
     if not drawn:
         return None
     beside = len(drawn) > MANY
@@ -45,14 +47,17 @@ def rd_figure(made: Sequence[Curve], metric: str, path: Path, dataset: str | Non
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for curve, colour in zip(drawn, _colours(drawn), strict=True):
-        rates = [point["bpp"] for point in curve.points]
         values = [point[metric] for point in curve.points]
         style, marker = (":", "x") if curve.published else ("--", ".") if curve.classic else ("-", "o")
-        axes.plot(rates, values, style, marker=marker, markersize=5, color=colour, label=_shown(curve.name))
+        axes.plot(curve.rates, values, style, marker=marker, markersize=5, color=colour, label=_shown(curve.name))
     if window := shown_range(drawn, metric):
         axes.set(xlim=window[0], ylim=window[1])
-    axes.set_xlabel("rate [bits per pixel]")
-    axes.set_ylabel(METRICS[metric])
+    if medium.rate.log_axis:
+        axes.set_xscale("log")
+    if medium.quality(metric).log_axis:
+        axes.set_yscale("log")
+    axes.set_xlabel(medium.rate.axis)
+    axes.set_ylabel(medium.quality(metric).axis)
     title = axes.set_title(str(chosen))
     axes.grid(alpha=0.3)
     options: Any = {"frameon": False, "fontsize": 9}

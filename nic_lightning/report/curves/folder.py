@@ -9,25 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from nic_lightning.errors import RunError
+from nic_lightning.media.base import find_medium
 from nic_lightning.metrics.names import safe_name
 from nic_lightning.report.curves import latex
 from nic_lightning.report.curves.comparison import Comparison, comparisons
-from nic_lightning.report.curves.curve import METRICS, RATES, Curve, gaps_of
+from nic_lightning.report.curves.curve import TIMES, Curve, gaps_of
 from nic_lightning.report.curves.curves import datasets
 from nic_lightning.report.curves.figures import rd_figure
 from nic_lightning.runs.record.files import write_atomically
 from nic_lightning.runs.record.results import RESULT_COLUMNS
 
-_POINTS = {
-    "bpp": 4,
-    "bpp_estimated": 4,
-    "psnr": 2,
-    "ms_ssim": 4,
-    "ms_ssim_db": 2,
-    "lpips": 4,
-    "encode_ms": 1,
-    "decode_ms": 1,
-}
 Table = tuple[list[str], list[list[str]]]
 
 
@@ -44,16 +35,16 @@ def write_figures(
         RunError: the folder cannot be written.
     """
     try:
-        written = [_write(folder / "images.csv", _csv((list(RESULT_COLUMNS), _rows(rows))))] if rows else []
+        written = [_write(folder / "images.csv", _csv(_rows(rows)))] if rows else []
         for dataset in datasets(made):
             here = [curve for curve in made if curve.dataset == dataset]
             name = safe_name(dataset)
-            for metric in METRICS:
+            for metric in here[0].medium.drawn:
                 path = rd_figure(made, metric, folder / f"rd_{metric}_{name}.png", dataset)
                 written += [path] if path else []
             tables = {"points": _points(here)}
             for gap in gaps_of(here):
-                tables[f"points_{gap.metric}"] = _points(gap.curves, ("images", *RATES, gap.metric))
+                tables[f"points_{gap.metric}"] = _points(gap.curves, ("images", *here[0].medium.rates, gap.metric))
             if len(here) > 1 and dataset in anchors:
                 tables["bd"] = _deltas(here, anchors[dataset])
             for kind, table in tables.items():
@@ -64,11 +55,16 @@ def write_figures(
     return written
 
 
-def _points(here: Sequence[Curve], keys: Sequence[str] = tuple(_POINTS)) -> Table:
+def _points(here: Sequence[Curve], keys: Sequence[str] = ()) -> Table:
     """Every operating point, means over images; without columns that nobody has."""
-    used = [key for key in keys if any(point.get(key) is not None for curve in here for point in curve.points)]
+    medium = here[0].medium
+    digits = dict.fromkeys(medium.rates, 4) | {key: quality.digits for key, quality in medium.measured.items()}
+    digits |= dict.fromkeys(TIMES, 1)
+    used = [
+        key for key in keys or digits if any(point.get(key) is not None for curve in here for point in curve.points)
+    ]
     lines = [
-        [curve.name, point["label"], *(_number(point.get(key), _POINTS.get(key, 0)) for key in used)]
+        [curve.name, point["label"], *(_number(point.get(key), digits.get(key, 0)) for key in used)]
         for curve in here
         for point in curve.points
     ]
@@ -78,15 +74,14 @@ def _points(here: Sequence[Curve], keys: Sequence[str] = tuple(_POINTS)) -> Tabl
 def _deltas(here: Sequence[Curve], anchor: Curve) -> Table:
     """Every other curve against the anchor, over each metric that both have: BD-rate, gain, their 95 % intervals."""
     lines: list[list[str]] = []
-    for metric in METRICS:
+    for metric, quality in anchor.medium.drawn.items():
         if anchor.has(metric):
             judged = [curve for curve in here if curve is anchor or curve.has(metric)]
             rates = comparisons(judged, anchor, metric)
             gains = comparisons(judged, anchor, metric, kind="quality")
             for rate, gain in zip(rates, gains, strict=True):
-                digits = 4 if metric == "lpips" else 2
                 images = "" if rate.images is None else str(rate.images)
-                lines.append([rate.test, anchor.name, metric, *_delta(rate, 2), *_delta(gain, digits), images])
+                lines.append([rate.test, anchor.name, metric, *_delta(rate, 2), *_delta(gain, quality.digits), images])
     header = [
         "codec",
         "anchor",
@@ -108,8 +103,12 @@ def _delta(found: Comparison, digits: int) -> list[str]:
     return [_number(number, digits) for number in (value, *ends)]
 
 
-def _rows(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    return [["" if row.get(key) is None else str(row.get(key)) for key in RESULT_COLUMNS] for row in rows]
+def _rows(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The columns of images, which every table has, and those of the other media that there are rows of."""
+    columns = dict.fromkeys(RESULT_COLUMNS)
+    for name in dict.fromkeys(row.get("medium") for row in rows if row.get("medium")):
+        columns |= dict.fromkeys(("medium", *find_medium(name).columns))
+    return list(columns), [["" if row.get(key) is None else str(row.get(key)) for key in columns] for row in rows]
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nic_lightning.metrics.bd import LOWER_IS_BETTER
 from nic_lightning.report.curves.curve import Curve
 
 
@@ -28,7 +27,7 @@ def pareto(curve: Curve, metric: str) -> Curve:
     """
     curve = curve.over(metric)
     best, chosen = -float("inf"), []
-    for i in sorted(_known(curve, metric), key=lambda i: (curve.points[i]["bpp"], -_quality(curve, i, metric))):
+    for i in sorted(_known(curve, metric), key=lambda i: (curve.rates[i], -_quality(curve, i, metric))):
         if _quality(curve, i, metric) > best:
             best = _quality(curve, i, metric)
             chosen.append(i)
@@ -36,7 +35,7 @@ def pareto(curve: Curve, metric: str) -> Curve:
 
 
 def convex_hull(curve: Curve, metric: str) -> Curve:
-    """Only the points on the upper convex hull of the Pareto front, in the plane of bits per pixel and the metric.
+    """Only the points on the upper convex hull of the Pareto front, in the plane of rate and metric.
 
     Between two of its points the front never comes above the straight line; in LPIPS never below.
     """
@@ -51,7 +50,7 @@ def convex_hull(curve: Curve, metric: str) -> Curve:
 
 def _join(group: Sequence[Curve]) -> Curve:
     pairs = [pair for curve in group for pair in zip(curve.points, curve.rows, strict=True)]
-    pairs.sort(key=lambda pair: pair[0]["bpp"])
+    pairs.sort(key=lambda pair: pair[0][group[0].medium.rate.key])
     return replace(
         group[0],
         name=group[0].codec,
@@ -75,11 +74,11 @@ def _known(curve: Curve, metric: str) -> list[int]:
 
 def _quality(curve: Curve, i: int, metric: str) -> float:
     """More is better."""
-    return -curve.points[i][metric] if metric in LOWER_IS_BETTER else curve.points[i][metric]
+    return curve.medium.sign(metric) * curve.points[i][metric]
 
 
 def _below(curve: Curve, metric: str, left: int, middle: int, right: int) -> bool:
     """Whether the middle point lies below the line between the others."""
-    x = [curve.points[i]["bpp"] for i in (left, middle, right)]
+    x = [curve.rates[i] for i in (left, middle, right)]
     y = [_quality(curve, i, metric) for i in (left, middle, right)]
     return (y[1] - y[0]) * (x[2] - x[0]) < (y[2] - y[0]) * (x[1] - x[0])

@@ -14,13 +14,14 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from nic_lightning.errors import UserError, choices
-from nic_lightning.report.curves.curve import Curve
+from nic_lightning.media.base import Medium
+from nic_lightning.report.curves.curve import IMAGE, Curve
 from nic_lightning.report.curves.curve_reader import read_curves, same_dataset
 
 SUFFIXES = (".json", ".csv")
 
 
-def published_curves(wanted: Iterable[str | Path], dataset: str) -> list[Curve]:
+def published_curves(wanted: Iterable[str | Path], dataset: str, medium: Medium = IMAGE) -> list[Curve]:
     """Published curves of a data set, each once, "(published)" behind their names.
 
     Args:
@@ -28,6 +29,7 @@ def published_curves(wanted: Iterable[str | Path], dataset: str) -> list[Curve]:
             trained for MSE; else the only one, whose `note` says what it was trained for), "all" of them, and paths of
             files (`report/curves/curve_reader.py`).
         dataset: name of the data set; capitals do not count, and "_" is "-". A file that names none is of this one.
+        medium: what the curves there are of; others are never drawn or compared beside them.
 
     Raises:
         UserError: there is no such curve on the data set, or a file holds none.
@@ -42,6 +44,11 @@ def published_curves(wanted: Iterable[str | Path], dataset: str) -> list[Curve]:
                 raise UserError(f"{name} holds no curve on {dataset}; it is about {sets}.")
         else:
             here = _shipped(name, dataset)
+        for curve in here:
+            if curve.medium != medium:
+                raise UserError(
+                    f"{name} has curves of {curve.medium.items}, and {dataset} was measured on {medium.items}."
+                )
         found += [replace(curve, dataset=dataset, name=f"{curve.name} (published)") for curve in here]
     return _named_apart(list({(curve.name, curve.source): curve for curve in found}.values()))
 

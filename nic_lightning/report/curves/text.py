@@ -5,25 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from nic_lightning.report.curves.curve import RATES, Curve, gaps_of
+from nic_lightning.media.base import Medium
+from nic_lightning.report.curves.curve import Curve, gaps_of
 from nic_lightning.report.curves.curves import curves, datasets
 from nic_lightning.runs.record.text import printable
-
-_COLUMNS = {
-    "point": ("label", "{}"),
-    "bpp": ("bpp", "{:.4f}"),
-    "estimated": ("bpp_estimated", "{:.4f}"),
-    "PSNR": ("psnr", "{:.2f}"),
-    "MS-SSIM dB": ("ms_ssim_db", "{:.2f}"),
-    "LPIPS": ("lpips", "{:.4f}"),
-}
 
 
 def rd_table(rows: Iterable[Mapping[str, Any]]) -> str:
     """Rate-distortion table: a block for each data set, a line for each codec and point, means over images.
 
-    Columns: bits per pixel of the files, bits per pixel by the entropy model, PSNR and MS-SSIM in dB, LPIPS. A quality
-    that some images have no finite value of has a block of its own, with the rates of the others.
+    Columns: rate of the files, rate by the entropy model, and qualities: of images bits per pixel, PSNR, MS-SSIM in dB,
+    LPIPS. A quality that some images have no finite value of has a block of its own, with the rates of the others.
     """
     made = curves(rows)
     if not made:
@@ -46,12 +38,22 @@ def aligned(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
 def _block(dataset: str, here: Sequence[Curve]) -> str:
     counts = {point["images"] for curve in here for point in curve.points}
     images = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
-    title = f"{dataset} ({images} image{'' if counts == {1} else 's'})"
-    parts = [_table(title, here, _COLUMNS)]
+    medium = here[0].medium
+    title = f"{dataset} ({images} {medium.name if counts == {1} else medium.items})"
+    columns = _columns(medium)
+    parts = [_table(title, here, columns)]
     for gap in gaps_of(here):
-        columns = {name: column for name, column in _COLUMNS.items() if column[0] in ("label", *RATES, gap.metric)}
-        parts.append(_table(f"{dataset}, rates and quality over {gap.about}", gap.curves, columns))
+        kept = ("label", *medium.rates, gap.metric)
+        of_gap = {name: column for name, column in columns.items() if column[0] in kept}
+        parts.append(_table(f"{dataset}, rates and quality over {gap.about}", gap.curves, of_gap))
     return "\n\n".join(parts)
+
+
+def _columns(medium: Medium) -> dict[str, tuple[str, str]]:
+    """By heading: the key of a point, and how its value is written."""
+    columns = {"point": ("label", "{}")}
+    columns |= {medium.rate.unit: (medium.rate.key, "{:.4f}"), "estimated": (medium.rate.estimated, "{:.4f}")}
+    return columns | {medium.heading(key): (key, f"{{:.{one.digits}f}}") for key, one in medium.drawn.items()}
 
 
 def _table(title: str, here: Sequence[Curve], columns: Mapping[str, tuple[str, str]]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from nic_lightning.metrics.bootstrap import DRAWS
 from nic_lightning.report.curves.comparison import Comparison, compare
-from nic_lightning.report.curves.curve import METRICS, Curve
+from nic_lightning.report.curves.curve import Curve
 from nic_lightning.report.curves.curves import datasets
 from nic_lightning.report.page.columns import finite
 
@@ -51,7 +51,7 @@ def _anchors(made: Sequence[Curve], here: Sequence[int], first: Curve, pairs: in
 
 
 def _pair(anchor: Curve, test: Curve, draws: int) -> dict[str, list[dict[str, Any]]]:
-    shared = [metric for metric in METRICS if anchor.has(metric) and test.has(metric)]
+    shared = [metric for metric in anchor.medium.drawn if anchor.has(metric) and test.has(metric)]
     return {m: [_shown(compare(anchor, test, m, kind=kind, draws=draws)) for kind in KINDS] for m in shared}
 
 

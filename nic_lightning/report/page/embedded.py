@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nic_lightning.metrics.bd import LOWER_IS_BETTER
-from nic_lightning.report.curves.curve import METRICS, Curve, gaps_of
+from nic_lightning.media.base import Medium
+from nic_lightning.report.curves.curve import IMAGE, TIMES, Curve, gaps_of
 from nic_lightning.report.curves.curves import datasets
 from nic_lightning.report.page.columns import code_column, finite, number_column, shortened, text_column
 from nic_lightning.report.page.plots import PALETTE
@@ -17,20 +17,59 @@ MAX_ROWS = 250_000
 """Rows of the per-image table; more make no page that a browser opens at once."""
 MAX_CURVES = 400
 MAX_KEYS, MAX_VALUE = 2000, 160
-NUMBERS = ("bpp", "bpp_estimated", "psnr", "ms_ssim_db", "lpips", "encode_ms", "decode_ms")
-"""Numeric columns of the per-image table."""
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "x", "star")
 
 
+def media_of(made: Sequence[Curve]) -> list[Medium]:
+    """The media of curves, that of images where there is none."""
+    found: list[Medium] = []
+    for curve in made:
+        found += [curve.medium] if curve.medium not in found else []
+    return found or [IMAGE]
+
+
+def number_keys(media: Sequence[Medium]) -> list[str]:
+    """Numeric columns of the per-image table."""
+    return list(dict.fromkeys([*(key for one in media for key in (*one.rates, *one.drawn)), *TIMES]))
+
+
 def metric_data(made: Sequence[Curve]) -> list[dict[str, Any]]:
-    """The qualities that some curve has: key, axis title, name, unit, digits, and whether less is better."""
+    """The qualities that some curve has: medium, key, axis title, name, unit, digits, and whether less is better."""
     found = []
-    for key, title in METRICS.items():
-        if any(curve.has(key) for curve in made):
-            name, unit = (title.split(" [")[0], " dB") if "[dB]" in title else (title, "")
-            shown = {"key": key, "title": title, "name": name, "unit": unit, "digits": 2 if unit else 4}
-            found.append(shown | {"lower": key in LOWER_IS_BETTER})
+    for medium in media_of(made):
+        here = [curve for curve in made if curve.medium == medium]
+        for key, quality in medium.drawn.items():
+            if any(curve.has(key) for curve in here):
+                shown = {"medium": medium.name, "key": key, "title": quality.axis, "name": quality.title}
+                shown |= {"unit": quality.suffix, "digits": quality.digits, "lower": quality.lower_is_better}
+                found.append(shown | {"log": quality.log_axis})
     return found
+
+
+def medium_data(made: Sequence[Curve]) -> dict[str, Any]:
+    """What the page calls things, by medium, and the medium of each data set."""
+    told = {
+        medium.name: {
+            "item": medium.name,
+            "rate": medium.rate.key,
+            "estimated": medium.rate.estimated,
+            "unit": medium.rate.unit,
+            "axis": medium.rate.axis,
+            "log": medium.rate.log_axis,
+        }
+        for medium in media_of(made)
+    }
+    return {"media": told, "medium_of": {curve.dataset: curve.medium.name for curve in made}}
+
+
+def column_data(media: Sequence[Medium]) -> list[dict[str, Any]]:
+    """Numeric columns of the per-image table: key, title and digits."""
+    found: dict[str, dict[str, Any]] = {}
+    for medium in media:
+        found[medium.rate.key] = {"title": medium.rate.unit, "digits": 4}
+        found[medium.rate.estimated] = {"title": "estimated", "digits": 4}
+        found |= {key: {"title": f"{q.title}{q.suffix}", "digits": q.digits} for key, q in medium.drawn.items()}
+    return [{"key": key, **shown} for key, shown in found.items()]
 
 
 def curve_data(made: Sequence[Curve], steps: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -41,6 +80,7 @@ def curve_data(made: Sequence[Curve], steps: Mapping[str, int]) -> list[dict[str
     A name has the same look on all data sets; colour and symbol together tell 70 names apart.
     """
     names = list(dict.fromkeys(curve.name for curve in made))
+    keys = number_keys(media_of(made))
     gaps = {dataset: gaps_of([curve for curve in made if curve.dataset == dataset]) for dataset in datasets(made)}
     listed = []
     for curve in made:
@@ -54,8 +94,8 @@ def curve_data(made: Sequence[Curve], steps: Mapping[str, int]) -> list[dict[str
                 "published": curve.published,
                 "colour": PALETTE[i % len(PALETTE)],
                 "symbol": _SYMBOLS[i % len(_SYMBOLS)],
-                "points": [_point(point, steps) for point in curve.points],
-                "over": {key: [_point(point, steps) for point in one.points] for key, one in over.items()},
+                "points": [_point(point, steps, keys) for point in curve.points],
+                "over": {key: [_point(point, steps, keys) for point in one.points] for key, one in over.items()},
             }
         )
     return listed
@@ -78,10 +118,10 @@ def membership(made: Sequence[Curve], rows: Sequence[Row]) -> list[int]:
     return [owners.get(tuple(_text(row, key) for key in ("dataset", "codec", "run", "label")), -1) for row in rows]
 
 
-def row_data(rows: Sequence[Row], owners: Sequence[int]) -> dict[str, Any]:
+def row_data(rows: Sequence[Row], owners: Sequence[int], media: Sequence[Medium]) -> dict[str, Any]:
     """The per-image table as columns."""
     texts = {key: text_column([row.get(key) for row in rows]) for key in ("dataset", "item", "codec", "run", "label")}
-    numbers = {key: number_column(row.get(key) for row in rows) for key in NUMBERS}
+    numbers = {key: number_column(row.get(key) for row in rows) for key in number_keys(media)}
     return {"count": len(rows), "texts": texts, "numbers": numbers, "curve": code_column(owners)}
 
 
@@ -101,8 +141,8 @@ def config_data(runs: Sequence[Run]) -> dict[str, Any]:
     return {"keys": [shortened(key) for key in differing], "values": list(names), "runs": table}
 
 
-def _point(point: Row, steps: Mapping[str, int]) -> dict[str, Any]:
-    numbers = {key: finite(point.get(key)) for key in NUMBERS}
+def _point(point: Row, steps: Mapping[str, int], keys: Sequence[str]) -> dict[str, Any]:
+    numbers = {key: finite(point.get(key)) for key in keys}
     run = str(point.get("run") or "")
     named = {"label": shortened(point["label"]), "run": shortened(run), "images": point.get("images")}
     return numbers | named | {"step": steps.get(run)}

@@ -25,6 +25,8 @@ MAX_TOTAL = 24 * 2**20
 """Bytes of PNG in a page."""
 MAX_PIXELS = 2**26
 ORIGINAL = "original"
+IN_CAPTIONS = 2
+"""Qualities that a caption tells."""
 
 
 @dataclass
@@ -70,7 +72,7 @@ def gallery(sources: Sources, made: Sequence[Curve]) -> Gallery:
                     _add(kept, one, dataset, item, entry)
     order = {id(curve): place for place, curve in enumerate(made)}
     for _, _, entry, _ in found:
-        entry["entries"][1:] = sorted(entry["entries"][1:], key=lambda e: (order[e.pop("curve")], e["bpp"]))
+        entry["entries"][1:] = sorted(entry["entries"][1:], key=lambda e: (order[e.pop("curve")], e.pop("rate")))
     kept.items = [entry for _, _, entry, _ in found if len(entry["entries"]) > 1]
     return kept
 
@@ -124,9 +126,10 @@ def _add(kept: Gallery, one: _Candidate, dataset: str, item: str, entry: dict[st
     if number is None:
         return
     row = one.curve.rows[one.place][item]
-    numbers = {key: finite(row.get(key)) for key in ("bpp", "psnr", "ms_ssim_db")}
+    medium = one.curve.medium
+    numbers = {key: finite(row.get(key)) for key in (medium.rate.key, *list(medium.drawn)[:IN_CAPTIONS])}
     named = {"key": str(number), "id": number, "codec": shortened(one.curve.name), "label": shortened(one.label)}
-    entry["entries"].append(named | numbers | {"curve": id(one.curve)})
+    entry["entries"].append(named | numbers | {"curve": id(one.curve), "rate": numbers[medium.rate.key]})
 
 
 def _block(kept: Gallery, run: Run, dataset: str, item: str, label: str | None) -> int | None:

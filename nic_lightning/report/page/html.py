@@ -72,7 +72,8 @@ def all_curves(sources: Sources, published: Sequence[str] = ()) -> list[Curve]:
         refused: UserError | None = None
         for dataset in datasets(made):
             try:
-                found += published_curves([name], dataset)
+                medium = next(curve.medium for curve in made if curve.dataset == dataset)
+                found += published_curves([name], dataset, medium)
             except UserError as error:
                 refused = refused or error
         if not found and refused is not None:

@@ -13,7 +13,17 @@ from nic_lightning.report.page.complexity import COSTS, costs
 from nic_lightning.report.page.deltas import delta_data
 from nic_lightning.report.page.distances import NOTE as DISTANCES_NOTE
 from nic_lightning.report.page.distances import distance_plots, distance_section
-from nic_lightning.report.page.embedded import config_data, curve_data, gap_data, membership, metric_data, row_data
+from nic_lightning.report.page.embedded import (
+    column_data,
+    config_data,
+    curve_data,
+    gap_data,
+    media_of,
+    medium_data,
+    membership,
+    metric_data,
+    row_data,
+)
 from nic_lightning.report.page.flow import NOTE as FLOW_NOTE
 from nic_lightning.report.page.flow import flow_section
 from nic_lightning.report.page.gallery import Gallery
@@ -87,11 +97,13 @@ def page_data(
     return {
         "datasets": datasets(made),
         "metrics": metric_data(made),
+        **medium_data(made),
+        "columns": column_data(media_of(made)),
         "curves": curve_data(made, steps),
         "gaps": gap_data(made),
         "steps": steps,
         "opens_with": OPENS_WITH,
-        "rows": row_data(rows, membership(made, rows)),
+        "rows": row_data(rows, membership(made, rows), media_of(made)),
         "deltas": delta_data(made, anchors),
         "costs": costs(made),
         "cost_names": COSTS,

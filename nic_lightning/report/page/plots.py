@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nic_lightning.media.base import all_media
+
 PALETTE = (
     *("#2f6fde", "#e0762b", "#1f9d6b", "#c0392b", "#8a5cd6"),
     *("#00899b", "#d1478f", "#8d6e4f", "#7f9a1d", "#5c6f82"),
@@ -23,7 +25,7 @@ SHOWN_TRACES = 24
 MAX_VALUES = 60_000
 """Points of all traces of a plot."""
 MAX_PLOTS = 8
-_FIRST = ("loss", "bpp", "psnr", "ms_ssim_db", "ms_ssim", "mse", "epe", "epe_triple", "wins", "lr")
+_LAST = ("mse", "epe", "epe_triple", "wins", "lr")
 
 
 def training_plots(logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
@@ -78,9 +80,12 @@ def _training_plot(title: str, series: Mapping[str, tuple[list[int], list[float]
 
 
 def _rank(title: str) -> tuple[int, str]:
-    """Known metrics first, in the order of `_FIRST`; then by name."""
+    """Known metrics first, rates and qualities of all media before `_LAST`; then by name."""
     last = title.rpartition("/")[2]
-    return (_FIRST.index(last) if last in _FIRST else len(_FIRST), title)
+    media = all_media()
+    rates = dict.fromkeys(medium.rate.key for medium in media)
+    first = ("loss", *rates, *dict.fromkeys(key for medium in media for key in medium.compared), *_LAST)
+    return (first.index(last) if last in first else len(first), title)
 
 
 def axes_layout(x: str, y: str) -> dict[str, Any]:

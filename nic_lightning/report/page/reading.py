@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from nic_lightning.errors import RunError, counted
+from nic_lightning.media.base import find_medium
+from nic_lightning.report.curves.curve import TIMES
+from nic_lightning.report.curves.curves import told_apart
 from nic_lightning.runs.index.index import MARKS, Run, about_links, find_runs, rename, run_folders
 from nic_lightning.runs.index.overview import steps_done
 from nic_lightning.runs.record.channels import read_channel_rates
 from nic_lightning.runs.record.distances import read_distances
 from nic_lightning.runs.record.files import checked_path
 
-_MEASURES = ("bpp", "bpp_estimated", "psnr", "ms_ssim", "ms_ssim_db", "lpips", "encode_ms", "decode_ms")
 _MAX_LOG = 2**28
 
 
@@ -47,7 +49,7 @@ class Sources:
     @property
     def rows(self) -> list[dict[str, Any]]:
         """The rows of all runs."""
-        return [row for source in self.all for row in source.rows]
+        return [dict(row) for row in told_apart(row for source in self.all for row in source.rows)]
 
     @property
     def runs(self) -> list[Run]:
@@ -71,8 +73,9 @@ def read_sources(paths: Iterable[str | Path]) -> Sources:
 
 def _read(run: Run) -> Source:
     rows = run.results()
-    for key in _MEASURES:
-        count = sum(isinstance(row[key], float) and math.isnan(row[key]) for row in rows)
+    media = [find_medium(name) for name in dict.fromkeys(row.get("medium") for row in rows)]
+    for key in dict.fromkeys(key for one in media for key in (*one.rates, *one.measured, *TIMES)):
+        count = sum(isinstance(row.get(key), float) and math.isnan(row[key]) for row in rows)
         if count:
             run.add_problem(f"{key} is not a number in {count} of {len(rows)} rows of results.parquet.")
     log = run.metrics()

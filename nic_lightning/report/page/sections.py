@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from nic_lightning.errors import counted
-from nic_lightning.report.curves.curve import Curve, gaps_of
+from nic_lightning.report.curves.curve import TIMES, Curve, gaps_of
 from nic_lightning.report.curves.curves import datasets
 from nic_lightning.report.page.features import trains_features
 from nic_lightning.report.page.markup import DASH, details, escaped, number, section, table, tabs
@@ -18,16 +18,6 @@ _MAX_OPEN = 40
 """Rows of a table that is not folded away at first."""
 _MAX_PROBLEMS = 500
 _MAX_CONFIGURATIONS = 8_000_000
-_DIGITS = {"bpp": 4, "psnr": 2, "ms_ssim": 4, "ms_ssim_db": 2, "lpips": 4, "encode_ms": 1, "decode_ms": 1}
-"""Columns of the table of operating points."""
-_TITLES = {
-    "psnr": "PSNR dB",
-    "ms_ssim": "MS-SSIM",
-    "ms_ssim_db": "MS-SSIM dB",
-    "lpips": "LPIPS",
-    "encode_ms": "encode ms",
-    "decode_ms": "decode ms",
-}
 _SHOWN_PACKAGES = ("torch", "compressai", "pillow")
 
 
@@ -60,7 +50,7 @@ def rate_tables(made: Sequence[Curve]) -> str:
     parts = []
     for dataset in datasets(made):
         here = [curve for curve in made if curve.dataset == dataset]
-        learned = [c for c in here if any(p["bpp_estimated"] is not None for p in c.points)]
+        learned = [c for c in here if any(p[c.medium.rate.estimated] is not None for p in c.points)]
         here = [c for c in here if not c.published]
         count = sum(len(curve.points) for curve in learned)
         body = (
@@ -70,7 +60,7 @@ def rate_tables(made: Sequence[Curve]) -> str:
         )
         body += details("Every operating point", _points(here), not learned)
         for gap in gaps_of(here):
-            keys = {key: digits for key, digits in _DIGITS.items() if key in ("bpp", gap.metric)}
+            keys = (here[0].medium.rate.key, gap.metric)
             body += details(escaped(f"Rates and quality over {gap.about}"), _points(gap.curves, keys), True)
         parts.append((dataset, body))
     return tabs("rates", parts) if parts else ""
@@ -101,23 +91,32 @@ def problem_list(problems: Sequence[str]) -> str:
 
 def _rates(learned: Sequence[Curve]) -> str:
     rows = []
+    medium = learned[0].medium
     for curve in learned:
-        for point in curve.points:
-            estimated = point["bpp_estimated"]
-            gap = (point["bpp"] / estimated - 1) * 100 if estimated else None
+        for point, rate in zip(curve.points, curve.rates, strict=True):
+            estimated = point[medium.rate.estimated]
+            gap = (rate / estimated - 1) * 100 if estimated else None
             cells = [escaped(curve.name), escaped(point["label"])]
-            cells += [number(point["bpp"], 4), number(estimated, 4)]
+            cells += [number(rate, 4), number(estimated, 4)]
             rows.append([*cells, DASH if gap is None else f"{gap:+.2f}&thinsp;%"])
-    return table(["codec", "point", "bpp of the files", "bpp estimated", "difference"], rows, text_columns=2)
+    unit = escaped(medium.rate.unit)
+    return table(["codec", "point", f"{unit} of the files", f"{unit} estimated", "difference"], rows, text_columns=2)
 
 
-def _points(here: Sequence[Curve], keys: Mapping[str, int] = _DIGITS) -> str:
-    rows = []
+def _points(here: Sequence[Curve], keys: Sequence[str] = ()) -> str:
+    if not here:
+        return ""
+    medium, rows = here[0].medium, []
+    columns = {medium.rate.key: (medium.rate.unit, 4)}
+    columns |= {key: (f"{one.title}{one.suffix}", one.digits) for key, one in medium.measured.items()}
+    columns |= {key: (key.replace("_", " "), 1) for key in TIMES}
+    shown = [key for key in columns if key in (keys or columns)]
     for curve in here:
         for point in curve.points:
             cells = [escaped(curve.name), escaped(point["label"]), str(point["images"])]
-            rows.append(cells + [number(point[key], digits) for key, digits in keys.items()])
-    return table(["codec", "point", "images", *(_TITLES.get(key, key) for key in keys)], rows, text_columns=2)
+            rows.append(cells + [number(point[key], columns[key][1]) for key in shown])
+    header = ["codec", "point", medium.items, *(escaped(columns[key][0]) for key in shown)]
+    return table(header, rows, text_columns=2)
 
 
 def _configuration(run: Run) -> str:

@@ -9,12 +9,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nic_lightning.media.base import DEFAULT, Medium, find_medium
 from nic_lightning.runs.index.index import Run
 from nic_lightning.runs.index.overview import overview, strict
 from nic_lightning.runs.record.results import mean, mean_of_all
 
-MEASURED = ("bpp", "bpp_estimated", "psnr", "ms_ssim_db", "lpips", "encode_ms", "decode_ms")
-QUALITIES = ("psnr", "ms_ssim_db", "lpips")
+TIMES = ("encode_ms", "decode_ms")
 MEASURED_FLOW = ("epe_all", "epe_noc", "epe_occ", "fl", "time")
 SHOWN = ("codec", "flow", "task", "data", "trainer", "seed", "init_from", "callbacks")
 """Parts of the config that say what a run is."""
@@ -50,14 +50,22 @@ def result_means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
-        groups.setdefault((row.get("dataset"), row.get("codec"), row.get("label")), []).append(row)
-    return [
-        {"dataset": dataset, "codec": codec, "point": label, "images": len(group)}
-        | {key: strict(mean_of_all(_number(row.get(key)) for row in group)) for key in MEASURED}
+        place = (row.get("medium"), row.get("dataset"), row.get("codec"), row.get("label"))
+        groups.setdefault(place, []).append(row)
+    return [_means(find_medium(place[0]), place[1:], group) for place, group in groups.items()]
+
+
+def _means(medium: Medium, place: Sequence[Any], group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    head = dict(zip(("dataset", "codec", "point"), place, strict=True)) | {"images": len(group)}
+    if medium.name != DEFAULT:
+        head = {"medium": medium.name} | head
+    measured = (*medium.rates, *medium.drawn, *TIMES)
+    return (
+        head
+        | {key: strict(mean_of_all(_number(row.get(key)) for row in group)) for key in measured}
         | {key: strict(mean(_number(row.get(key)) for row in group)) for key in MEASURED_FLOW}
-        | {"gaps": _gaps(group)}
-        for (dataset, codec, label), group in groups.items()
-    ]
+        | {"gaps": _gaps(group, medium)}
+    )
 
 
 def gap_notes(points: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -65,15 +73,16 @@ def gap_notes(points: Sequence[Mapping[str, Any]]) -> list[str]:
     found = {}
     for point in points:
         for key, count in point["gaps"].items():
-            about = f"{point['dataset']}: {count} of {point['images']} images with a finite {key}"
+            items = find_medium(point.get("medium")).items
+            about = f"{point['dataset']}: {count} of {point['images']} {items} with a finite {key}"
             found[f"{about}; nic report has their mean, beside that of their rates."] = None
     return list(found)
 
 
-def _gaps(group: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def _gaps(group: Sequence[Mapping[str, Any]], medium: Medium) -> dict[str, int]:
     """Of each quality that some images have a finite value of and some have not: how many have."""
     counts = {}
-    for key in QUALITIES:
+    for key in medium.drawn:
         values = [_number(row.get(key)) for row in group]
         counts[key] = sum(value is not None and math.isfinite(value) for value in values)
     return {key: count for key, count in counts.items() if 0 < count < len(group)}

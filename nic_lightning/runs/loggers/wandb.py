@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlparse
 
+from nic_lightning.media.base import find_medium
 from nic_lightning.runs.loggers.quiet_exit import leave_quietly
 from nic_lightning.runs.record.files import write_atomically
 from nic_lightning.runs.record.results import mean_of_all
@@ -26,7 +27,6 @@ INIT_SECONDS = 20
 FINISH_SECONDS = 120
 _MODES = {mode: mode for mode in ("online", "offline", "disabled", "shared")} | {"dryrun": "offline"}
 _MAX_ROWS = 10_000
-_SHOWN = ("bpp", "bpp_estimated", "psnr", "ms_ssim_db", "lpips")
 _log = logging.getLogger(__name__)
 
 
@@ -236,7 +236,8 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         groups.setdefault((row.get("dataset"), row.get("codec"), row.get("label")), []).append(row)
     summary = {}
     for (dataset, codec, label), group in groups.items():
-        for metric in _SHOWN:
+        medium = find_medium(group[0].get("medium"))
+        for metric in (*medium.rates, *medium.drawn):
             value = mean_of_all(row.get(metric) for row in group)
             if value is not None:
                 summary[f"{dataset}/{codec}/{metric}@{label}"] = value

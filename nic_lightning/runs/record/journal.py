@@ -7,13 +7,15 @@ import math
 from pathlib import Path
 from typing import Any
 
+from nic_lightning.errors import UserError
+from nic_lightning.media.base import find_medium
 from nic_lightning.metrics.measured import Measured
 from nic_lightning.runs.record.results import RESULT_COLUMNS
 
 NAME = "evaluation_unfinished.{rank}.jsonl"
 MAX_BYTES = 2**28
 """Of one file that are read: a run folder may come from anybody."""
-_TEXTS = {name for name, kind in RESULT_COLUMNS.items() if kind == "string"}
+_TEXTS = {"medium", *(name for name, kind in RESULT_COLUMNS.items() if kind == "string")}
 
 
 class Journal:
@@ -90,8 +92,14 @@ def _measured(content: Any) -> Measured | None:
 
 
 def _is_row(row: Any) -> bool:
-    return isinstance(row, dict) and all(
-        name in RESULT_COLUMNS
+    if not isinstance(row, dict) or not isinstance(row.get("medium"), str | None):
+        return False
+    try:
+        own = find_medium(row.get("medium")).columns
+    except UserError:
+        return False
+    return all(
+        (name in RESULT_COLUMNS or name in own or name in _TEXTS)
         and (value is None or (isinstance(value, str) if name in _TEXTS else type(value) in (int, float)))
         for name, value in row.items()
     )

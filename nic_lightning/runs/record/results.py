@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nic_lightning.errors import RunError
+from nic_lightning.errors import RunError, UserError
+from nic_lightning.media.base import find_medium
 from nic_lightning.runs.record.files import write_atomically
 
 RESULT_COLUMNS: dict[str, str] = {
@@ -40,7 +41,8 @@ RESULT_COLUMNS: dict[str, str] = {
 }
 """Column -> type, in order. `index` to `step` are the operating point's fields; `bytes` is the whole file,
 `bpp` its bits per pixel; `psnr` and `ms_ssim_db` in dB; `macs` per image; `parameters` without entropy
-models."""
+models. Rows of other media than images have more columns: "medium", its name, and those that it declares
+(`Medium.columns`)."""
 
 MAX_ROWS = 2_000_000
 MAX_BYTES = 512 * 2**20
@@ -94,8 +96,18 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise RunError(f"{path} is not a readable results table: {reason}") from error
+    _check_media(path, rows)
     empty = dict.fromkeys(RESULT_COLUMNS)
     return [empty | row for row in rows]
+
+
+def _check_media(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse rows of a medium that is not known: nobody could say what their columns mean."""
+    for name in {row.get("medium") for row in rows} - {None}:
+        try:
+            find_medium(str(name))
+        except UserError as error:
+            raise RunError(f"{path} cannot be read: {error}") from error
 
 
 def mean(values: Iterable[float | None]) -> float | None:

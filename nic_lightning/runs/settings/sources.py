@@ -8,6 +8,7 @@ from typing import Any
 
 from nic_lightning.config import ConfigError
 from nic_lightning.data.catalog import find_root, locate
+from nic_lightning.data.file_sets import require_set
 from nic_lightning.data.flow_sets import SETS, flow_set
 from nic_lightning.errors import DataError
 from nic_lightning.machine import surely_no_gpu
@@ -28,15 +29,19 @@ def check_data(data: Mapping[str, Any]) -> None:
 
 
 def check_sets(names: Any, root: str | None) -> None:
-    """The same for the image sets of an evaluation."""
+    """The same for the sets of an evaluation."""
     for name in _listed(names):
-        _look("evaluation.datasets", _images, name, {"root": root})
+        _look("evaluation.datasets", _measured, name, {"root": root})
 
 
 def check_accelerator(name: Any) -> None:
     """Raise `ConfigError` where `trainer.accelerator` is a GPU and this machine surely has none."""
     if name in ("gpu", "cuda") and surely_no_gpu():
         raise ConfigError(f"trainer.accelerator={name}: there is no GPU here; trainer=cpu does without.")
+
+
+def _measured(name: str, data: Mapping[str, Any]) -> None:
+    require_set(name, data.get("root"))
 
 
 def _listed(names: Any) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from nic_lightning.media.image import to_pixels
+from nic_lightning.media.image.memory import to_pixels
 
 
 def save_png(image: Tensor, path: Path) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from nic_lightning.errors import DataError, UserError
-from nic_lightning.media.pixels import DEPTH, TRANSPARENCY, Changes, Pixels, to_rgb
+from nic_lightning.media.image.pixels import DEPTH, TRANSPARENCY, Changes, Pixels, to_rgb
 
 Picture = Image.Image | NDArray[np.generic] | Tensor
 """What `encode` takes: see `read_picture`."""

@@ -1,0 +1,82 @@
+"""Images: files to tensors (1, 3, H, W) in [0, 1] and back, and how far a decoded one is from its original."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nic_lightning.errors import UserError
+from nic_lightning.media.base import Handler, Measure
+from nic_lightning.media.image.fidelity import ms_ssim, precise_psnr, psnr, round_to_8_bits, to_db
+from nic_lightning.media.image.files import read_image
+from nic_lightning.media.image.memory import to_tensor
+from nic_lightning.media.image.pixels import Changes
+from nic_lightning.media.image.png import save_png
+
+SAMPLE_SIZE = (21, 38)
+"""(H, W): no multiples of any stride, so that padding and cropping are tried, too."""
+
+
+class ImageHandler(Handler):
+    """Images as codecs take them, float32 RGB (1, 3, H, W) in [0, 1]."""
+
+    ending = ".png"
+
+    def read(self, path: Path) -> tuple[Tensor, Changes]:
+        """An image file of any kind that `read_image` takes."""
+        pixels, changes = read_image(path)
+        return to_tensor(pixels)[None], changes
+
+    def write(self, decoded: Tensor, path: Path) -> None:
+        """An 8-bit PNG."""
+        save_png(decoded[0], path)
+
+    def units(self, x: Tensor) -> int:
+        """Pixels."""
+        return x.shape[-2] * x.shape[-1]
+
+    def compare(self, original: Tensor, decoded: Tensor, measures: Mapping[str, Measure]) -> dict[str, float | None]:
+        """How far the decoded picture is from its original, both rounded to 8 bits."""
+        reference, decoded = round_to_8_bits(original), round_to_8_bits(decoded.float())
+        similarity = ms_ssim(reference, decoded)
+        return {
+            "psnr": float(psnr(reference, decoded)),
+            "ms_ssim": _number(similarity),
+            "ms_ssim_db": _number(to_db(similarity)),
+            "lpips": _number(measures["lpips"](reference, decoded)) if "lpips" in measures else None,
+        }
+
+    def quality(self, key: str, original: Tensor, decoded: Tensor) -> float:
+        """PSNR in dB of 8-bit-rounded images."""
+        if key != "psnr":
+            raise UserError(f"Of one image the PSNR is told, not {key!r}.")
+        return precise_psnr(original, decoded).item()
+
+    def batched(self, content: Tensor) -> Tensor:
+        """(1, 3, H, W) of (3, H, W)."""
+        return content if content.dim() == 4 else content.unsqueeze(0)
+
+    def sample(self) -> Tensor:
+        """A coloured slope with noise, (1, 3, H, W) in [0, 1]."""
+        height, width = SAMPLE_SIZE
+        slope = torch.linspace(0, 1, height)[:, None] * torch.linspace(0, 1, width)
+        colours = torch.stack([slope, 1 - slope, slope.flip(0)])[None]
+        noise = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+        return (0.8 * colours + 0.2 * noise).clamp(0, 1)
+
+    def told(self, x: Tensor) -> str:
+        """Height and width."""
+        return f"{x.shape[-2]}x{x.shape[-1]}"
+
+    def extent(self, x: Tensor) -> tuple[int, int]:
+        """(H, W)."""
+        return x.shape[-2], x.shape[-1]
+
+
+def _number(value: Tensor) -> float | None:
+    """NaN (an image too small for the metric) is a value that is not there."""
+    number = float(value)
+    return None if number != number else number
