@@ -70,6 +70,13 @@ def _disable(fn: Any = None, recursive: bool = True, **options: Any) -> Any:
     return call
 
 
+def _plot_values(*args: Any, **kwargs: Any) -> Any:
+    plot = sys.modules["torchmetrics.utilities.plot"]
+    if isinstance(plot, _LateModule):
+        _execute(plot)
+    return plot.plot_single_or_multi_val(*args, **kwargs)
+
+
 class _Optimized(type):
     def __instancecheck__(cls, instance: Any) -> bool:
         return not _is_late("torch._dynamo") and isinstance(instance, sys.modules["torch._dynamo"].OptimizedModule)
@@ -91,6 +98,13 @@ LATE = {
             "MetricCollection": _metric("torchmetrics.collections", "MetricCollection"),
         },
         alone=("__about__", "utilities", "metric", "collections"),
+    ),
+    "torchmetrics.utilities.plot": Late(  # imports Matplotlib; without it, types are the same as here
+        attributes={
+            "_AX_TYPE": lambda: object,
+            "_PLOT_OUT_TYPE": lambda: tuple[object, object],
+            "plot_single_or_multi_val": lambda: _plot_values,
+        }
     ),
     "torch._dynamo": Late(
         attributes={
@@ -134,13 +148,18 @@ class _Present(Loader):
     """Gives a module that another import has loaded in the meantime."""
 
     def __init__(self, module: ModuleType) -> None:
-        self.module, self.spec = module, module.__spec__
+        self.module, self.own = module, module.__spec__
+
+    def spec(self) -> ModuleSpec | None:
+        """For the finder; importlib takes that of the module, where there is one, and would execute it again."""
+        self.module.__spec__ = importlib.util.spec_from_loader(self.module.__name__, self)
+        return self.module.__spec__
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return self.module
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self.spec
+        module.__spec__ = self.own
 
 
 class _Finder(MetaPathFinder):
@@ -156,7 +175,7 @@ class _Finder(MetaPathFinder):
                     return None
                 _execute(sys.modules[package])
                 loaded = sys.modules.get(fullname)
-                return None if loaded is None else importlib.util.spec_from_loader(fullname, _Present(loaded))
+                return None if loaded is None else _Present(loaded).spec()
         return None
 
 
@@ -173,7 +192,8 @@ def _execute(package: ModuleType) -> None:
     """Execute the package for good, in the module that others hold already."""
     spec = package.__spec__
     assert spec is not None
-    assert isinstance(spec.loader, _LateLoader)
+    assert spec.loader is not None
     package.__class__ = ModuleType
-    spec.loader = package.__loader__ = spec.loader.loader
+    if isinstance(spec.loader, _LateLoader):
+        spec.loader = package.__loader__ = spec.loader.loader
     spec.loader.exec_module(package)
