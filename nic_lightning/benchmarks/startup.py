@@ -26,7 +26,7 @@ _TRAIN = ("train", "experiment=demo", "trainer.max_steps=1", *_NOTHING_AFTER)
 _RUN, _PHOTO = "small", "photo.png"
 COMMANDS: dict[str, tuple[str, ...]] = {
     "nic --help": ("cli", "--help"),
-    "nic compress": ("cli", "compress", _PHOTO, "--run", f"runs/{_RUN}", "-o", "files", "--overwrite"),
+    "nic compress": ("cli", "compress", _PHOTO, "--run", f"runs/{_RUN}", "--point", "64", "-o", "files", "--overwrite"),
     "nic inspect": ("cli", "inspect", "codec=modulated"),
     "nic check --no-files": ("cli", "check", "--no-files"),
     "nic check": ("cli", "check"),
