@@ -23,10 +23,10 @@ HEAVY = (
 """Packages whose import takes a tenth of a second or more, or that bring such packages."""
 _NOTHING_AFTER = ("evaluation.datasets=[]", "evaluation.baselines=[]")
 _TRAIN = ("train", "experiment=demo", "trainer.max_steps=1", *_NOTHING_AFTER)
-_RUN, _PHOTO = "small", "photo.png"
+RUN, _PHOTO = "small", "photo.png"
 COMMANDS: dict[str, tuple[str, ...]] = {
     "nic --help": ("cli", "--help"),
-    "nic compress": ("cli", "compress", _PHOTO, "--run", f"runs/{_RUN}", "--point", "64", "-o", "files", "--overwrite"),
+    "nic compress": ("cli", "compress", _PHOTO, "--run", f"runs/{RUN}", "--point", "64", "-o", "files", "--overwrite"),
     "nic inspect": ("cli", "inspect", "codec=modulated"),
     "nic check --no-files": ("cli", "check", "--no-files"),
     "nic check": ("cli", "check"),
@@ -106,11 +106,16 @@ def measure(checkouts: Sequence[Path], rounds: int) -> dict[str, list[Measured]]
 
 def prepare(checkout: Path, folder: Path) -> None:
     """Make what the commands are given: a photograph, and a run of one step."""
+    photograph_into(folder)
+    run(checkout, folder, (*_TRAIN, f"name={RUN}"))
+
+
+def photograph_into(folder: Path) -> None:
+    """Put a photograph of 512 x 768 pixels there."""
     from nic_lightning.analysis.latency import photograph
     from nic_lightning.media.image.png import save_png
 
     save_png(photograph((512, 768))[0], folder / _PHOTO)
-    run(checkout, folder, (*_TRAIN, f"name={_RUN}"))
 
 
 def main(against: Path | None, rounds: int) -> None:
