@@ -7,8 +7,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from nic_lightning.metrics.mean import MeanOverImages
-
 
 def bits(likelihoods: Mapping[str, Tensor]) -> Tensor:
     """Bits of each image, shape (N,): the sum of -log2 of its symbols' probabilities, (N, ...) a latent."""
@@ -20,13 +18,3 @@ def bits(likelihoods: Mapping[str, Tensor]) -> Tensor:
 def bpp(likelihoods: Mapping[str, Tensor], size: tuple[int, int]) -> Tensor:
     """Bits per pixel of each image, shape (N,), for images of `size` (H, W)."""
     return bits(likelihoods) / (size[0] * size[1])
-
-
-class Bpp(MeanOverImages):
-    """Mean over images of the estimated bits per pixel."""
-
-    higher_is_better = False
-
-    def update(self, likelihoods: Mapping[str, Tensor], size: tuple[int, int]) -> None:
-        """Add a batch: likelihoods by latent, and the images' size (H, W)."""
-        self.add(bpp(likelihoods, size))
