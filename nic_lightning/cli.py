@@ -11,6 +11,7 @@ from cyclopts import CycloptsError
 from nic_lightning.commands.app import call
 from nic_lightning.commands.refusals import refusal
 from nic_lightning.errors import UserError, disk_error, readers_may_leave
+from nic_lightning.late import load_late
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str]) -> int:
+    load_late()
     warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)  # CompressAI's, when imported
     try:
         return call(arguments)

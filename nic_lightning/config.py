@@ -23,6 +23,7 @@ from nic_lightning.conf_tree import LAUNCHERS as LAUNCHERS
 from nic_lightning.conf_tree import PACKAGE as PACKAGE
 from nic_lightning.conf_tree import options as options
 from nic_lightning.errors import UserError, readers_may_leave
+from nic_lightning.late import load_late
 from nic_lightning.machine import shows_gpu
 from nic_lightning.mistakes import explained, leave_nothing, mistake, without_effect
 from nic_lightning.targets import check_targets as check_targets
@@ -171,25 +172,42 @@ def compose(
 
     Raises `ConfigError` where the script prints a sentence.
     """
+    with composing() as one:
+        return one(config_name, overrides, config_dirs)
+
+
+@contextmanager
+def composing() -> Iterator[Callable[..., DictConfig]]:
+    """Hydra, started once to compose many configs: gives a function that takes and raises what `compose` does.
+
+    The state of a run of Hydra that composes further configs is put back at the end.
+    """
     import hydra
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.singleton import Singleton
 
     register_schemas()
-    outer = Singleton.get_state()  # of the run that composes one more config, if there is one
+    outer = Singleton.get_state()
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(conf_tree.CONF_DIR), version_base="1.3"):
-            places = ",".join(quoted(f"file://{folder.absolute()}") for folder in config_dirs)
-            config = hydra.compose(
-                config_name, [*(overrides or []), *([f"hydra.searchpath=[{places}]"] * bool(places))]
-            )
-            lists_of_strings(config)
-            return config
-    except Exception as error:
-        raise explained(error) from error
+            yield _compose
     finally:
         Singleton.set_state(outer)
+
+
+def _compose(
+    config_name: str = "train", overrides: list[str] | None = None, config_dirs: Sequence[Path] = ()
+) -> DictConfig:
+    import hydra
+
+    places = ",".join(quoted(f"file://{folder.absolute()}") for folder in config_dirs)
+    try:
+        config = hydra.compose(config_name, [*(overrides or []), *([f"hydra.searchpath=[{places}]"] * bool(places))])
+        lists_of_strings(config)
+    except Exception as error:
+        raise explained(error) from error
+    return config
 
 
 def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
@@ -206,6 +224,7 @@ def run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
 def _run_hydra(task: Callable[[DictConfig], Any], config_name: str) -> None:
     import hydra
 
+    load_late()
     warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)  # CompressAI's, when imported
     register_schemas()
     bugs: list[Exception] = []

@@ -64,7 +64,7 @@ def _measure(
 ) -> list[dict[str, Any]]:
     """Rows of real files on every data set, written into the run folder."""
     from nic_lightning.callbacks.evaluation import evaluate_into_run, measurements
-    from nic_lightning.callbacks.progress import EvaluationProgress
+    from nic_lightning.callbacks.evaluation_progress import EvaluationProgress
 
     wanted = config.evaluation
     with EvaluationProgress() as progress:

@@ -261,7 +261,10 @@ def _last_name(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-MOVED = {"nic_lightning.runs.wandb.wandb_logger": "nic_lightning.runs.loggers.wandb.wandb_logger"}
+MOVED = {
+    "nic_lightning.runs.wandb.wandb_logger": "nic_lightning.runs.loggers.wandb.wandb_logger",
+    "nic_lightning.data.domains.DomainDataModule": "nic_lightning.data.domain_module.DomainDataModule",
+}
 """Former names of `_target_`s that stand in run folders, and the present ones."""
 
 

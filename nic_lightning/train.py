@@ -188,7 +188,7 @@ def measure(config: DictConfig, folder: Path, wandb: Any) -> None:
     Every rank measures its share of the images; the first one prints the results.
     """
     from nic_lightning.callbacks.evaluation import evaluate_into_run, measurements
-    from nic_lightning.callbacks.progress import EvaluationProgress
+    from nic_lightning.callbacks.evaluation_progress import EvaluationProgress
     from nic_lightning.callbacks.ranks import Ranks
     from nic_lightning.codecs.loading import load_codec
 

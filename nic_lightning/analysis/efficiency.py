@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from torch.utils.flop_counter import FlopCounterMode
 
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.bottleneck_scaling import BottleneckScaling
@@ -148,6 +147,8 @@ def _transform_costs(
 
 
 def _count(codec: nn.Module, transform: Callable[[], Tensor], size: tuple[int, int]) -> tuple[Tensor, TransformCost]:
+    from torch.utils.flop_counter import FlopCounterMode  # imports Triton
+
     values = 0
 
     def count_output(_module: nn.Module, _inputs: Any, output: Tensor) -> None:

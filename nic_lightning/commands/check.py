@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +12,11 @@ from cyclopts import Parameter
 
 from nic_lightning import conf_tree
 from nic_lightning.commands.options import ConfigDirs, Json, require_folders
-from nic_lightning.config import ConfigError, check_targets, compose, options
+from nic_lightning.config import ConfigError, check_targets, composing, options
 from nic_lightning.mistakes import mistake
 
+Compose = Callable[..., Any]
+"""As `config.compose`."""
 GROUPS = ("codec", "task", "data", "trainer", "logger", "callbacks", "launch", "sweep", "experiment")
 
 
@@ -39,11 +41,12 @@ def check(
         nic check --config-dir my_configs
     """
     require_folders(config_dirs)
-    found = check_configs(config_dirs)
-    if not no_files:
-        for name in options("codec", config_dirs):
-            if not found[f"codec={name}"] and (problem := _file_problem(name, config_dirs)):
-                found[f"codec={name}"] = [problem]
+    with composing() as compose:
+        found = check_configs(config_dirs, compose)
+        if not no_files:
+            for name in options("codec", config_dirs):
+                if not found[f"codec={name}"] and (problem := _file_problem(name, config_dirs, compose)):
+                    found[f"codec={name}"] = [problem]
     problems = {name: sentences for name, sentences in found.items() if sentences}
     if as_json:
         print(json.dumps({"checked": list(found), "problems": problems}, indent=2))
@@ -54,23 +57,23 @@ def check(
     return 1 if problems else 0
 
 
-def check_configs(config_dirs: Sequence[Path] = ()) -> dict[str, list[str]]:
+def check_configs(config_dirs: Sequence[Path], compose: Compose) -> dict[str, list[str]]:
     """Problems by config: train.yaml with each option of each group and each experiment; evaluate.yaml, each `flow`.
 
     Launch presets whose launcher is not installed are left out: they are extras.
     """
-    found = {"train": _problems("train", []), "evaluate": _problems("evaluate", [])}
-    found |= {f"flow={name}": _problems("evaluate", [f"flow={name}"], config_dirs) for name in options("flow")}
+    found = {name: _problems(compose, name, []) for name in ("train", "evaluate")}
+    found |= {f"flow={name}": _problems(compose, "evaluate", [f"flow={name}"], config_dirs) for name in options("flow")}
     for group in GROUPS:
         for name in options(group, config_dirs):
             if group == "sweep":
-                found[f"{group}={name}"] = _sweep_problems(name)
+                found[f"{group}={name}"] = _sweep_problems(compose, name)
             elif group != "launch" or _launcher_installed(name):
-                found[f"{group}={name}"] = _problems("train", [f"{group}={name}"], config_dirs)
+                found[f"{group}={name}"] = _problems(compose, "train", [f"{group}={name}"], config_dirs)
     return found
 
 
-def _file_problem(name: str, config_dirs: Sequence[Path]) -> str | None:
+def _file_problem(name: str, config_dirs: Sequence[Path], compose: Compose) -> str | None:
     """What is wrong with the files of a learned codec, which is untrained; None of a classic one."""
     codec_config: Any = compose("train", [f"codec={name}"], config_dirs).codec
     if str(codec_config.get("_target_")).startswith("nic_lightning.baselines."):
@@ -87,13 +90,14 @@ def _file_problem(name: str, config_dirs: Sequence[Path]) -> str | None:
     return fault(codec) if is_learned(codec) else None
 
 
-def _sweep_problems(name: str) -> list[str]:
+def _sweep_problems(compose: Compose, name: str) -> list[str]:
     """The first job of a sweep has to compose, with the default codec or with another one."""
-    if problems := _problems("train", [f"+sweep={name}"]):
+    if problems := _problems(compose, "train", [f"+sweep={name}"]):
         return problems
     job = _first_job(name)
-    with_default = _problems("train", job)
-    fits = not with_default or any(not _problems("train", [f"codec={codec}", *job]) for codec in options("codec"))
+    with_default = _problems(compose, "train", job)
+    codecs = ([f"codec={codec}", *job] for codec in options("codec"))
+    fits = not with_default or any(not _problems(compose, "train", other) for other in codecs)
     return [] if fits else with_default
 
 
@@ -120,7 +124,7 @@ def _preset(group: str, name: str) -> dict[str, Any]:
     return yaml.safe_load((conf_tree.CONF_DIR / group / f"{name}.yaml").read_text()) or {}
 
 
-def _problems(config_name: str, overrides: list[str], config_dirs: Sequence[Path] = ()) -> list[str]:
+def _problems(compose: Compose, config_name: str, overrides: list[str], config_dirs: Sequence[Path] = ()) -> list[str]:
     try:
         return check_targets(compose(config_name, overrides, config_dirs), missing_ok=True)
     except ConfigError as error:

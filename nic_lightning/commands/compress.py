@@ -14,8 +14,6 @@ from nic_lightning.runs.index.labels import require_labels, require_source
 from nic_lightning.runs.record.files import write_atomically
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from nic_lightning.codecs.learned import LearnedCodec
     from nic_lightning.commands.choice import Choice
 
@@ -83,20 +81,21 @@ def compress(
 
     def one(source: Path, target: Path) -> str:
         x, changes = handler.read(source)
-        choice = choose(x)
-        quality = _quality(codec, medium, choice, x)
+        choice, units = choose(x), handler.units(x)
+        del x  # a large input beside its latents and its copy that is decoded would be one too many: it is read again
+        quality = _quality(codec, medium, choice, source)
         write_atomically(target, choice.data)
         size = len(choice.data)
         lost = [f"{change[0].upper()}{change[1:]}." for change in changes]
         notes = " ".join(filter(None, [choice.message, *lost]))
         note = f"  ({notes})" if notes else ""
-        rate = f"{8 * size / handler.units(x):.4f} {medium.rate.unit}"
+        rate = f"{8 * size / units:.4f} {medium.rate.unit}"
         return f"{target}: {size:,} bytes, {rate}, point {choice.point.label}{quality}{note}"
 
     return each(images, out, ".nic", one, overwrite, whole_names=True)
 
 
-def _quality(codec: LearnedCodec, medium: Medium, choice: Choice, x: Tensor) -> str:
+def _quality(codec: LearnedCodec, medium: Medium, choice: Choice, source: Path) -> str:
     """Quality of what the bytes decode to, so that no file is written that does not decode.
 
     A translation has none: its image is not the source, and its style is chosen later.
@@ -107,5 +106,6 @@ def _quality(codec: LearnedCodec, medium: Medium, choice: Choice, x: Tensor) -> 
         return ""
     quality = medium.quality(medium.default)
     (decoded,) = codec.decoding().of(choice.data).images
-    value = medium.handler().quality(quality.key, x, decoded)
+    original, _ = medium.handler().read(source)
+    value = medium.handler().quality(quality.key, original, decoded)
     return f", {value:.{quality.digits}f} {quality.unit or quality.title}"

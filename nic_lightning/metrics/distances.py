@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from nic_lightning.codecs.base import OperatingPoint
-from nic_lightning.metrics.fid import PATCH, PatchFid
 from nic_lightning.metrics.over_ranks import summed
+
+if TYPE_CHECKING:
+    from nic_lightning.metrics.fid import PatchFid
 
 
 class Distances:
@@ -27,17 +29,23 @@ class Distances:
     def __init__(
         self, points: Sequence[OperatingPoint], extractors: Sequence[nn.Module], device: str | torch.device = "cpu"
     ) -> None:
-        self._metrics = {point.label: [PatchFid(one).to(device) for one in extractors] for point in points}
+        self._metrics: dict[str, list[PatchFid]] = {point.label: [] for point in points}
+        if extractors:
+            from nic_lightning.metrics.fid import PatchFid  # imports all of torchmetrics, and torchvision with it
+
+            self._metrics = {point.label: [PatchFid(one).to(device) for one in extractors] for point in points}
         self._first = points[0].label if points else ""
         self._rates = {point.label: (0.0, 0, 0) for point in points}
         """Bits per pixel and number of the images that have a patch, and number of all."""
 
     def add(self, point: OperatingPoint, x: Tensor, x_hat: Tensor, bpp: float) -> None:
         """Add an original and what a file of it decodes to, both (1, 3, H, W) in [0, 1], and the file's rate."""
-        counts = min(x.shape[-2:]) >= PATCH
+        if not (metrics := self._metrics[point.label]):
+            return
+        counts = min(x.shape[-2:]) >= metrics[0].side
         rate, images, all_images = self._rates[point.label]
         self._rates[point.label] = (rate + bpp * counts, images + counts, all_images + 1)
-        for metric in self._metrics[point.label]:
+        for metric in metrics:
             if point.label == self._first:
                 metric.update(x, real=True)
             metric.update(x_hat.float(), real=False)

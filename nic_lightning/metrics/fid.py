@@ -99,6 +99,8 @@ class PatchFid(Fid):
 
     prefix = "fid256"
     unit = "patches"
+    side = PATCH
+    """An image with a smaller one has no patch."""
 
     def samples(self, pixels: Tensor) -> Tensor:
         """Patches (K, 3, 256, 256) of images (N, 3, H, W)."""

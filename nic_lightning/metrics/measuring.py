@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from nic_lightning.codecs.base import ImageCodec, OperatingPoint
 from nic_lightning.media.base import DEFAULT, Handler, Medium
-from nic_lightning.metrics.bits import bits
 from nic_lightning.metrics.channels import channel_rates
 from nic_lightning.metrics.measured import Measured
 from nic_lightning.metrics.names import reconstruction_path
+from nic_lightning.metrics.rate import bits
 from nic_lightning.metrics.round_trip import Refusal, Trip, checked, reconstructs, round_trip
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from nic_lightning.codecs.base import Encoded, ImageCodec, OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.errors import UserError
 from nic_lightning.media.base import medium_of
-from nic_lightning.metrics.bits import bits
+from nic_lightning.metrics.rate import bits
 
 MAX_GAP = 0.02
 """Real bits may exceed the estimate by this much (files above MIN_GAP_BYTES)."""

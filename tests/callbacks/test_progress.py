@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from nic_lightning.callbacks import progress
-from nic_lightning.callbacks.progress import EvaluationProgress, Progress, summary
+from nic_lightning.callbacks.evaluation_progress import EvaluationProgress
+from nic_lightning.callbacks.progress import Progress, summary
 
 LATEST = {
     "train/bpp@64": torch.tensor(0.1234),

@@ -9,6 +9,7 @@ import pytest
 
 from nic_lightning import cli, conf_tree
 from nic_lightning.commands import check
+from nic_lightning.config import composing
 
 
 @pytest.mark.no_cover  # it walks the lines of `test_check_finds_what_is_wrong` a hundred times
@@ -18,7 +19,7 @@ def test_every_config_is_sound(capsys) -> None:
 
 
 def test_check_names_config_and_problem(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    monkeypatch.setattr(check, "check_configs", lambda dirs: {"train": [], "codec=x": ["Wrong."]})
+    monkeypatch.setattr(check, "check_configs", lambda dirs, compose: {"train": [], "codec=x": ["Wrong."]})
     assert cli.main(["check", "--no-files"]) == 1
     assert capsys.readouterr().out == "codec=x\n  Wrong.\n2 configs checked, 1 with problems.\n"
 
@@ -26,7 +27,9 @@ def test_check_names_config_and_problem(monkeypatch: pytest.MonkeyPatch, capsys)
 def test_a_config_that_does_not_compose_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "GROUPS", ())
     monkeypatch.setattr(conf_tree, "CONF_DIR", conf_tree.CONF_DIR / "codec")
-    assert all(len(problems) == 1 for problems in check.check_configs().values())
+    with composing() as compose:
+        found = check.check_configs((), compose)
+    assert all(len(problems) == 1 for problems in found.values())
 
 
 MINE = """

@@ -6,7 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from nic_lightning.data.domains import DomainDataModule, DomainFolders, Translations, _uniform, augmented, resized
+from nic_lightning.data.domain_module import DomainDataModule
+from nic_lightning.data.domains import DomainFolders, Translations, _uniform, augmented, resized
 from nic_lightning.errors import DataError
 
 

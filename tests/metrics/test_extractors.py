@@ -11,8 +11,9 @@ from torchvision import transforms
 
 from nic_lightning.errors import DataError, UserError
 from nic_lightning.metrics import weights
-from nic_lightning.metrics.extractors import InceptionFeatures, StarganInception, load_extractor
+from nic_lightning.metrics.extractors import load_extractor
 from nic_lightning.metrics.fid import Fid
+from nic_lightning.metrics.inception import InceptionFeatures, StarganInception
 
 BATCH = torch.randint(0, 256, (2, 3, 16, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nic_lightning.metrics.rate import Bpp, bits, bpp
+from nic_lightning.metrics.mean_rate import Bpp
+from nic_lightning.metrics.rate import bits, bpp
 
 
 def test_bits_sum_over_latents():

@@ -12,7 +12,7 @@ from nic_lightning.runs.resume.folder import claim
 from nic_lightning.runs.settings.preflight import check_before_start, check_evaluation
 
 IMAGES = "nic_lightning.data.datamodule.ImageDataModule"
-DOMAINS = "nic_lightning.data.domains.DomainDataModule"
+DOMAINS = "nic_lightning.data.domain_module.DomainDataModule"
 FLOW = "nic_lightning.data.flow_training.FlowDataModule"
 
 

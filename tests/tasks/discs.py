@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from nic_lightning.codecs.loading import build_codec
-from nic_lightning.data.domains import DomainDataModule, Translation
+from nic_lightning.data.domain_module import DomainDataModule
+from nic_lightning.data.domains import Translation
 from nic_lightning.tasks.translation import TranslationTask
 from tests.trainers import quiet_trainer
 

@@ -79,7 +79,7 @@ def _flow_or_images(name: str, data: Mapping[str, Any]) -> None:
 
 _LOOKED_FOR: dict[str, dict[str, Callable[[str, Mapping[str, Any]], object]]] = {
     "datamodule.ImageDataModule": {"train": _images, "validation": _images},
-    "domains.DomainDataModule": {"train": _domains, "validation": _domains},
+    "domain_module.DomainDataModule": {"train": _domains, "validation": _domains},
     "flow_training.FlowDataModule": {"photographs": _images, "sets": _flow, "validation": _flow_or_images},
 }
 """By data module, the keys that name data, and how each is looked for."""
