@@ -20,7 +20,7 @@ def say_slow(config: Mapping[str, Any]) -> None:
     PyTorch then falls back to reference kernels: measured on a processor with AVX2 that had other work, too, a step of
     `experiment=light_small` took 10 s in bf16-mixed and 1 s in 32-true.
     """
-    trainer = config["trainer"]
+    trainer = config.get("trainer") or {}
     wanted = str(trainer.get("precision", ""))
     on_cpu = trainer.get("accelerator") == "cpu" or not shows_gpu()
     if wanted.startswith("bf16") and on_cpu and _lacks_bfloat16():
