@@ -72,7 +72,7 @@ class SlimmableContext(SlimmableHyperprior):
             images = [self._estimate(*one, point) for one in zip(y.split(1), z_hat.split(1), strict=True)]
             y_hat, likelihood = (torch.cat(parts) for parts in zip(*images, strict=True))
             return y_hat.contiguous(memory_format=self.memory_format), {"y": likelihood, "z": z_likelihood}
-        y_hat = self.entropy_y.quantize(y.float(), "noise")  # pyright: ignore[reportCallIssue]
+        y_hat = self.entropy_y.noisy(y.float())  # pyright: ignore[reportCallIssue]
         means, scales = self.context(y_hat, self.hyper_synthesis(z_hat, point), point.index)
         return y_hat, {"y": self.entropy_y.likelihood(y_hat, scales, means), "z": z_likelihood}  # pyright: ignore[reportCallIssue]
 

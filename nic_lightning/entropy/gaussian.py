@@ -49,7 +49,7 @@ class GaussianConditional(EntropyModel):
         with without_autocast(y.device.type):
             y, scales, means = y.float(), scales.float(), None if means is None else means.float()
             if training:
-                y_hat = y + torch.empty_like(y).uniform_(-0.5, 0.5)
+                y_hat = self.noisy(y)
             else:
                 y_hat = torch.round(y) if means is None else torch.round(y - means) + means
             return y_hat, self._bounded(y_hat if means is None else y_hat - means, scales)
@@ -65,6 +65,11 @@ class GaussianConditional(EntropyModel):
         values = torch.abs(values)  # in the left tail differences of the error function do not cancel
         mass = _cumulative((0.5 - values) / scales) - _cumulative((-0.5 - values) / scales)
         return self.likelihood_lower_bound(mass)
+
+    @staticmethod
+    def noisy(y: Tensor) -> Tensor:
+        """Latents with the uniform noise, as wide as a bin, that stands for rounding in training."""
+        return y + torch.empty_like(y).uniform_(-0.5, 0.5)
 
     @staticmethod
     def quantise(y: Tensor, means: Tensor | float = 0.0) -> Tensor:
