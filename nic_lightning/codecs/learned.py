@@ -1,9 +1,7 @@
-"""Base of the learned codecs: padding, real bits, files, fingerprint. A method adds transforms and operating points."""
+"""Base of the learned codecs: padding and real bits. A method adds transforms and operating points."""
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeGuard
 
@@ -11,18 +9,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nic_lightning import bitstream
 from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
 from nic_lightning.codecs.choosing import labelled_point
 from nic_lightning.codecs.coding import ImageCoding
+from nic_lightning.codecs.files import ImageFiles
 from nic_lightning.codecs.receiver import DECLARED, Decoded, Decoding, ReceiverOption
-from nic_lightning.codecs.strips import MAX_WHOLE_PIXELS, Reach, analysis_of, goes_in_strips, synthesis_of
+from nic_lightning.codecs.strips import Reach, analysis_of, synthesis_of
 from nic_lightning.entropy.gaussian import rows_of_file_version
-from nic_lightning.errors import BitstreamError, UserError
+from nic_lightning.errors import UserError
 from nic_lightning.layers.precision import without_autocast
 
 
-class LearnedCodec(ImageCoding, nn.Module):
+class LearnedCodec(ImageCoding, ImageFiles):
     """A codec with an analysis transform `g_a`, a synthesis transform `g_s` and entropy models `entropy_*`.
 
     A method defines `operating_points`, `analysis`, `synthesis` and the three methods of its latents:
@@ -37,7 +35,6 @@ class LearnedCodec(ImageCoding, nn.Module):
     """Layout of images and feature maps inside the transforms; channels last is the faster one on CPUs."""
     lambda_range: tuple[float, float] | None = None
     """Reachable lambdas when the codec's lambda is continuous."""
-    _fingerprint: tuple[object, bytes] = (None, b"")
     _reaches: dict[tuple[object, ...], Reach | None] | None = None
     translates: ClassVar[bool] = False
     """Whether files can be decoded into another domain than that of their image; then there are `domains`."""
@@ -252,94 +249,9 @@ class LearnedCodec(ImageCoding, nn.Module):
             ]
         return {key: _joined([item[key] for item in decoded]) for key in decoded[0]}
 
-    def pack(self, encoded: Encoded, point: OperatingPoint) -> bytes:
-        """File of one image (the only one of its batch)."""
-        self.require_size(*encoded.shape)
-        strings = tuple(column[0] for column in encoded.strings)
-        return bitstream.pack(
-            bitstream.Container(self.file_fingerprint(point), self.point_to_bytes(point), *encoded.shape, strings)
-        )
-
-    def require_size(self, height: int, width: int) -> None:
-        """Raise UserError for an image that no file may hold, or that does not go through the transforms in strips."""
-        if height * width > bitstream.MAX_PIXELS:
-            raise UserError(f"An image of {height}x{width} is too large for one .nic file: cut it into tiles.")
-        if height * width > MAX_WHOLE_PIXELS and not goes_in_strips(self):
-            raise UserError(
-                f"An image of {height}x{width} is too large for codec {self.name}, every output of which depends on "
-                f"the whole image: cut it into tiles of at most {MAX_WHOLE_PIXELS:,} pixels."
-            )
-
-    def unpack(self, data: bytes, max_pixels: int = bitstream.MAX_PIXELS) -> tuple[Encoded, OperatingPoint]:
-        """Inverse of `pack`; raises BitstreamError for a cut, altered or foreign file."""
-        content = bitstream.unpack(data, max_pixels)
-        self.require_own(content)
-        self.require_size(content.height, content.width)
-        if math.prod(self.padded_size(content.height, content.width)) > 2 * max_pixels + self.downsampling**2:
-            raise BitstreamError(
-                f"The file declares an image of {content.height}x{content.width}: too thin, padding makes it too large."
-            )
-        point = self.point_from_bytes(content.point)
-        strings = tuple((s,) for s in content.strings)
-        return Encoded(strings, (content.height, content.width), version=content.version), point
-
-    def file_fingerprint(self, point: OperatingPoint) -> bytes:
-        """What ties a file made at `point` to the codecs that can decode it."""
-        return self.fingerprint()
-
-    def require_own(self, content: bitstream.Container) -> None:
-        """Raise BitstreamError unless the file was made by this codec."""
-        self.require_fingerprint(content, self.fingerprint())
-
-    @staticmethod
-    def require_fingerprint(content: bitstream.Container, own: bytes) -> None:
-        """Raise BitstreamError unless the file carries the fingerprint `own`."""
-        if content.fingerprint != own:
-            raise BitstreamError(
-                f"The file was made by another model ({content.fingerprint.hex()}; this one is {own.hex()}): decode it "
-                "with the run or checkpoint that wrote it."
-            )
-
     def standalone(self, point: OperatingPoint) -> tuple[LearnedCodec, OperatingPoint]:
         """A codec without what `point` does not use, and the point in it: here, the codec itself."""
         return self, point
-
-    def point_to_bytes(self, point: OperatingPoint) -> bytes:
-        """Operating point on the wire: nothing when there is only one, else its index in one byte."""
-        return b"" if len(self.candidate_points) == 1 else bytes([point.index])
-
-    def point_from_bytes(self, data: bytes) -> OperatingPoint:
-        """Inverse of `point_to_bytes`."""
-        index = data[0] if data else 0
-        if len(data) != (len(self.candidate_points) > 1) or index >= len(self.candidate_points):
-            raise BitstreamError("The file names an operating point that this codec does not have.")
-        return self.candidate_points[index]
-
-    def fingerprint(self) -> bytes:
-        """First 8 bytes of the SHA-256 over method, weights and tables.
-
-        It is kept while no tensor changes, but only where no parameter can be trained: fused optimisers change
-        parameters without raising their version.
-        """
-        state = self.state_dict(keep_vars=True)
-        settled = not any(t.requires_grad or t.is_inference() for t in state.values())
-        key = tuple((t.data_ptr(), t._version, t.shape) for t in state.values()) if settled else None
-        if key is None or key != self._fingerprint[0]:
-            self._fingerprint = (key, self._hash(state))
-        return self._fingerprint[1]
-
-    def _hash(self, state: dict[str, Tensor]) -> bytes:
-        digest = hashlib.sha256(self.name.encode())
-        for name, tensor in sorted(state.items()):
-            array = tensor.detach().cpu().contiguous().numpy()
-            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-            digest.update(array.data if array.size else b"")
-        return digest.digest()[: bitstream.FINGERPRINT_BYTES]
-
-    def expect_strings(self, strings: Sequence[bytes], count: int) -> None:
-        """Raise BitstreamError unless the file holds `count` strings."""
-        if len(strings) != count:
-            raise BitstreamError(f"The file holds {len(strings)} strings; codec {self.name} writes {count}.")
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

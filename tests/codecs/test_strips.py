@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nic_lightning.codecs import learned
+from nic_lightning.codecs import files
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.strips import (
@@ -71,7 +71,7 @@ def test_a_codec_that_sees_the_whole_image_keeps_a_smaller_limit(monkeypatch):
         def analysis(self, x: Tensor, point: OperatingPoint) -> Tensor:
             return super().analysis(x - x.mean(), point)
 
-    monkeypatch.setattr(learned, "MAX_WHOLE_PIXELS", 1000)
+    monkeypatch.setattr(files, "MAX_WHOLE_PIXELS", 1000)
     small = CompressiveAutoencoder(4)
     small.require_size(40, 40)
     assert goes_in_strips(small)
