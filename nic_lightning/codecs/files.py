@@ -38,8 +38,8 @@ class ImageFiles(nn.Module):
             raise UserError(f"An image of {height}x{width} is too large for one .nic file: cut it into tiles.")
         if height * width > MAX_WHOLE_PIXELS and not goes_in_strips(self._codec):
             raise UserError(
-                f"An image of {height}x{width} is too large for codec {self._codec.name}, every output of which depends "
-                f"on the whole image: cut it into tiles of at most {MAX_WHOLE_PIXELS:,} pixels."
+                f"An image of {height}x{width} is too large for codec {self._codec.name}, every output of which "
+                f"depends on the whole image: cut it into tiles of at most {MAX_WHOLE_PIXELS:,} pixels."
             )
 
     def unpack(self, data: bytes, max_pixels: int = bitstream.MAX_PIXELS) -> tuple[Encoded, OperatingPoint]:

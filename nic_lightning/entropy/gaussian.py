@@ -48,10 +48,7 @@ class GaussianConditional(EntropyModel):
         training = self.training if training is None else training
         with without_autocast(y.device.type):
             y, scales, means = y.float(), scales.float(), None if means is None else means.float()
-            if training:
-                y_hat = self.noisy(y)
-            else:
-                y_hat = torch.round(y) if means is None else torch.round(y - means) + means
+            y_hat = self.noisy(y) if training else _rounded(y, means)
             return y_hat, self._bounded(y_hat if means is None else y_hat - means, scales)
 
     def likelihood(self, y_hat: Tensor, scales: Tensor, means: Tensor) -> Tensor:
@@ -119,6 +116,10 @@ class GaussianConditional(EntropyModel):
         bounds = self.scale_table[:-1].to(scales)
         lowest = self.SCALE_MIN if _WITHOUT_ROW_0.get() else float(bounds[0])
         return torch.bucketize(scales.clamp_min(lowest).contiguous(), bounds).flatten().int().cpu().numpy()
+
+
+def _rounded(y: Tensor, means: Tensor | None) -> Tensor:
+    return torch.round(y) if means is None else torch.round(y - means) + means
 
 
 def _cumulative(x: Tensor) -> Tensor:
