@@ -1,7 +1,7 @@
 """Whether two checkouts train, compress, measure and report alike, to the last digit.
 
     python tests/identity.py measure OUT.json [NAME ...]   # with the checkout on PYTHONPATH
-    python tests/identity.py compare OLD.json NEW.json
+    python tests/identity.py compare OLD.json NEW.json [COLUMN ...]   # columns of rows that may differ
 
 For every learned codec of conf/codec, made small: the losses of 20 steps, the strings of a .nic file at the first and
 last point, the rows of the results table; the same rows of JPEG and of optical flow, where data with true flow is
@@ -11,6 +11,7 @@ modules do. Times are left out. A refactoring shows an empty comparison; needs N
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -155,13 +156,13 @@ def measure(out: Path, names: list[str]) -> None:
     out.write_text(json.dumps(found, indent=1))
 
 
-def compare(old: Path, new: Path) -> int:
-    """Name every difference of what both have; 1 where there is one."""
+def compare(old: Path, new: Path, apart: list[str]) -> int:
+    """Name every difference of what both have, but for some columns of rows; 1 where there is one."""
     before, after = (json.loads(path.read_text()) for path in (old, new))
     differing = 0
-    for part in before.keys() & after.keys():
-        for key in before[part].keys() | after[part].keys():
-            one, other = before[part].get(key), after[part].get(key)
+    for part in sorted(before.keys() & after.keys()):
+        for key in sorted(before[part].keys() | after[part].keys()):
+            one, other = (_without(found[part].get(key), [*TIMES, *apart]) for found in (before, after))
             if one != other:
                 differing += 1
                 print(f"{part} {key} differ:\n  {str(one)[:300]}\n  {str(other)[:300]}")
@@ -170,6 +171,15 @@ def compare(old: Path, new: Path) -> int:
     return int(differing > 0)
 
 
+def _without(found: Any, columns: list[str]) -> Any:
+    """Rows of a table, or lines of a CSV file, without columns; anything else as it is."""
+    if isinstance(found, list) and found and isinstance(found[0], str):
+        found = list(csv.DictReader(found))
+    if isinstance(found, list) and all(isinstance(row, dict) for row in found):
+        return [{k: v for k, v in row.items() if not k.startswith(tuple(columns))} for row in found]
+    return found
+
+
 if __name__ == "__main__":
     verb, first, *rest = sys.argv[1:]
-    sys.exit(measure(Path(first), rest) if verb == "measure" else compare(Path(first), Path(rest[0])))
+    sys.exit(measure(Path(first), rest) if verb == "measure" else compare(Path(first), Path(rest[0]), rest[1:]))
