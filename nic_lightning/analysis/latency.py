@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.codecs.strips import as_float
 from nic_lightning.errors import UserError, counted
 
 STAGES = ("analysis", "synthesis", "encoding", "decoding")
@@ -59,7 +60,7 @@ def measure_latency(
 
 @torch.no_grad()
 def stage_times(codec: LearnedCodec, x: Tensor, point: OperatingPoint, coding: bool = True) -> dict[str, float]:
-    """Milliseconds of each of `STAGES` once; without `coding`, of the transforms alone."""
+    """Milliseconds of each of `STAGES` once; without `coding`, of the transforms alone. `x` may be uint8."""
     times = {}
 
     def timed(stage: str, function: Callable[[], Result]) -> Result:
@@ -68,7 +69,7 @@ def stage_times(codec: LearnedCodec, x: Tensor, point: OperatingPoint, coding: b
         times[stage] = 1e3 * (time.perf_counter() - start)
         return result
 
-    x = codec.pad(x)
+    x = codec.pad(as_float(x))
     y = timed("analysis", lambda: codec.analysis(x, point))
     y_hat = y.round()
     if coding:

@@ -57,7 +57,7 @@ class Crew:
         self._count = count
         self._members: list[_Member] = []
         self._job: tuple[Measuring, bytes | None] | None = None
-        """What was last measured, as processes are told of it; None where they cannot have it."""
+        """What was last measured, as it is sent to processes; None where they cannot have it."""
         self._threads: int | None = None
 
     def __enter__(self) -> Self:

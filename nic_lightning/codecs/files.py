@@ -46,7 +46,10 @@ class ImageFiles(nn.Module):
         """Inverse of `pack`; raises BitstreamError for a cut, altered or foreign file."""
         content = bitstream.unpack(data, max_pixels)
         self.require_own(content)
-        self.require_size(content.height, content.width)
+        try:
+            self.require_size(content.height, content.width)
+        except UserError as error:
+            raise BitstreamError(str(error)) from error
         if (
             math.prod(self._codec.padded_size(content.height, content.width))
             > 2 * max_pixels + self._codec.downsampling**2

@@ -149,7 +149,7 @@ def analysis_of(codec: Transforms, x: Tensor, point: OperatingPoint) -> Tensor:
     height, width = codec.padded_size(x.shape[-2], x.shape[-1])
     reach = _reach(codec, "analysis", point, 3, block) if height * width > always_whole else None
     if reach is None:
-        return codec.analysis(codec.pad(_as_float(x)), point)
+        return codec.analysis(codec.pad(as_float(x)), point)
     dim, across = (-2, width) if height >= width else (-1, height)
     blocks, y = max(height, width) // block, None
     for cut in cuts(blocks, across // block, reach, budget):
@@ -213,7 +213,7 @@ def _padded_strip(codec: Transforms, x: Tensor, dim: int, start: int, end: int) 
     """Samples [start, end) along `dim` of the padded image, as floats."""
     here = x.shape[dim]
     first = min(start, here - 1)  # a strip may lie in the padding
-    strip = _as_float(x.narrow(dim, first, min(end, here) - first))
+    strip = as_float(x.narrow(dim, first, min(end, here) - first))
     bottom = end - start - strip.shape[dim]
     across = -1 if dim == -2 else -2
     right = codec.padded_size(*x.shape[-2:])[across] - x.shape[across]
@@ -226,7 +226,8 @@ def _laid_out(codec: Transforms, x: Tensor) -> Tensor:
     return x.contiguous(memory_format=codec.memory_format)
 
 
-def _as_float(x: Tensor) -> Tensor:
+def as_float(x: Tensor) -> Tensor:
+    """Images in [0, 1], of floats as they are, or of uint8."""
     return x if x.is_floating_point() else x.float().div_(255)
 
 

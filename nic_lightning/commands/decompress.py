@@ -71,7 +71,7 @@ def decompress(
         lines = []
         for path, x_hat in zip(targets, made.images, strict=True):
             handler.write(x_hat, path)
-            lines.append(f"{path}: {handler.told(x_hat)}{made.note}")
+            lines.append(f"{path}: {handler.size_label(x_hat)}{made.note}")
         return "\n".join(lines)
 
     return each(files, out, f"{_words(decoding.ending)}{handler.ending}", one, overwrite)

@@ -28,7 +28,7 @@ DEFAULT = "image"
 
 @dataclass(frozen=True)
 class Rate:
-    """What the bits of a file are told by. Its columns are one of the whole file and one of the entropy model."""
+    """What the bits of a file are measured by. Its columns are one of the whole file and one of the entropy model."""
 
     key: str
     """Column of results tables, and what a search for a target calls it: "bpp"."""
@@ -121,7 +121,7 @@ class Handler:
         """A small input that a codec's files are tried with before training; None: they are not."""
         return None
 
-    def told(self, x: Tensor) -> str:
+    def size_label(self, x: Tensor) -> str:
         """The size of an input or a result, in a few signs: "512x768"."""
         return "x".join(str(side) for side in x.shape[1:])
 
@@ -159,7 +159,7 @@ class Medium:
     qualities: tuple[Quality, ...]
     """In the order of tables."""
     default: str
-    """Key of the quality that is told where there is room for one."""
+    """Key of the quality that is reported where there is room for one."""
     look: Callable[[Path], None]
     """Raises DataError for a file whose beginning is none of the medium; imports no torch."""
     handler: Callable[[], Handler]

@@ -141,7 +141,7 @@ def test_our_own_pipeline(frames, tmp_path, capsys, nic_data, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--config", "dis_fst"], "did you mean 'dis_fast'"),
+        (["--config", "dis_fst"], "the nearest of 10 are dis_fast, dis_ultrafast"),
         (["--config", "raft_small"], "get https://download.pytorch.org"),
         (["--weights", "/nowhere/w.npz"], "no feature weights at /nowhere/w.npz"),
         (["--set", "ratio=0"], "ratio of 1 or more, not 0"),

@@ -85,7 +85,7 @@ def test_models_of_small_clumps_are_fitted_to_matches_alone():
     centres = np.stack(np.meshgrid(np.arange(30, 360, 60), np.arange(24, 240, 48)), -1).reshape(-1, 1, 2)
     matches = _moved((centres + _lattice(16, 16, 2) - 8).reshape(-1, 2).astype(np.float32))
     raw = ximgproc.createRICInterpolator().interpolate(image, matches[:, :2], image, matches[:, 2:])
-    assert np.abs(raw - MOVE).max() > 1  # when OpenCV mends this, SUPPORT can go
+    assert not (np.abs(raw - MOVE) <= 1).all()  # or NaN; when OpenCV mends this, SUPPORT can go
     assert np.abs(interpolate(image, image, matches) - MOVE).max() < 0.05
 
 

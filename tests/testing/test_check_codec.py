@@ -64,13 +64,13 @@ class Chance(CompressiveAutoencoder):
 
 
 class Uncropped(CompressiveAutoencoder):
-    def images(self, latents, point, shape):
-        return super().images(latents, point, (shape[0] + 1, shape[1]))
+    def images(self, latents, point, shape, *dtype):
+        return super().images(latents, point, (shape[0] + 1, shape[1]), *dtype)
 
 
 class Unclipped(CompressiveAutoencoder):
-    def images(self, latents, point, shape):
-        return super().images(latents, point, shape) + 0.5
+    def images(self, latents, point, shape, *dtype):
+        return super().images(latents, point, shape, *dtype) + 0.5
 
 
 class Open(CompressiveAutoencoder):

@@ -65,7 +65,7 @@ class ImageHandler(Handler):
     def quality(self, key: str, original: Tensor, decoded: Tensor) -> float:
         """PSNR in dB of 8-bit-rounded images."""
         if key != "psnr":
-            raise UserError(f"Of one image the PSNR is told, not {key!r}.")
+            raise UserError(f"Of one image the PSNR is measured, not {key!r}.")
         return precise_psnr(original, decoded).item()
 
     def batched(self, content: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ class ImageHandler(Handler):
         noise = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
         return (0.8 * colours + 0.2 * noise).clamp(0, 1)
 
-    def told(self, x: Tensor) -> str:
+    def size_label(self, x: Tensor) -> str:
         """Height and width."""
         return f"{x.shape[-2]}x{x.shape[-1]}"
 

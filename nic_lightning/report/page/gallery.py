@@ -26,7 +26,7 @@ MAX_TOTAL = 24 * 2**20
 MAX_PIXELS = 2**26
 ORIGINAL = "original"
 IN_CAPTIONS = 2
-"""Qualities that a caption tells."""
+"""Qualities that a caption states."""
 
 
 @dataclass
