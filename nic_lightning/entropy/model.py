@@ -14,25 +14,12 @@ from torch import Tensor, nn
 
 from nic_lightning.entropy.tables import CdfTables, to_cdf
 from nic_lightning.errors import RunError, UserError
+from nic_lightning.layers import gdn
 
 TAIL_MASS = 1e-9
 """Probability that a table leaves to its escape, both tails together; also the least likelihood of a latent."""
 MAX_SYMBOL = 2.0**30
 """Largest absolute value of a symbol; the coder's escape code ends a little above."""
-
-
-class _AtLeast(torch.autograd.Function):
-    """max(x, bound), whose gradient passes wherever a step along it leads back above the bound."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, bound: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx.save_for_backward(x, bound)
-        return torch.max(x, bound)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        x, bound = ctx.saved_tensors
-        return ((x >= bound) | (gradient < 0)) * gradient, None
 
 
 class LowerBound(nn.Module):
@@ -49,7 +36,7 @@ class LowerBound(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Of any shape."""
-        return _AtLeast.apply(x, self.bound)  # pyright: ignore[reportReturnType]
+        return gdn.LowerBound.apply(x, self.bound)  # pyright: ignore[reportReturnType]
 
 
 class EntropyModel(nn.Module):

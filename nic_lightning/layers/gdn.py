@@ -13,10 +13,10 @@ _PEDESTAL = 2.0**-36
 
 
 class LowerBound(torch.autograd.Function):
-    """max(x, bound) whose gradient still passes where it would push x back over the bound."""
+    """max(x, bound), a number or a tensor, whose gradient still passes where it would push x back over the bound."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, bound: float) -> Tensor:  # noqa: D102
+    def forward(ctx, x: Tensor, bound: float | Tensor) -> Tensor:  # noqa: D102
         ctx.save_for_backward(x)
         ctx.bound = bound
         return x.clamp_min(bound)
