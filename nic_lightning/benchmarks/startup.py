@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import statistics
@@ -61,8 +62,8 @@ class Measured:
 
     @property
     def median(self) -> float:
-        """Of all rounds."""
-        return statistics.median(self.seconds)
+        """Of all rounds; NaN where the build does not have the command."""
+        return statistics.median(self.seconds) if self.seconds else math.nan
 
 
 def run(checkout: Path, folder: Path, arguments: Sequence[str]) -> tuple[float, set[str]]:
@@ -98,7 +99,12 @@ def measure(checkouts: Sequence[Path], rounds: int) -> dict[str, list[Measured]]
         for _ in range(rounds):
             for name, arguments in COMMANDS.items():
                 for measured, checkout, folder in zip(found[name], checkouts, folders, strict=True):
-                    seconds, modules = run(checkout, folder, arguments)
+                    try:
+                        seconds, modules = run(checkout, folder, arguments)
+                    except UserError:
+                        if checkout == checkouts[0]:
+                            raise
+                        continue  # an older build may not have the command yet
                     measured.seconds.append(seconds)
                     measured.imported = [package for package in HEAVY if package in modules]
     return found

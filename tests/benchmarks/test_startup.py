@@ -40,3 +40,12 @@ def test_a_folder_without_the_project_is_refused(tmp_path, capsys):
     assert capsys.readouterr().err == (
         f"{tmp_path} is no checkout of this project: it has no nic_lightning/__init__.py.\n"
     )
+
+
+def test_a_command_that_the_other_build_lacks_is_a_gap(monkeypatch, tmp_path, capsys):
+    (tmp_path / "nic_lightning").mkdir()
+    (tmp_path / "nic_lightning" / "__init__.py").touch()
+    monkeypatch.setattr(startup, "COMMANDS", {"nic --help": startup.COMMANDS["nic --help"]})
+    monkeypatch.setattr(startup, "prepare", lambda checkout, folder: None)
+    assert cli.main(["bench", "startup", "--against", str(tmp_path), "--rounds", "1"]) == 0
+    assert re.search(r"^nic --help +[\d.]+ +nan +nan$", capsys.readouterr().out, re.MULTILINE)
