@@ -38,7 +38,6 @@ WITHOUT = {
 }
 MORE = {
     "nic inspect": {"sympy": "shapes on the meta device are counted with it"},
-    "nic compress": {"sympy": "the size of a codec is found on the meta device"},
 }
 """What a command needs of it after all."""
 

@@ -15,11 +15,14 @@ from torch import Tensor
 
 from nic_lightning.codecs import exporting
 from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.codecs.room import Room
 from nic_lightning.errors import RunError, UserError
 
 _ARGUMENT_TYPES = (int, float, str, bool, type(None))
 
 
+_TEMPORARY = 4
+"""How many times its weights a codec may allocate while it is built: initial values are made in several steps."""
 _TRUSTED: set[str] = set()
 
 
@@ -71,8 +74,7 @@ def load_with_config(path: str | Path) -> tuple[LearnedCodec, dict[str, Any]]:
     else:
         config, state, size = export.config, export.state, export.size
     try:
-        _require_room(config, state, size)
-        codec = build_codec(config)
+        codec = _built_in_room(config, state, size)
         codec.load_state_dict(state)
         for model in codec.entropy_models():
             _ = model.tables  # refuses damaged ones
@@ -102,12 +104,14 @@ def _codec_of(checkpoint: dict[str, Any], file: Path) -> tuple[object, dict[str,
     return description.get("config"), state | tables
 
 
-def _require_room(config: object, state: dict[str, Any], size: int) -> None:
-    """Refuse a file that asks for a larger codec, or holds larger tensors, than its `size` in bytes can fill."""
-    with torch.device("meta"):
-        needed = sum(t.numel() for t in build_codec(config).state_dict().values())
+def _built_in_room(config: object, state: dict[str, Any], size: int) -> LearnedCodec:
+    """The codec; UserError if it, or the file's tensors, are larger than the file's `size` in bytes can fill."""
+    with Room(_TEMPORARY * size + 2**20):
+        codec = build_codec(config)
+    needed = sum(t.numel() for t in codec.state_dict().values())
     if needed > size or any(t.numel() > size for t in state.values()):
         raise UserError("it asks for more memory than its weights take.")
+    return codec
 
 
 def find_checkpoint(path: str | Path) -> Path:
