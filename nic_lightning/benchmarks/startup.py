@@ -76,6 +76,7 @@ def run(checkout: Path, folder: Path, arguments: Sequence[str]) -> tuple[float, 
     """
     path = os.pathsep.join([str(checkout), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {"PYTHONPATH": path, "WANDB_MODE": "offline", "WANDB_SILENT": "true"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as container images set it: every start would compile torch anew
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, *arguments], cwd=folder, env=environment, capture_output=True, text=True
@@ -96,7 +97,7 @@ def measure(checkouts: Sequence[Path], rounds: int) -> dict[str, list[Measured]]
         for checkout, folder in zip(checkouts, folders, strict=True):
             folder.mkdir()
             prepare(checkout, folder)
-        for _ in range(rounds):
+        for number in range(1 + rounds):  # the first round fills the caches of compiled modules and is not counted
             for name, arguments in COMMANDS.items():
                 for measured, checkout, folder in zip(found[name], checkouts, folders, strict=True):
                     try:
@@ -105,7 +106,7 @@ def measure(checkouts: Sequence[Path], rounds: int) -> dict[str, list[Measured]]
                         if checkout == checkouts[0]:
                             raise
                         continue  # an older build may not have the command yet
-                    measured.seconds.append(seconds)
+                    measured.seconds += [seconds] if number else []
                     measured.imported = [package for package in HEAVY if package in modules]
     return found
 
