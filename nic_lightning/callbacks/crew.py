@@ -23,6 +23,11 @@ from nic_lightning.runs.machine.slots import usable_cores
 log = logging.getLogger(__name__)
 START = 8.0
 """Seconds that processes have to save before they are started: torch alone takes a few."""
+ALONE = 1 / 3
+"""Share of an image's time with one thread in which a second thread is no help.
+
+On two cores, two threads made Kodak's images 1.4 times as fast at width 64 and 1.5 times at 192.
+"""
 MEMORY, MEMORY_PER_BYTE = 2**30, 40
 """Bytes that a process takes, and for each byte of an image: its feature maps, moments and copies."""
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
@@ -44,7 +49,8 @@ def usual_size(count: int) -> int:
 class Crew:
     """The processes, which are started when there is work for them and end with the `with` block, or with this process.
 
-    This process measures with one thread meanwhile, too, so that no value depends on who measured it.
+    Once there are processes, this one measures with one thread, too, so that no value depends on who measured it. Until
+    then it has all its threads, if nobody asked for processes; threads change the last bits of what is measured.
 
     Args:
         size: how many at most; None: `usual_size` of the largest data set, and they are started only once that pays.
@@ -58,11 +64,11 @@ class Crew:
         self._members: list[_Member] = []
         self._job: tuple[Measuring, bytes | None] | None = None
         """What was last measured, as it is sent to processes; None where they cannot have it."""
-        self._threads: int | None = None
+        self._threads = 1
 
     def __enter__(self) -> Self:
-        if self.size > 1:
-            self._threads = torch.get_num_threads()
+        self._threads = torch.get_num_threads()
+        if self._asked and self.size > 1:
             torch.set_num_threads(1)
         return self
 
@@ -72,8 +78,7 @@ class Crew:
         for member in self._members:
             member.end()
         self._members = []
-        if self._threads is not None:
-            torch.set_num_threads(self._threads)
+        torch.set_num_threads(self._threads)
 
     def expect(self, count: int) -> None:
         """The next data set has so many images."""
@@ -86,13 +91,15 @@ class Crew:
         left = self._count - task.number
         size = min(self.size, left)
         if not self._members and not self._asked:
-            if seconds is None or not _pays(size, left, seconds):
+            threads = torch.get_num_threads()
+            if seconds is None or not _pays(size, left, seconds, threads):
                 return False
             most = min(self.size, _room(task.x), _idle_cores())
             size = min(most, left)
-            if not _pays(size, left, seconds):
+            if not _pays(size, left, seconds, threads):
                 return False
             self.size = most
+            torch.set_num_threads(1)
         while len(self._members) < size:
             self._members.append(_Member())
         return True
@@ -126,7 +133,7 @@ class Crew:
             except NotPortable as error:
                 if self._asked:
                     log.warning("%s is measured in one process: %s.", work.codec.name, str(error).rstrip("."))
-            if self._threads is not None:
+            if self.size > 1 and (self._asked or self._members):
                 torch.set_num_threads(self._threads if job is None else 1)
             self._job = work, job
         return self._job[1]
@@ -222,9 +229,10 @@ def _error(said: Mapping[str, Any]) -> Exception:
     return error
 
 
-def _pays(size: int, left: int, seconds: float) -> bool:
-    """Whether processes save more than their start takes, by the images that are left and the seconds of each."""
-    return size > 1 and seconds * left * (1 - 1 / size) >= START
+def _pays(size: int, left: int, seconds: float, threads: int) -> bool:
+    """Whether processes save more than their start takes, by the images left and the seconds of each with `threads`."""
+    speed_up = 1 / (ALONE + (1 - ALONE) / threads)
+    return size > 1 and seconds * left * (1 - speed_up / size) >= START
 
 
 def _idle_cores() -> int:

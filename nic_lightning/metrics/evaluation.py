@@ -138,7 +138,7 @@ def _results(
         elif crew is not None and crew.takes(work, task, seconds):
             yield from (of_crew(*done) for done in crew.give(work, task))
         else:
-            start = time.perf_counter()
+            warm, start = work.warm, time.perf_counter()
             yield kept(task, work.measured(task))
-            seconds = time.perf_counter() - start
+            seconds = time.perf_counter() - start if warm else None  # the first one loads kernels, too
     yield from (of_crew(*done) for done in (crew.rest() if crew is not None else ()))

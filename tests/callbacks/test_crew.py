@@ -221,7 +221,15 @@ def test_the_usual_number_of_processes(monkeypatch):
     assert Crew(3, 24).size == 3
 
 
-def test_processes_start_where_they_save_time(monkeypatch):
+@pytest.fixture
+def two_threads():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_processes_start_where_they_save_time(monkeypatch, two_threads):
     class Member:
         free = True
 
@@ -237,11 +245,16 @@ def test_processes_start_where_they_save_time(monkeypatch):
     def task(number: int) -> Any:
         return SimpleNamespace(number=number, x=torch.zeros(1, 3, 8, 8))
 
-    with Crew(None, 20) as chosen:
+    with Crew(4, 20):
         assert torch.get_num_threads() == 1
+    saved = 1 - 1.5 / 4  # two threads are 1.5 times as fast as one
+    with Crew(None, 20) as chosen:
+        assert torch.get_num_threads() == 2
         assert not chosen.takes(work, task(0), None)
-        assert not chosen.takes(work, task(1), 0.9 * crew.START / (19 * 0.75))
-        assert chosen.takes(work, task(2), 1.1 * crew.START / (18 * 0.75))
+        assert not chosen.takes(work, task(1), 0.9 * crew.START / (19 * saved))
+        assert torch.get_num_threads() == 2
+        assert chosen.takes(work, task(2), 1.1 * crew.START / (18 * saved))
+        assert torch.get_num_threads() == 1
         assert len(chosen._members) == 4
         assert chosen.takes(work, task(3), None)
     with Crew(None, 20) as chosen:
