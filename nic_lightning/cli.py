@@ -12,6 +12,7 @@ from nic_lightning.commands.app import call
 from nic_lightning.commands.refusals import refusal
 from nic_lightning.errors import UserError, disk_error, readers_may_leave
 from nic_lightning.late import load_late
+from nic_lightning.runs.machine.threads import spin_briefly
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str]) -> int:
     load_late()
+    spin_briefly()
     warnings.filterwarnings("ignore", "`torch.jit", FutureWarning)  # CompressAI's, when imported
     try:
         return call(arguments)

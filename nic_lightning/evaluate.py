@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nic_lightning.config import run_hydra
 from nic_lightning.errors import UserError
+from nic_lightning.runs.machine.threads import spin_briefly
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Console script."""
+    spin_briefly()
     run_hydra(evaluate, "evaluate")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nic_lightning.config import run_hydra
 from nic_lightning.machine import shows_gpu
 from nic_lightning.runs.machine.process import main_process
+from nic_lightning.runs.machine.threads import spin_briefly
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -32,6 +33,7 @@ def main() -> None:
         if main_process() and not looks:
             sentence = "There is no GPU here, so this is {}, some minutes of training; experiment=mae is the full size."
             print(sentence.format(SMALL), file=sys.stderr)
+    spin_briefly()
     run_hydra(train, "train")
 
 

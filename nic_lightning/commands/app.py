@@ -21,7 +21,18 @@ COMMANDS = {
 }
 """The commands in the groups that help shows. Each is a function of its own name in the file commands/NAME.py."""
 ACTIONS = {
-    "bench": ("codec", "dashboard", "evaluation", "flow", "report", "slimmable", "startup", "training", "translation"),
+    "bench": (
+        "codec",
+        "dashboard",
+        "evaluation",
+        "flow",
+        "report",
+        "slimmable",
+        "startup",
+        "threads",
+        "training",
+        "translation",
+    ),
     "data": ("check", "list", "weights"),
     "runs": ("diff", "list", "push", "reproduce", "rm", "show", "tag"),
 }
