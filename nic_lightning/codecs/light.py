@@ -166,7 +166,7 @@ class LightHyperprior(LambdaLadder):
 
     def _likelihoods(self, y: Tensor, lmbda: float | Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         z_hat, z_likelihood = self.entropy_z(self.hyper_analysis(y, lmbda), training=self.training)
-        features, scales = self.h_s(self._laid_out(z_hat), lmbda)
+        features, scales = self._side(z_hat, lmbda)
         y = y.float()
 
         def quantise(means: Tensor) -> Tensor:
@@ -176,32 +176,44 @@ class LightHyperprior(LambdaLadder):
 
         y_hat, means = self._in_halves(features, quantise)
         coded = y + torch.empty_like(y).uniform_(-0.5, 0.5) if self.training else y_hat
-        return y_hat, {"y": self.entropy_y.likelihood(coded, scales, means), "z": z_likelihood}  # pyright: ignore[reportCallIssue]
+        likelihood = self.entropy_y.likelihood(coded, scales.to(coded), means)  # pyright: ignore[reportCallIssue]
+        return y_hat, {"y": likelihood, "z": z_likelihood}
+
+    def _side(self, z_hat: Tensor, lmbda: float | Tensor | None) -> tuple[Tensor, Tensor]:
+        """Features and scales of the latents; but in training in float64, on the CPU, as sender and receiver have them."""
+        if self.training:
+            return self.h_s(self._laid_out(z_hat), lmbda)
+        return in_float64(self.h_s, z_hat, lmbda)  # pyright: ignore[reportReturnType]
 
     def _in_halves(self, features: Tensor, latents_given: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """Quantised latents and their means, both (N, latents, h, w): the second half's means follow from the first.
 
         `latents_given(means)` is what the latents are quantised to, or decoded to, around these means.
         """
-        means = self._on_grid(self.first_means(features))
+        means = self._means(self.first_means, features)
         if self.second_means is not None:
             first = first_half(means)
             known = latents_given(means) * first
-            seen = self._laid_out(torch.cat([features, known.to(features.dtype)], 1))
-            second = self._on_grid(self.second_means(seen))
+            second = self._means(self.second_means, self._laid_out(torch.cat([features, known.to(features)], 1)))
             means = torch.where(first, means, second)
         return latents_given(means), means
+
+    def _means(self, net: nn.Module, x: Tensor) -> Tensor:
+        """Means on their grid, on the codec's device; by float64 where x, on the CPU, has it.
+
+        Float32 adds up to another multiple of 1/256 here and there on another machine, and the second half's network
+        makes eleven of one.
+        """
+        exact = x.dtype == torch.float64
+        means = in_float64(net, x) if exact else net(x).float()
+        if exact or not self.training:
+            # Latents that no image has, from a hostile file, can overflow.
+            means = torch.round(means.nan_to_num(0).clamp(-_LARGEST, _LARGEST) * _MEAN_GRID) / _MEAN_GRID
+        return means.float().to(next(net.parameters()).device)
 
     def _laid_out(self, x: Tensor) -> Tensor:
         """In one layout on both sides: another one adds up in another order."""
         return x.contiguous(memory_format=self.memory_format)
-
-    def _on_grid(self, means: Tensor) -> Tensor:
-        means = means.float()
-        if self.training:
-            return means
-        # Latents that no image has, from a hostile file, can overflow.
-        return torch.round(means.nan_to_num(0).clamp(-_LARGEST, _LARGEST) * _MEAN_GRID) / _MEAN_GRID
 
     def _quantise(self, y: Tensor, means: Tensor) -> Tensor:
         return self.entropy_y.quantise(y, means) + means  # pyright: ignore[reportCallIssue]
@@ -209,10 +221,10 @@ class LightHyperprior(LambdaLadder):
     def encode_latents(self, y: Tensor, point: OperatingPoint) -> tuple[list[bytes], dict[str, Tensor]]:
         """Two strings, z then y."""
         z_string, z_hat = self.entropy_z.encode(self.hyper_analysis(y, point.lmbda))
-        features, _ = self.h_s(self._laid_out(z_hat), point.lmbda)
+        features, scales = in_float64(self.h_s, z_hat, point.lmbda)
         y_hat, means = self._in_halves(features, partial(self._quantise, y))
         symbols = self.entropy_y.quantise(y, means)  # pyright: ignore[reportCallIssue]
-        rows = self.entropy_y.rows(self._exact_scales(z_hat, point))  # pyright: ignore[reportCallIssue]
+        rows = self.entropy_y.rows(scales)  # pyright: ignore[reportCallIssue]
         return [z_string, self.entropy_y.tables.encode(to_int32(symbols), rows)], {"y": y_hat, "z": z_hat}  # pyright: ignore
 
     def decode_image_latents(
@@ -221,13 +233,10 @@ class LightHyperprior(LambdaLadder):
         """Latents of the two strings."""
         self.expect_strings(strings, 2)
         z_hat = self.entropy_z.decode(strings[0], (size[0] // 4, size[1] // 4))
-        symbols = self.entropy_y.decode(strings[1], self._exact_scales(z_hat, point))  # pyright: ignore[reportCallIssue]
-        features, _ = self.h_s(self._laid_out(z_hat), point.lmbda)
+        features, scales = in_float64(self.h_s, z_hat, point.lmbda)
+        symbols = self.entropy_y.decode(strings[1], scales)  # pyright: ignore[reportCallIssue]
         y_hat, _ = self._in_halves(features, lambda means: symbols + means)
         return {"y": y_hat, "z": z_hat}
-
-    def _exact_scales(self, z_hat: Tensor, point: OperatingPoint) -> Tensor:
-        return in_float64(self.h_s, z_hat, point.lmbda)[1]
 
 
 class _HyperSynthesis(nn.Module):
