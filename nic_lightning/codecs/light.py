@@ -180,7 +180,7 @@ class LightHyperprior(LambdaLadder):
         return y_hat, {"y": likelihood, "z": z_likelihood}
 
     def _side(self, z_hat: Tensor, lmbda: float | Tensor | None) -> tuple[Tensor, Tensor]:
-        """Features and scales of the latents; but in training in float64, on the CPU, as sender and receiver have them."""
+        """Features and scales of latents; but in training by float64, on the CPU, as sender and receiver have them."""
         if self.training:
             return self.h_s(self._laid_out(z_hat), lmbda)
         return in_float64(self.h_s, z_hat, lmbda)  # pyright: ignore[reportReturnType]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,17 +61,21 @@ def check(
 def check_configs(config_dirs: Sequence[Path], compose: Compose) -> dict[str, list[str]]:
     """Problems by config: train.yaml with each option of each group and each experiment; evaluate.yaml, each `flow`.
 
-    Launch presets whose launcher is not installed are left out: they are extras.
+    Options of different groups are composed together, since that takes as long as one does; those of a config with
+    problems once more, each alone. Launch presets whose launcher is not installed are left out: they are extras.
     """
     found = {name: _problems(compose, name, []) for name in ("train", "evaluate")}
     found |= {f"flow={name}": _problems(compose, "evaluate", [f"flow={name}"], config_dirs) for name in options("flow")}
-    for group in GROUPS:
-        for name in options(group, config_dirs):
-            if group == "sweep":
-                found[f"{group}={name}"] = _sweep_problems(compose, name)
-            elif group != "launch" or _launcher_installed(name):
-                found[f"{group}={name}"] = _problems(compose, "train", [f"{group}={name}"], config_dirs)
-    return found
+    groups = {group: [f"{group}={name}" for name in options(group, config_dirs)] for group in GROUPS}
+    groups["launch"] = [choice for choice in groups["launch"] if _launcher_installed(choice.partition("=")[2])]
+    alone = {group: groups.pop(group) for group in ("sweep", "experiment")}  # they choose options of other groups
+    together = [[choice for choice in row if choice] for row in zip_longest(*groups.values())]
+    for choices in [*together, *([choice] for choice in alone["experiment"])]:
+        problems = _problems(compose, "train", choices, config_dirs)
+        for choice in choices:
+            several = problems and len(choices) > 1
+            found[choice] = _problems(compose, "train", [choice], config_dirs) if several else problems
+    return found | {choice: _sweep_problems(compose, choice.partition("=")[2]) for choice in alone["sweep"]}
 
 
 def _file_problem(name: str, config_dirs: Sequence[Path], compose: Compose) -> str | None:

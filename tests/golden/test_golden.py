@@ -30,7 +30,7 @@ def test_a_golden_file_decodes(file):
     with np.load(file.with_suffix(".npz")) as expected:
         assert set(expected.files) == set(decoded)
         for name in expected.files:
-            # A wrong symbol is off by a whole step. Means are by float64 and on a grid of 1/256, equal on every machine.
+            # A wrong symbol is off by a whole step. Means are by float64, on a grid: equal on every machine.
             np.testing.assert_allclose(decoded[name].numpy(), expected[name], rtol=1e-6, atol=1e-6)
 
 
