@@ -27,6 +27,8 @@ FLAG = CdfTables(
 )
 """First symbol of a string: 0, the static tables, takes exactly one bit; 1, adapted ones, 4e-5 bits more."""
 _FLAG_BITS = FLAG.bits(np.arange(2), np.zeros(2, np.int32))
+_REACH = 1.25
+"""Of the density of q at first, most of which is 0 then: at 10, side information begins with 5 bits a symbol."""
 _MOST = 2047.0
 """Largest absolute value of a symbol of q that is sent."""
 
@@ -70,7 +72,7 @@ class AdaptedBottleneck(FactorisedCoding, EntropyModel):
         self.channels, self.steps = static.channels, static.steps
         self.register_buffer("centres", torch.zeros(self.channels))
         self.transforms = DistributionTransforms(self.channels, **options)
-        self.entropy_q = EntropyBottleneck(self.transforms.side)
+        self.entropy_q = EntropyBottleneck(self.transforms.side, reach=_REACH)
         self.exact = ExactSynthesis(self.transforms)
         self._window: tuple[CdfTables, StaticWindow] | None = None
         self.take(static)

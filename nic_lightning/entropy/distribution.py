@@ -14,8 +14,6 @@ STRIDE = 8
 """Bins of a distribution to one column of side information."""
 PER_OCTAVE, MIDDLE, MAX_LEVEL = 4, 40, 96
 """Levels of size: so many to a doubling of the latents; level 40 is 1,024 latents a channel, as of 512x512 pixels."""
-_SCALE = 16
-"""Levels to one unit of what the networks are given: 4 octaves."""
 
 
 def size_level(latents: float) -> int:
@@ -64,7 +62,7 @@ class DistributionTransforms(nn.Module):
 
     def analysis(self, difference: Tensor, level: int) -> Tensor:
         """Q (N, side, bins / 8), not quantised, of what differs from the static distributions (N, channels, bins)."""
-        x, s = difference, (level - MIDDLE) / _SCALE
+        x, s = difference, (level - MIDDLE) / PER_OCTAVE
         for i, layer in enumerate(self.h_a):
             x = layer(x)
             x = x + (s * self.analysis_slope)[:, None] if i == 0 else x
@@ -74,7 +72,7 @@ class DistributionTransforms(nn.Module):
 
     def synthesis(self, q_hat: Tensor, level: int) -> Tensor:
         """Corrections of the static logits, in bits, (N, channels, bins), of q (N, side, bins / 8), median 0."""
-        s = (level - MIDDLE) / _SCALE
+        s = (level - MIDDLE) / PER_OCTAVE
         x = q_hat * torch.exp2(-s * self.gain)[:, None]
         for i, layer in enumerate(self.h_s):
             x = layer(x)
@@ -82,11 +80,6 @@ class DistributionTransforms(nn.Module):
             x = F.relu(x) if i < 4 else x
             x = shuffle(x, layer.groups) if 0 < i < 4 else x  # pyright: ignore[reportArgumentType]
         return x
-
-    @property
-    def slope_scale(self) -> int:
-        """Levels to one unit of `gain` and the slopes."""
-        return _SCALE
 
 
 def shuffle(x: Tensor, groups: int) -> Tensor:

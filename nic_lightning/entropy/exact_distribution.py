@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nic_lightning.entropy.distribution import MAX_LEVEL, MIDDLE, DistributionTransforms, shuffle
+from nic_lightning.entropy.distribution import MAX_LEVEL, MIDDLE, PER_OCTAVE, DistributionTransforms, shuffle
 from nic_lightning.entropy.tables import CdfTables
 from nic_lightning.errors import RunError, UserError
 from nic_lightning.layers.precision import without_autocast
@@ -64,9 +64,9 @@ class ExactSynthesis(nn.Module):
         """Take over the weights of `transforms`; raises UserError where they are not finite, or far too large."""
         if not all(torch.isfinite(p).all() for p in transforms.parameters()):
             raise UserError("A network for encoding distributions is not finite: lower the learning rate.")
-        octaves = transforms.gain.double() * (1 << FRACTION) / transforms.slope_scale
+        octaves = transforms.gain.double() * (1 << FRACTION) / PER_OCTAVE
         self.gain = octaves.round().clamp(-(2**15), 2**15).int()
-        slope = transforms.synthesis_slope.double() / transforms.slope_scale
+        slope = transforms.synthesis_slope.double() / PER_OCTAVE
         for i, layer in enumerate(transforms.h_s):
             found = self._integers(i, layer.weight.double(), layer.bias.double(), slope)  # pyright: ignore
             if found is None:

@@ -95,11 +95,18 @@ class EntropyBottleneck(FactorisedCoding, EntropyModel):
 
     `filters=(3, 3, 3)` is tensorflow-compression's network (46 parameters a channel, quantiles included).
     `steps` are the quantisation bin widths that tables are made for; row `s * channels + c` serves step s, channel c.
+    `reach` is how far from 0 the quantiles begin, and about how wide the density is then.
     """
 
     target: Tensor
 
-    def __init__(self, channels: int, filters: tuple[int, ...] = (3, 3, 3), steps: tuple[float, ...] = (1.0,)):
+    def __init__(
+        self,
+        channels: int,
+        filters: tuple[int, ...] = (3, 3, 3),
+        steps: tuple[float, ...] = (1.0,),
+        reach: float = _INITIAL_REACH,
+    ):
         if channels > _MAX_CHANNELS:
             raise UserError(f"An entropy model of {channels} channels is too large; {_MAX_CHANNELS} are the most.")
         super().__init__()
@@ -107,14 +114,14 @@ class EntropyBottleneck(FactorisedCoding, EntropyModel):
         self.steps = tuple(float(s) for s in steps)
         widths = (1, *self.filters, 1)
         self.matrices, self.biases, self.factors = nn.ParameterList(), nn.ParameterList(), nn.ParameterList()
-        slope = _INITIAL_REACH ** (1 / (len(widths) - 1))  # the layers' together make a density of that reach
+        slope = reach ** (1 / (len(widths) - 1))  # the layers' together make a density of that reach
         for fan_in, fan_out in pairwise(widths):
             weight = math.log(math.expm1(1 / slope / fan_out))  # softplus of it is 1 / (slope * fan_out)
             self.matrices.append(nn.Parameter(torch.full((channels, fan_out, fan_in), weight)))
             self.biases.append(nn.Parameter(torch.empty(channels, fan_out, 1).uniform_(-0.5, 0.5)))
         for width in self.filters:
             self.factors.append(nn.Parameter(torch.zeros(channels, width, 1)))
-        self.quantiles = nn.Parameter(torch.tensor([-_INITIAL_REACH, 0.0, _INITIAL_REACH]).repeat(channels, 1, 1))
+        self.quantiles = nn.Parameter(torch.tensor([-reach, 0.0, reach]).repeat(channels, 1, 1))
         logit = math.log(2 / TAIL_MASS - 1)
         self.register_buffer("target", torch.tensor([-logit, 0.0, logit]))
 
