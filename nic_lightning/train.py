@@ -51,6 +51,7 @@ def train(config: DictConfig) -> None:
 
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir).resolve()
+    take_base(config)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # pyright: ignore[reportAssignmentType]
     if hydra.mode == RunMode.MULTIRUN:
         run_job(folder, plain, hydra)
@@ -71,6 +72,23 @@ def train(config: DictConfig) -> None:
         with ending_in(record, GO_ON):
             fit_and_measure(config, plain, folder, record)
         print(f"The run is in {folder}; nic report {os.path.relpath(folder)} makes a page of it.")
+
+
+def take_base(config: DictConfig) -> None:
+    """Put the config of the codec in `init_from` in the place of `codec.base`, where the codec wraps another one.
+
+    What a run is, its record says; so this comes before the run has a folder.
+    """
+    if not (config.get("init_from") and config.get("codec") and "base" in config.codec):
+        return
+    from omegaconf import OmegaConf
+
+    from nic_lightning.codecs.starting import base_of
+
+    plain: dict[str, Any] = OmegaConf.to_container(config.codec, resolve=True)  # pyright: ignore[reportAssignmentType]
+    base = base_of(plain, config.init_from)
+    if base is not None:
+        OmegaConf.update(config, "codec.base", base, merge=False, force_add=True)
 
 
 def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, record: Any) -> None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import copy
 import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
+from omegaconf import OmegaConf
 from pytorch_lightning.demos.boring_classes import BoringDataModule, BoringModel
 
 from nic_lightning import config, train
@@ -86,6 +89,23 @@ def test_data_sets_for_a_codec_without_files_are_found_before_training(tmp_path)
     with pytest.raises(UserError, match="makes no files"):
         fit_and_measure(compose("train", wanted), {"seed": 0, "codec": {}}, tmp_path, record=None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_codec_wraps_is_taken_from_where_it_starts(tmp_path):
+    """Before the run has a record, which then says what it wraps."""
+    base = {"_target_": "nic_lightning.codecs.cae.CompressiveAutoencoder", "width": 6, "lmbda": 64}
+    start = tmp_path / "start.ckpt"
+    torch.save({"codec": {"config": base, "tables": {}}, "state_dict": {}}, start)
+    wanted = ["codec=encoding_distribution", "task=distribution", f"init_from={start}"]
+    composed = compose("train", wanted)
+    train.take_base(composed)
+    assert OmegaConf.to_container(composed.codec.base) == base
+    assert composed.codec.bins == 256
+    others = [compose("train", given) for given in (wanted[:2], ["codec=cae", wanted[2]], ["task=flow_features"])]
+    before = copy.deepcopy(others)
+    for other in others:
+        train.take_base(other)
+    assert others == before
 
 
 @pytest.mark.parametrize("profiler", PROFILERS)

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.bottleneck_scaling import BottleneckScaling
 from nic_lightning.codecs.cae import CompressiveAutoencoder
-from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.codecs.learned import LearnedCodec, in_entropy_model
 from nic_lightning.codecs.slimmable import SlimmableAutoencoder
 from nic_lightning.errors import UserError
 from nic_lightning.layers.gdn import GDN
@@ -82,7 +82,7 @@ def measure(codec: LearnedCodec, size: tuple[int, int] = (512, 768)) -> Efficien
     """
     if min(size) < 1:
         raise UserError(f"The image size {size[0]}x{size[1]} is not positive.")
-    entropy = sum(p.numel() for name, p in codec.named_parameters() if _is_entropy(name))
+    entropy = sum(p.numel() for name, p in codec.named_parameters() if in_entropy_model(name))
     whole, shapes = _parameters(codec), copy.deepcopy(codec).to("meta")
     used = {point.label: _parameters_of(shapes, point) for point in codec.operating_points}
     several = isinstance(codec, SlimmableAutoencoder) and len(used) > 1
@@ -115,7 +115,7 @@ def thesis_mflop(codec: LearnedCodec, point: OperatingPoint) -> float | None:
 
 
 def _parameters(codec: nn.Module) -> int:
-    return sum(p.numel() for name, p in codec.named_parameters() if not _is_entropy(name))
+    return sum(p.numel() for name, p in codec.named_parameters() if not in_entropy_model(name))
 
 
 def _parameters_of(shapes: LearnedCodec, point: OperatingPoint) -> int:
@@ -125,10 +125,6 @@ def _parameters_of(shapes: LearnedCodec, point: OperatingPoint) -> int:
 
 def _mib(values: int) -> float:
     return values * 4 / MIB
-
-
-def _is_entropy(name: str) -> bool:
-    return name.startswith("entropy_")
 
 
 @torch.no_grad()

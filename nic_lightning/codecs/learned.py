@@ -38,6 +38,8 @@ class LearnedCodec(ImageCoding, ImageFiles):
     _reaches: dict[tuple[object, ...], Reach | None] | None = None
     translates: ClassVar[bool] = False
     """Whether files can be decoded into another domain than that of their image; then there are `domains`."""
+    nested: ClassVar[tuple[str, ...]] = ()
+    """Arguments of the constructor that are plain configs of other codecs."""
     receiver_options: ClassVar[tuple[ReceiverOption, ...]] = ()
     """What only a receiver has: options of `nic decompress`, arguments of `decoding`."""
 
@@ -143,8 +145,12 @@ class LearnedCodec(ImageCoding, ImageFiles):
 
     def update_tables(self) -> None:
         """Make the integer CDF tables from the trained densities: before validation, evaluation and export."""
-        for module in self.entropy_models():
+        for module in self.models_to_update():
             module.update()  # pyright: ignore[reportCallIssue]
+
+    def models_to_update(self) -> list[nn.Module]:
+        """Entropy models whose tables follow from what is trained; a codec with frozen ones leaves these out."""
+        return self.entropy_models()
 
     # What follows is the same for every method.
 
@@ -257,6 +263,11 @@ class LearnedCodec(ImageCoding, ImageFiles):
 def _joined(parts: Sequence[Tensor]) -> Tensor:
     """One batch; a single part is not copied, since those of a large image take gigabytes."""
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def in_entropy_model(name: str) -> bool:
+    """Whether a parameter or module is of an entropy model, by its name: all stand below a submodule `entropy_...`."""
+    return any(part.startswith("entropy_") for part in name.split("."))
 
 
 def is_learned(codec: object) -> TypeGuard[LearnedCodec]:

@@ -89,6 +89,15 @@ def load_with_config(path: str | Path) -> tuple[LearnedCodec, dict[str, Any]]:
     return codec, config
 
 
+def config_of(path: str | Path) -> object:
+    """The plain config that the codec of a run, checkpoint or export was built from, as it stands there, unchecked."""
+    source = Path(path)
+    if exporting.is_export(source):
+        return exporting.read_export(source).config
+    source = find_checkpoint(source)
+    return _codec_of(read_checkpoint(source), source)[0]
+
+
 def _codec_of(checkpoint: dict[str, Any], file: Path) -> tuple[object, dict[str, Tensor]]:
     """Codec's config and state, tables included."""
     description, state = checkpoint.get("codec"), checkpoint.get("state_dict")
@@ -168,25 +177,42 @@ def misfit(own: Mapping[str, Tensor], other: Mapping[str, Any]) -> str | None:
 
 
 def build_codec(config: object) -> LearnedCodec:
-    """Codec of a plain config {"_target_": class path, argument: value}; raises UserError for anything else."""
+    """Codec of a plain config {"_target_": class path, argument: value}; raises UserError for anything else.
+
+    Arguments that a class names in `nested` are configs of codecs themselves, checked in the same way.
+    """
+    kind, arguments = _checked(config, nested=True)
+    return kind(**arguments)
+
+
+def _checked(config: object, nested: bool) -> tuple[type[LearnedCodec], dict[str, Any]]:
+    """Class and arguments of a plain config; `nested`: an argument may be such a config, too."""
     if not isinstance(config, dict) or not isinstance(config.get("_target_"), str):
         raise UserError("its codec config names no class.")
-    module, _, name = config["_target_"].rpartition(".")
-    if config["_target_"] not in _TRUSTED and foreign_package(config["_target_"]) is not None:
+    kind = _class_of(config["_target_"])
+    arguments = {k: v for k, v in config.items() if not k.startswith("_")}
+    for name, value in arguments.items():
+        if nested and name in kind.nested:
+            _checked(value, nested=False)
+        elif not _is_plain(value):
+            raise UserError("its codec arguments are not plain values.")
+    return kind, arguments
+
+
+def _class_of(target: str) -> type[LearnedCodec]:
+    module, _, name = target.rpartition(".")
+    if target not in _TRUSTED and foreign_package(target) is not None:
         raise UserError(
-            f"its codec {config['_target_']} is outside {', '.join(_packages())}; if you trust it, put its package "
-            "into the environment variable NIC_CODEC_PACKAGES."
+            f"its codec {target} is outside {', '.join(_packages())}; if you trust it, put its package into the "
+            "environment variable NIC_CODEC_PACKAGES."
         )
     try:
         kind = getattr(importlib.import_module(module), name, None)
     except ImportError as error:
-        raise UserError(f"its codec {config['_target_']} cannot be imported: {error}.") from error
+        raise UserError(f"its codec {target} cannot be imported: {error}.") from error
     if not (inspect.isclass(kind) and issubclass(kind, LearnedCodec)):
-        raise UserError(f"{config['_target_']} is not a learned codec.")
-    arguments = {k: v for k, v in config.items() if not k.startswith("_")}
-    if not all(_is_plain(v) for v in arguments.values()):
-        raise UserError("its codec arguments are not plain values.")
-    return kind(**arguments)
+        raise UserError(f"{target} is not a learned codec.")
+    return kind
 
 
 def _is_plain(value: object) -> bool:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from nic_lightning.codecs.exporting import is_export
 from nic_lightning.codecs.learned import LearnedCodec
-from nic_lightning.codecs.loading import find_checkpoint, load_codec, misfit, read_checkpoint, reason
+from nic_lightning.codecs.loading import config_of, find_checkpoint, load_codec, misfit, read_checkpoint, reason
 from nic_lightning.errors import UserError
 
 
 def start_from(codec: LearnedCodec, source: str | None) -> None:
     """Give `codec` the weights of another run, of a .ckpt file or of an export folder.
 
-    Raises UserError where they do not fit, and where nothing is given (None) to a codec that needs a trained start.
+    A codec with `adopt_codec` is given the loaded codec, tables included; one with `adopt`, its state. Raises UserError
+    where they do not fit, and where nothing is given (None) to a codec that needs a trained start.
     """
-    adopt = getattr(codec, "adopt", None)
+    adopt_codec, adopt = getattr(codec, "adopt_codec", None), getattr(codec, "adopt", None)
     if source is None:
-        if adopt:
-            raise UserError(f"codec {codec.name} starts from a trained autoencoder; give init_from=RUN.")
+        if adopt_codec or adopt:
+            kind = "codec" if adopt_codec else "autoencoder"
+            raise UserError(f"codec {codec.name} starts from a trained {kind}; give init_from=RUN.")
+        return
+    if adopt_codec:
+        adopt_codec(load_codec(source))
         return
     if is_export(Path(source)):
         state = load_codec(source).state_dict()
@@ -31,3 +38,19 @@ def start_from(codec: LearnedCodec, source: str | None) -> None:
         raise UserError(
             f"init_from={source} does not fit this codec: {misfit(codec.state_dict(), state) or reason(error)}."
         ) from error
+
+
+def base_of(codec: Mapping[str, Any] | None, init_from: str | None) -> dict[str, Any] | None:
+    """The config of what a codec wraps, as `init_from` has it; None where the codec's config wraps none (`base`).
+
+    A codec of the same class as the one in `init_from` wraps what that one does.
+    """
+    own = (codec or {}).get("base")
+    if not (init_from and isinstance(own, Mapping) and "_target_" in own):
+        return None
+    assert codec is not None
+    found = config_of(init_from)
+    found = found.get("base") if isinstance(found, dict) and found.get("_target_") == codec["_target_"] else found
+    if not isinstance(found, dict) or not isinstance(found.get("_target_"), str):
+        raise UserError(f"init_from={init_from} names no codec that could be wrapped.")
+    return found

@@ -29,7 +29,7 @@ _PART = 2**22
 _ALL = slice(None)
 
 
-class _FactorisedCoding:
+class FactorisedCoding:
     """Real bits of a factorised latent: quantise around medians, one table row a channel."""
 
     channels: int
@@ -52,24 +52,31 @@ class _FactorisedCoding:
         """String of one image's latents (1, C, h, w), and the latents as the decoder will see them."""
         require_finite(y)
         y_hat = torch.empty_like(y)
-
-        def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            for channels in reversed(self._few_channels(y.shape[-2:])):
-                symbols = self.quantise(y, step, channels)
-                y_hat[:, channels] = self.dequantise(symbols, step, channels)
-                yield to_int32(symbols), self._rows(y.shape[-2:], step, channels)
-
-        return self.tables.encode_backwards(y.numel(), parts()), y_hat
+        parts = self._symbols_backwards(y, y_hat, step)
+        first = self.steps.index(step) * self.channels
+        return self.tables.encode_backwards(y.numel(), ((s, self._rows(y, c, first)) for s, c in parts)), y_hat
 
     def decode(self, string: bytes, size: tuple[int, int], step: float = 1.0) -> Tensor:
         """Latents (1, C, h, w) of a string; raises BitstreamError for one that `encode` did not write."""
         reader = StringReader(self.tables, string)
+        y_hat = self._read(reader, self.tables, self.steps.index(step) * self.channels, size, step)
+        reader.close()
+        return y_hat
+
+    def _symbols_backwards(self, y: Tensor, y_hat: Tensor, step: float) -> Iterator[tuple[np.ndarray, slice]]:
+        """Symbols of a few channels at a time (int32, flat), the last first, and which; y_hat is filled meanwhile."""
+        for channels in reversed(self._few_channels(y.shape[-2:])):
+            symbols = self.quantise(y, step, channels)
+            y_hat[:, channels] = self.dequantise(symbols, step, channels)
+            yield to_int32(symbols), channels
+
+    def _read(self, reader: StringReader, tables: CdfTables, first: int, size: tuple[int, int], step: float) -> Tensor:
+        """The latents that come next in a string, coded by `tables`, whose row `first` is that of channel 0."""
         y_hat = self.medians.new_empty((1, self.channels, *size))
         for channels in self._few_channels(size):
-            symbols = torch.from_numpy(reader.read(self._rows(size, step, channels)))
+            symbols = torch.from_numpy(reader.read(self._rows(y_hat, channels, first), tables))
             symbols = symbols.view(1, -1, *size).to(y_hat)
             y_hat[:, channels] = self.dequantise(symbols, step, channels)
-        reader.close()
         return y_hat
 
     def _few_channels(self, size: tuple[int, ...]) -> list[slice]:
@@ -77,22 +84,29 @@ class _FactorisedCoding:
         few = max(1, _PART // max(1, size[0] * size[1]))
         return [slice(c, min(c + few, self.channels)) for c in range(0, self.channels, few)]
 
-    def _rows(self, size: tuple[int, ...], step: float, channels: slice = _ALL) -> np.ndarray:
-        first = self.steps.index(step) * self.channels
+    def _rows(self, y: Tensor, channels: slice = _ALL, first: int = 0) -> np.ndarray:
+        """Table row of each of one image's latents, those of channel c in row `first + c`."""
         rows = np.arange(first, first + self.channels, dtype=np.int32)[channels]
-        return np.repeat(rows, size[0] * size[1])
+        return np.repeat(rows, y.shape[-2] * y.shape[-1])
 
 
-class EntropyBottleneck(_FactorisedCoding, EntropyModel):
+class EntropyBottleneck(FactorisedCoding, EntropyModel):
     """Factorised density, one small monotone network a channel (Ballé et al. 2018, appendix 6.1).
 
     `filters=(3, 3, 3)` is tensorflow-compression's network (46 parameters a channel, quantiles included).
     `steps` are the quantisation bin widths that tables are made for; row `s * channels + c` serves step s, channel c.
+    `reach` is how far from 0 the quantiles begin, and about how wide the density is then.
     """
 
     target: Tensor
 
-    def __init__(self, channels: int, filters: tuple[int, ...] = (3, 3, 3), steps: tuple[float, ...] = (1.0,)):
+    def __init__(
+        self,
+        channels: int,
+        filters: tuple[int, ...] = (3, 3, 3),
+        steps: tuple[float, ...] = (1.0,),
+        reach: float = _INITIAL_REACH,
+    ):
         if channels > _MAX_CHANNELS:
             raise UserError(f"An entropy model of {channels} channels is too large; {_MAX_CHANNELS} are the most.")
         super().__init__()
@@ -100,14 +114,14 @@ class EntropyBottleneck(_FactorisedCoding, EntropyModel):
         self.steps = tuple(float(s) for s in steps)
         widths = (1, *self.filters, 1)
         self.matrices, self.biases, self.factors = nn.ParameterList(), nn.ParameterList(), nn.ParameterList()
-        slope = _INITIAL_REACH ** (1 / (len(widths) - 1))  # the layers' together make a density of that reach
+        slope = reach ** (1 / (len(widths) - 1))  # the layers' together make a density of that reach
         for fan_in, fan_out in pairwise(widths):
             weight = math.log(math.expm1(1 / slope / fan_out))  # softplus of it is 1 / (slope * fan_out)
             self.matrices.append(nn.Parameter(torch.full((channels, fan_out, fan_in), weight)))
             self.biases.append(nn.Parameter(torch.empty(channels, fan_out, 1).uniform_(-0.5, 0.5)))
         for width in self.filters:
             self.factors.append(nn.Parameter(torch.zeros(channels, width, 1)))
-        self.quantiles = nn.Parameter(torch.tensor([-_INITIAL_REACH, 0.0, _INITIAL_REACH]).repeat(channels, 1, 1))
+        self.quantiles = nn.Parameter(torch.tensor([-reach, 0.0, reach]).repeat(channels, 1, 1))
         logit = math.log(2 / TAIL_MASS - 1)
         self.register_buffer("target", torch.tensor([-logit, 0.0, logit]))
 
@@ -209,7 +223,7 @@ class EntropyBottleneck(_FactorisedCoding, EntropyModel):
         return ((low + high) / 2)[:, 0, 0]
 
 
-class BetweenBottlenecks(_FactorisedCoding):
+class BetweenBottlenecks(FactorisedCoding):
     """Entropy model between two trained ones, for a lambda between theirs: same interface, evaluation only.
 
     Medians are mixed linearly and tables by displacement interpolation (`tables.interpolate`), both with weight t of
@@ -226,6 +240,6 @@ class BetweenBottlenecks(_FactorisedCoding):
         if training:
             raise UserError("Entropy models between two trained lambdas are for evaluation; train at a trained lambda.")
         symbols = self.quantise(y)
-        rows = np.tile(self._rows(y.shape[-2:], 1.0), len(y))
+        rows = np.tile(self._rows(y), len(y))
         bits = torch.from_numpy(self.tables.bits(to_int32(symbols), rows)).view_as(y).to(y)
         return self.dequantise(symbols), torch.exp2(-bits)

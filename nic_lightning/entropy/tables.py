@@ -51,10 +51,7 @@ class CdfTables:
 
     def encode_backwards(self, count: int, parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> bytes:
         """The string of `encode` of `count` symbols, whose symbols and rows come in parts, the last part first."""
-        writer = rans.Writer(count)
-        for symbols, rows in parts:
-            writer.write(symbols, rows, self.cdf, self.lengths, self.offsets)
-        return writer.close().astype("<u4").tobytes()
+        return encode_backwards(count, ((self, symbols, rows) for symbols, rows in parts))
 
     def decode(self, string: bytes, rows: np.ndarray) -> np.ndarray:
         """Inverse of `encode`, int32; raises `BitstreamError` for a string that `encode` did not write."""
@@ -75,8 +72,18 @@ class CdfTables:
         return -np.log2(mass / _TOTAL) + np.where(outside, 4 + 4 * digits, 0)
 
 
+def encode_backwards(count: int, parts: Iterable[tuple[CdfTables, np.ndarray, np.ndarray]]) -> bytes:
+    """One string of at most `count` symbols; tables, symbols and rows (int32, flat) come in parts, the last first."""
+    writer = rans.Writer(count)
+    for tables, symbols, rows in parts:
+        writer.write(symbols, rows, tables.cdf, tables.lengths, tables.offsets)
+    return writer.close().astype("<u4").tobytes()
+
+
 class StringReader:
     """Decodes a string part by part, where the table of a symbol depends on symbols before it.
+
+    Parts may have tables of their own; `tables` are those of the others.
 
     Raises `BitstreamError` as soon as the string turns out not to be one that `CdfTables.encode` wrote.
     """
@@ -91,9 +98,9 @@ class StringReader:
         if not rans.LOWER <= int(self._at[0]) < 1 << 63:
             raise BitstreamError("The entropy-coded string begins with an impossible state: the file is altered.")
 
-    def read(self, rows: np.ndarray) -> np.ndarray:
+    def read(self, rows: np.ndarray, tables: CdfTables | None = None) -> np.ndarray:
         """The next symbols (int32), `symbols[i]` by table row `rows[i]` (int32, flat)."""
-        t, symbols = self._tables, np.empty(rows.size, dtype=np.int32)
+        t, symbols = self._tables if tables is None else tables, np.empty(rows.size, dtype=np.int32)
         status = rans.decode(self._words, self._at, rows, t.cdf, t.lengths, t.offsets, t.jump, symbols)
         if status == rans.CUT:
             raise BitstreamError("The entropy-coded string ends before its last symbol: the file is cut or altered.")

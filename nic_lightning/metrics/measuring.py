@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nic_lightning.codecs.base import ImageCodec, OperatingPoint
+from nic_lightning.codecs.learned import in_entropy_model
 from nic_lightning.media.base import DEFAULT, Handler, Medium
 from nic_lightning.metrics.channels import channel_rates
 from nic_lightning.metrics.measured import Measured
@@ -197,4 +198,4 @@ def _parameters(codec: ImageCodec) -> int | None:
     if not isinstance(codec, nn.Module):
         return None
     named = codec.named_parameters()
-    return sum(p.numel() for name, p in named if not name.startswith("entropy_"))
+    return sum(p.numel() for name, p in named if not in_entropy_model(name))

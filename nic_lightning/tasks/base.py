@@ -71,8 +71,9 @@ class CodecTask(Task):
 def fresh_tables(codec: LearnedCodec) -> dict[str, Tensor]:
     """State of the entropy models after an update of their tables, by state-dict name, on the CPU."""
     tables = {}
+    to_update = set(codec.models_to_update())
     for name, module in codec.named_modules():
-        if hasattr(module, "_quantized_cdf"):
+        if module in to_update:
             module = copy.deepcopy(module).cpu()
             module.update()  # pyright: ignore[reportCallIssue]
             tables |= {f"{name}.{key}": value.detach().clone() for key, value in module.state_dict().items()}

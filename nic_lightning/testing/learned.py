@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from nic_lightning.codecs.exporting import export_codec
+from nic_lightning.codecs.learned import in_entropy_model
 from nic_lightning.codecs.loading import build_codec, load_codec
 from nic_lightning.codecs.strips import strips_of
 from nic_lightning.testing.subject import Subject, expect, expect_equal, expect_same, smooth_images
@@ -159,5 +160,5 @@ def builds_and_runs_on_the_meta_device(subject: Subject) -> None:
 def entropy_models_are_named_so(subject: Subject) -> None:
     """Published parameter counts leave entropy models out; they are told by their name."""
     named = [name for name, module in subject.codec.named_modules() if hasattr(module, "_quantized_cdf")]
-    others = [name for name in named if not name.startswith("entropy_")]
-    expect_equal(others, [], "entropy models whose name does not begin with entropy_:")
+    others = [name for name in named if not in_entropy_model(name)]
+    expect_equal(others, [], "entropy models that do not stand below a submodule entropy_...:")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nic_lightning.codecs.base import OperatingPoint
-from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.codecs.learned import LearnedCodec, in_entropy_model
 from nic_lightning.codecs.loading import trust
 from nic_lightning.errors import RunError, UserError
 
@@ -123,7 +123,7 @@ def excited(codec: Codec, by: float = 4.0) -> Codec:
     """
     with torch.no_grad():
         for name, parameter in codec.named_parameters():
-            if parameter.dim() == 4 and not name.startswith("entropy_"):
+            if parameter.dim() == 4 and not in_entropy_model(name):
                 parameter.mul_(by)
     codec.update_tables()
     return codec.eval()

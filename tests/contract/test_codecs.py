@@ -31,10 +31,15 @@ def config(request) -> dict:
     assert check_targets(composed) == []
     plain = OmegaConf.to_container(composed.codec, resolve=True)
     assert isinstance(plain, dict)
-    plain |= {key: value for key, value in SMALL.items() if key in plain}
-    for key in plain.keys() & {"widths", "hyper_widths"}:
-        plain[key] = [max(2, width // 24) for width in plain[key]]
-    return plain
+    return small(plain)
+
+
+def small(config: dict) -> dict:
+    """The same with small arguments, those of a wrapped codec's config included."""
+    made = config | {key: value for key, value in SMALL.items() if key in config and not isinstance(config[key], dict)}
+    for key in config.keys() & {"widths", "hyper_widths"}:
+        made[key] = [max(2, width // 24) for width in config[key]]
+    return {key: small(value) if isinstance(value, dict) else value for key, value in made.items()}
 
 
 @pytest.fixture(scope="module")

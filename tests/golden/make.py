@@ -18,9 +18,11 @@ from omegaconf import OmegaConf
 from torch.nn import functional as F
 
 from nic_lightning import bitstream
-from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.codecs.encoding_distribution import EncodingDistribution
+from nic_lightning.codecs.learned import LearnedCodec, in_entropy_model
 from nic_lightning.codecs.loading import build_codec
 from nic_lightning.config import compose
+from nic_lightning.losses.rate_distortion import bits
 
 FOLDER = Path(__file__).parent
 TINY = {"width": 4, "deep": 4, "hidden": 4, "base": 2, "widest": 4, "latents": 4, "hyper": 3, "halvings": 2, "size": 32}
@@ -32,7 +34,9 @@ def tiny(name: str) -> tuple[LearnedCodec, dict] | None:
     assert isinstance(config, dict)
     if not config["_target_"].startswith("nic_lightning.codecs."):
         return None
-    config |= {key: value for key, value in TINY.items() if key in config}
+    if isinstance(config.get("base"), dict):  # the config of a codec that is wrapped
+        config |= {"base": config["base"] | {"width": TINY["width"]}, "bins": 16, "hidden": 4, "side": 2}
+    config |= {key: value for key, value in TINY.items() if key in config and not isinstance(config[key], dict)}
     for key in config.keys() & {"widths", "hyper_widths"}:
         config[key] = [2, 3] if key == "hyper_widths" else [2, 4]
     if isinstance(config.get("lambdas"), list) and len(config["lambdas"]) > 1:
@@ -41,10 +45,26 @@ def tiny(name: str) -> tuple[LearnedCodec, dict] | None:
     codec = instantiate(config, _convert_="all").eval()
     with torch.no_grad():
         for key, parameter in codec.named_parameters():
-            if parameter.dim() == 4 and not key.startswith("entropy_"):
+            if parameter.dim() == 4 and not in_entropy_model(key):
                 parameter.mul_(4.0)  # symbols of an untrained codec would nearly all be 0
+    if isinstance(codec, EncodingDistribution):
+        fit(codec)
     codec.update_tables()
     return codec, config
+
+
+def fit(codec: EncodingDistribution) -> None:
+    """Train until tables are worth sending and q is not 0; files would show little without."""
+    point = codec.operating_points[-1]
+    y = codec.analysis(codec.pad(picture()), point).detach()
+    y = torch.cat([y, 0.1 * y])
+    optimizer = torch.optim.Adam(codec.bottlenecks["entropy_y"].transforms.parameters(), lr=1e-2)
+    codec.train()
+    for _ in range(300):
+        optimizer.zero_grad()
+        bits({"y": codec.likelihoods(y, point)[1]["y"]}).backward()
+        optimizer.step()
+    codec.eval().requires_grad_(False)
 
 
 def picture() -> torch.Tensor:

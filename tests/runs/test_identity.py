@@ -53,3 +53,14 @@ def test_runs_of_several_lambdas_or_of_no_codec_are_in_no_series():
     assert series(None) is None
     one, other = (series(CONFIG | {"codec": {"lambdas": [value], "width": 4}}) for value in (64, 512))
     assert one == other is not None
+
+
+def test_runs_around_codecs_that_differ_in_lambda_are_a_series():
+    def around(lmbda: float, width: int = 4) -> dict:
+        codec = {"_target_": "a.B", "base": {"_target_": "a.C", "lmbda": lmbda, "width": width}, "bins": 64}
+        return CONFIG | {"codec": codec, "init_from": f"runs/{lmbda}"}
+
+    assert series(around(64)) == series(around(512)) is not None
+    assert series(around(64)) != series(around(64, width=8))
+    several = around(64)["codec"] | {"base": {"lambdas": [64, 512]}}
+    assert series(CONFIG | {"codec": several}) is None

@@ -78,22 +78,32 @@ def first_difference(path: str, old: Any, new: Any) -> str | None:
 def series(config: Mapping[str, Any] | None) -> str | None:
     """A digest that runs of one recipe and different lambdas have in common; None for a run of several lambdas.
 
-    The lambda is `codec.lmbda`, or the only entry of `codec.lambdas`. All else that decides a run is in the digest, and
-    so is how long it trains.
+    The lambda is `codec.lmbda`, or the only entry of `codec.lambdas`, or that of the codec that is wrapped,
+    `codec.base`; the run that this one came from, `init_from`, then has that lambda, too. All else that decides a run
+    is in the digest, and so is how long it trains.
     """
     codec = (config or {}).get("codec")
     if not config or not isinstance(codec, Mapping):
         return None
-    lambdas = codec.get("lambdas")
-    if "lmbda" in codec:
-        rest = {key: value for key, value in codec.items() if key != "lmbda"}
-    elif isinstance(lambdas, list) and len(lambdas) == 1:
-        rest = {key: value for key, value in codec.items() if key != "lambdas"}
-    else:
+    base = codec.get("base")
+    wraps = isinstance(base, Mapping)
+    rest = _without_lambda(base if wraps else codec)
+    if rest is None:
         return None
-    decisive = {key: _decisive(key, config) for key in IDENTITY} | {"codec": rest}
+    decisive = {key: _decisive(key, config) for key in IDENTITY if not (wraps and key == "init_from")}
+    decisive["codec"] = {**codec, "base": rest} if wraps else rest
     data = decisive["data"] if isinstance(decisive["data"], Mapping) else {}
     decisive["data"] = {key: value for key, value in data.items() if f"data.{key}" not in PLACES}
     trainer = config.get("trainer")
     decisive["length"] = {k: v for k, v in trainer.items() if k in LENGTH} if isinstance(trainer, Mapping) else {}
     return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _without_lambda(codec: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A codec's config without its one lambda; None where it has several, or none."""
+    lambdas = codec.get("lambdas")
+    if "lmbda" in codec:
+        return {key: value for key, value in codec.items() if key != "lmbda"}
+    if isinstance(lambdas, list) and len(lambdas) == 1:
+        return {key: value for key, value in codec.items() if key != "lambdas"}
+    return None
