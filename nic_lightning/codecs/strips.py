@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from nic_lightning.codecs.base import OperatingPoint
 
@@ -48,7 +49,7 @@ def strips_of(budget: int, always_whole: int = 0) -> Iterator[None]:
 class Layers(Protocol):
     """A module."""
 
-    def modules(self) -> Iterator[nn.Module]: ...
+    def named_modules(self) -> Iterator[tuple[str, nn.Module]]: ...
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
 
@@ -116,13 +117,17 @@ def reach_of(transform: Callable[[Tensor], Tensor], layers: Layers, channels: in
 
 
 def _with_largest_map(call: Callable[[], Tensor], layers: Layers) -> tuple[Tensor, int]:
-    """What a call gives, and the elements of the largest tensor that one of the layers gave in it."""
+    """What a call gives, and the elements of the largest tensor that one of the layers gave in it.
+
+    Modules that compute a kernel are left out: it is larger than the maps of a probe, and no strip's.
+    """
     sizes = [0]
 
     def note(_: object, __: object, out: object) -> None:
         sizes.append(out.numel() if isinstance(out, Tensor) else 0)
 
-    handles = [module.register_forward_hook(note) for module in layers.modules()]
+    maps = [module for name, module in layers.named_modules() if "parametrizations" not in name.split(".")]
+    handles = [module.register_forward_hook(note) for module in maps]
     try:
         return call(), max(sizes)
     finally:
@@ -143,6 +148,7 @@ def cuts(blocks: int, across: int, reach: Reach, budget: int) -> Iterator[Cut]:
         yield Cut(first, last, max(0, first - reach.before), min(blocks, last + reach.behind))
 
 
+@parametrize.cached()  # kernels that are computed are so once for all strips
 def analysis_of(codec: Transforms, x: Tensor, point: OperatingPoint) -> Tensor:
     """Latents (1, C, h, w) of one image (1, 3, H, W), floats in [0, 1] or uint8, of any size."""
     block, (budget, always_whole) = codec.stride, _LIMITS.get()
@@ -165,6 +171,7 @@ def analysis_of(codec: Transforms, x: Tensor, point: OperatingPoint) -> Tensor:
     return y
 
 
+@parametrize.cached()
 def synthesis_of(
     codec: Transforms, y: Tensor, point: OperatingPoint, shape: tuple[int, int], dtype: torch.dtype = torch.float32
 ) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nic_lightning.codecs import files
+from nic_lightning.codecs import files, strips
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.strips import (
@@ -38,6 +38,16 @@ def test_the_reach_of_strided_layers_is_in_blocks():
     found = reach_of(layers, layers, 3, 16)
     assert found is not None
     assert (found.before, found.behind) == (2, 1)
+
+
+def test_computed_kernels_are_no_feature_maps():
+    found = []
+    for kernels in ("direct", "rdft"):
+        codec = CompressiveAutoencoder(width=24, kernel_param=kernels).eval()
+        with torch.no_grad():
+            found.append(strips._reach(codec, "analysis", codec.operating_points[0], 3, codec.stride))
+    assert found[0] == found[1]
+    assert found[0].bytes_per_block == 4 * 24 * 4 * 4  # of the first layer's map, at a fourth of the resolution
 
 
 def test_what_looks_at_the_whole_image_is_not_cut():
