@@ -251,3 +251,28 @@ def divergence(counts: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     p = counts / counts.sum(1, keepdims=True)
     ratio = np.where(counts > 0, p, 1.0) / np.where(counts > 0, probabilities, 1.0)
     return (p * np.log2(ratio)).sum(1)
+
+
+@torch.no_grad()
+def signature(codec: LearnedCodec, x: Tensor, point: OperatingPoint, reach: int = 64) -> dict[str, Any]:
+    """Distributions of the first latent's channels over the symbols -reach to reach - 1, of one image (1, 3, H, W).
+
+    Probabilities (C, 2 reach): of the image's symbols as `own`, of the tables that all images have as `static`, and of
+    those that it is coded with as `adapted`, None for codecs that send no tables; `first` is -reach.
+    """
+    with coded_latents(codec) as calls:
+        codec.likelihoods(codec.analysis(codec.pad(x), point), point)
+    call, adapted = calls[0], None
+    events = events_of(call)
+    if isinstance(call.model, AdaptedBottleneck):
+        plan = call.model.plan(call.y, call.step)
+        adapted = events.probabilities(plan.tables if plan.adapted else None)
+    kinds = {"own": events.counts / events.latents, "static": events.probabilities(), "adapted": adapted}
+    windows = {kind: None if p is None else _window(p, events.tables, reach) for kind, p in kinds.items()}
+    return {"first": -reach, "latent": call.latent, **windows}
+
+
+def _window(probabilities: np.ndarray, tables: CdfTables, reach: int) -> np.ndarray:
+    entry = np.arange(-reach, reach) - tables.offsets[:, None]
+    inside = (entry >= 0) & (entry < tables.lengths[:, None] - 2)
+    return np.where(inside, np.take_along_axis(probabilities, np.where(inside, entry, 0), 1), 0.0)
