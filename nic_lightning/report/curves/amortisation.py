@@ -60,8 +60,10 @@ def signature_figure(signatures: Sequence[Row], path: Path) -> Path:
     """-log2 of the distributions of all channels: what static tables expect, what images have, what is sent for them.
 
     Each signature has `item`, `image` (H, W, 3), and `static`, `own` and perhaps `adapted`, probabilities (C, symbols);
-    `first` is the symbol of the first column. White: no bits; dark: 10 or more.
+    `first` is the symbol of the first column. Dark: no bits; white: 10 or more. Symbols that nothing expects are left
+    out.
     """
+    signatures = _cropped(signatures)
     adapted = all(s.get("adapted") is not None for s in signatures)
     titles = ["image", "its symbols", *(["adapted tables", "their difference"] if adapted else ["static tables"])]
     figure, _ = _axes(3.1 * len(titles), 2.6 * (len(signatures) + 1), make=False)
@@ -88,11 +90,19 @@ def signature_figure(signatures: Sequence[Row], path: Path) -> Path:
 def _distribution(axes: Any, signature: Row, key: str) -> None:
     bits, first = _bits(signature[key]), signature["first"] - 0.5
     extent = (-0.5, len(bits) - 0.5, first, first + bits.shape[1])
-    axes.imshow(bits.T, aspect="auto", origin="lower", cmap="BuPu", vmin=0, vmax=CLIP, extent=extent)
+    axes.imshow(bits.T, aspect="auto", origin="lower", cmap="BuPu_r", vmin=0, vmax=CLIP, extent=extent)
     axes.set(xticks=[0, len(bits) - 1], yticks=[signature["first"], 0])
     axes.set_xlabel("channel", fontsize=8)
     axes.set_ylabel("symbol", fontsize=8)
     axes.tick_params(labelsize=7)
+
+
+def _cropped(signatures: Sequence[Row]) -> list[Row]:
+    kinds = [kind for kind in ("own", "static", "adapted") if signatures[0].get(kind) is not None]
+    likely = np.any([(s[kind] > 2.0**-CLIP).any(0) for s in signatures for kind in kinds], axis=0)
+    shown = np.flatnonzero(likely)
+    first, last = (int(shown[0]), int(shown[-1]) + 1) if shown.size else (0, len(likely))
+    return [{**s, "first": s["first"] + first, **{kind: s[kind][:, first:last] for kind in kinds}} for s in signatures]
 
 
 def _bits(probabilities: np.ndarray) -> np.ndarray:
