@@ -269,3 +269,22 @@ def test_transforms_cost_what_the_thesis_says(channels, hidden, side, bins, macs
     assert {k: v / (768 * 512) for k, v in found.items()} == pytest.approx(
         {"analysis": macs, "synthesis": macs}, rel=1e-3
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "latents"),
+    [
+        ("conditional", {"width": 6, "lambdas": [64, 512], "steps": [0.5, 1.0]}, 1),
+        ("scalable", {"widths": [4, 6]}, 2),
+        ("slimmable", {"widths": [4, 6]}, 1),
+    ],
+)
+def test_every_kind_of_codec_is_measured_at_its_points(name, arguments, latents, make_codec, picture) -> None:
+    codec, x = make_codec(name, **arguments), picture(64, 96)
+    for point in codec.operating_points:
+        gap = image_gap(codec, x, point)
+        strings = codec.compress(x, point).strings
+        size = 8 * sum(len(string[0]) for string in strings)
+        # Each string has 64 bits of state and ends with a whole word.
+        assert size == pytest.approx(gap.pixels * (gap.bpp("static") or math.nan), abs=96 * len(strings))
+    assert len(gap.latents) == latents
