@@ -104,12 +104,16 @@ def image_gap(codec: LearnedCodec, x: Tensor, point: OperatingPoint) -> ImageGap
     """Rates of one image (1, 3, H, W) in [0, 1] at one of the codec's operating points.
 
     Raises:
-        UserError: the codec has no factorised entropy model, or its tables were never made.
+        UserError: the codec has no factorised entropy model, or none of its own between two trained lambdas.
+        RunError: its tables were never made.
     """
     with coded_latents(codec) as calls, side_information() as notes:
         output = codec(x, point)
     if not calls:
-        raise UserError(f"Codec {codec.name} has no factorised entropy model, so there is no gap of its tables.")
+        raise UserError(
+            f"Codec {codec.name} has no factorised entropy model of its own at point {point.label}; between two "
+            "trained lambdas tables are interpolated."
+        )
     adapted = iter([rates for note in notes for rates in note.rates])
     latents, rest = [], sum(_bits(likelihood) for likelihood in output.likelihoods.values())
     for call in calls:

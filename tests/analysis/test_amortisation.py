@@ -24,6 +24,7 @@ from nic_lightning.analysis.amortisation import (
 from nic_lightning.analysis.backward_adaptation import CHOICE_BITS, WEIGHTS, adaptive_bits, backward_rates
 from nic_lightning.analysis.gaussian_tables import PARAMETER_BITS, choice_bits, fit, gaussian_rates, gaussian_tables
 from nic_lightning.analysis.table_events import TableEvents
+from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.cae import CompressiveAutoencoder
 from nic_lightning.codecs.encoding_distribution import EncodingDistribution
 from nic_lightning.codecs.hyperprior import ScaleHyperprior
@@ -32,7 +33,7 @@ from nic_lightning.codecs.loading import build_codec
 from nic_lightning.codecs.modulated import ModulatedAutoencoder
 from nic_lightning.entropy.model import to_int32
 from nic_lightning.entropy.tables import CdfTables
-from nic_lightning.errors import UserError
+from nic_lightning.errors import RunError, UserError
 
 NAME = "nic_lightning.codecs.encoding_distribution.EncodingDistribution"
 CAE = {"_target_": "nic_lightning.codecs.cae.CompressiveAutoencoder", "width": 6, "lmbda": 64.0}
@@ -248,12 +249,16 @@ def test_side_information_is_no_latent(adapted) -> None:
     assert list(factorised_models(adapted)) == ["entropy_y"]
 
 
+def test_points_without_tables_of_their_own_are_refused(picture) -> None:
+    codec = randomised(ModulatedAutoencoder(6, (64.0, 512.0), 4))
+    with pytest.raises(UserError, match="no factorised entropy model of its own at point 199"):
+        image_gap(codec, picture(32, 32), codec.point_at(200.0))
+
+
 def test_codecs_without_tables_are_refused(picture) -> None:
-    codec = randomised(CompressiveAutoencoder(4))
-    codec.entropy_y = torch.nn.Identity()
-    codec.likelihoods = lambda y, point: (y, {})
-    with pytest.raises(UserError, match="has no factorised entropy model"):
-        image_gap(codec, picture(32, 32), codec.operating_points[0])
+    torch.manual_seed(0)
+    with pytest.raises(RunError, match="never made"):
+        image_gap(CompressiveAutoencoder(4).eval(), picture(32, 32), OperatingPoint(0, "1"))
 
 
 @pytest.mark.parametrize(
