@@ -28,7 +28,7 @@ def timed(call: Callable[[], object], repeats: int) -> Timing:
     return {key: statistics.median(timing[key] for timing in found) for key in ("wall", "core")}
 
 
-def alternate(rounds: int, x: Tensor, *functions: Callable[[Tensor], None], warm_up: int = 2) -> list[list[float]]:
+def alternate(rounds: int, x: Tensor, *functions: Callable[[Tensor], object], warm_up: int = 2) -> list[list[float]]:
     """Seconds of each function in each round; they take turns, so that a slow phase of the machine hits all of them."""
     times: list[list[float]] = [[] for _ in functions]
     for i in range(warm_up + rounds):

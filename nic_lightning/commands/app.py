@@ -24,6 +24,7 @@ ACTIONS = {
     "bench": (
         "codec",
         "dashboard",
+        "distribution",
         "evaluation",
         "flow",
         "report",

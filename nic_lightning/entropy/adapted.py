@@ -162,9 +162,12 @@ class AdaptedBottleneck(FactorisedCoding, EntropyModel):
         bits = partial(table_bits, counts, window.first)
         side = float(self.entropy_q.tables.bits(symbols.ravel(), self._q_rows()).sum())
         rates = TableRates.of(bits(static), bits(adapted), counts, static, window.first, side + _FLAG_BITS[1])
-        pays = rates.side + rates.adapted.sum() < _FLAG_BITS[0] + rates.static.sum()
+        pays = self._pays(rates)
         tables, first = (adapted, 0) if pays else (self.tables, self.steps.index(step) * self.channels)
-        return Plan(bool(pays), symbols, tables, first, rates)
+        return Plan(pays, symbols, tables, first, rates)
+
+    def _pays(self, rates: TableRates) -> bool:
+        return bool(rates.side + rates.adapted.sum() < _FLAG_BITS[0] + rates.static.sum())
 
     def encode(self, y: Tensor, step: float = 1.0) -> tuple[bytes, Tensor]:
         """String of one image's latents (1, C, h, w), and the latents as the decoder will see them."""

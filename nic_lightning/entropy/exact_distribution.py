@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numba import njit
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -57,6 +58,7 @@ class ExactSynthesis(nn.Module):
         self.register_buffer("shifts", torch.zeros(len(layers), dtype=torch.int32))  # 0: not made yet
         self.register_buffer("slope", torch.zeros(layers[0].out_channels, dtype=torch.int64))
         self.register_buffer("gain", torch.zeros(transforms.side, dtype=torch.int32))
+        self._kept: tuple[list[tuple[Tensor, int]], list[tuple[Tensor, Tensor, int]], Tensor] | None = None
 
     @torch.inference_mode(False)  # validation runs in inference mode, whose tensors no later step may change
     @torch.no_grad()  # within, since leaving inference mode turns gradients on
@@ -95,16 +97,16 @@ class ExactSynthesis(nn.Module):
 
         Raises RunError where the integers were never made, or could leave the range in which sums are exact.
         """
-        self._require_exact()
+        layers, slope = self._proven()
         x = torch.from_numpy(q.astype(np.int64) * self._inverse_gain(level)[:, None])[None].double()
         x = x.clamp(-_LARGEST, _LARGEST)
         with torch.no_grad(), without_autocast("cpu"):  # on CPUs it makes bfloat16 of float64, too
             for i, (stride, padding, groups) in enumerate(self._layout):
-                weight, bias = self._float(f"weight_{i}"), self._float(f"bias_{i}")
-                bias = bias + (level - MIDDLE) * self._float("slope") if i == 0 else bias
+                weight, bias, shift = layers[i]
+                bias = bias + (level - MIDDLE) * slope if i == 0 else bias
                 x = F.conv_transpose1d(x, weight, bias, stride, padding, stride - 1, groups)
                 last = i == len(self._layout) - 1
-                drop = int(self.shifts[i]) + (ACTIVATION - FRACTION if last else 0)
+                drop = shift + (ACTIVATION - FRACTION if last else 0)
                 x = torch.floor((x + 2.0 ** (drop - 1)) * 2.0**-drop)  # half up; a power of two changes no digit
                 x = x.clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT) if last else x.clamp(0, _LARGEST)
                 x = shuffle(x, groups) if i > 0 and not last else x
@@ -116,6 +118,19 @@ class ExactSynthesis(nn.Module):
         octave = -((-exponent) >> FRACTION)  # rounded up
         table = EXP2[(octave << FRACTION) - exponent]
         return table >> np.clip(_ONE - ACTIVATION - octave, 6, 62)
+
+    def _proven(self) -> tuple[list[tuple[Tensor, Tensor, int]], Tensor]:
+        """Weight, bias and shift of each layer, and the slope, in float64; kept until a buffer changes."""
+        state = [(t, 0 if t.is_inference() else t._version) for t in self.buffers()]
+        known = self._kept is not None and all(
+            a is b and at == then for (a, at), (b, then) in zip(state, self._kept[0], strict=True)
+        )
+        if self._kept is None or not known:
+            self._require_exact()
+            names = range(len(self._layout))
+            layers = [(self._float(f"weight_{i}"), self._float(f"bias_{i}"), int(self.shifts[i])) for i in names]
+            self._kept = (state, layers, self._float("slope"))
+        return self._kept[1], self._kept[2]
 
     def _float(self, name: str) -> Tensor:
         return getattr(self, name).cpu().double()
@@ -151,20 +166,30 @@ def adapted_tables(static: CdfTables, live: np.ndarray, corrections: np.ndarray,
         corrections: (channels, bins) int64 in units of 2^-8 bits, each within +-2^14.
         first: symbol of the corrections' first bin.
     """
-    symbols, width = static.lengths.astype(np.int64) - 2, int(static.lengths.max()) - 2
-    k = np.arange(width)
-    inside = k < symbols[:, None]
-    logits = LOG2[np.where(inside, np.diff(static.cdf[:, : width + 1], axis=1), 0)]
-    place = static.offsets[:, None] + k - first
-    covered = inside & (place >= 0) & (place < corrections.shape[1])
-    own = np.take_along_axis(corrections, np.clip(place, 0, corrections.shape[1] - 1), 1)
-    logits = logits + np.where(covered, own, 0)
-    down = np.where(inside, logits, -(1 << 30)).max(1, keepdims=True, initial=-(1 << 30)) - logits
-    down = np.where(inside, down, 0)
-    powers = np.where(inside, EXP2[down & ((1 << FRACTION) - 1)] >> np.minimum(down >> FRACTION, 62), 0)
-    below = np.pad(powers.cumsum(1), ((0, 0), (1, 0)))
-    spare = (65535 - symbols)[:, None]
-    cdf = np.zeros_like(static.cdf)
-    cdf[:, : width + 1] = np.arange(width + 1) + below * spare // np.maximum(below[:, -1:], 1)
-    cdf[np.arange(len(cdf)), symbols + 1] = 1 << 16
-    return CdfTables(np.where(live[:, None], cdf, static.cdf).astype(np.int32), static.lengths, static.offsets)
+    cdf = static.cdf.copy()
+    _correct(cdf, static.lengths, static.offsets, live, corrections, first, LOG2, EXP2)
+    return CdfTables(cdf, static.lengths, static.offsets)
+
+
+@njit(cache=True, nogil=True)
+def _correct(cdf, lengths, offsets, live, corrections, first, log2, exp2):  # pragma: no cover  (compiled)
+    """Replace the live rows of static tables."""
+    logits = np.empty(cdf.shape[1], np.int64)
+    for r in range(len(lengths)):
+        if not live[r]:
+            continue
+        symbols, top = lengths[r] - 2, np.int64(-(1 << 62))
+        for k in range(symbols):
+            logits[k] = log2[cdf[r, k + 1] - cdf[r, k]]
+            place = offsets[r] + k - first
+            if 0 <= place < corrections.shape[1]:
+                logits[k] += corrections[r, place]
+            top = max(top, logits[k])
+        total = np.int64(0)
+        for k in range(symbols):  # and from here on, the mass below a symbol
+            down = top - logits[k]
+            logits[k] = total
+            total += exp2[down & 255] >> min(down >> 8, 62)
+        for k in range(symbols):
+            cdf[r, k] = k + logits[k] * (65535 - symbols) // total
+        cdf[r, symbols], cdf[r, symbols + 1] = 65535, 1 << 16

@@ -133,3 +133,16 @@ def decode(words, at, rows, cdf, lengths, offsets, jump, out):  # pragma: no cov
     at[0] = state
     at[1] = uint64(place)
     return OK
+
+
+@njit(cache=True, nogil=True)
+def jumps(cdf, lengths):  # pragma: no cover  (compiled)
+    """For each row and each 256th part of the mass, the last entry that is not above it (R, 256), uint16."""
+    found = np.empty((len(lengths), 256), np.uint16)
+    for r in range(len(lengths)):
+        k = 0
+        for part in range(256):
+            while k + 1 < lengths[r] and cdf[r, k + 1] <= part << (PRECISION - 8):
+                k += 1
+            found[r, part] = k
+    return found

@@ -41,9 +41,7 @@ class CdfTables:
     @cached_property
     def jump(self) -> np.ndarray:
         """For each row and each 256th part of the mass, the entry where the search starts (uint16)."""
-        starts = np.arange(256) << (rans.PRECISION - 8)
-        rows = [np.searchsorted(r[:n], starts, side="right") - 1 for r, n in zip(self.cdf, self.lengths, strict=True)]
-        return np.stack(rows).astype(np.uint16)
+        return rans.jumps(self.cdf, self.lengths)
 
     def encode(self, symbols: np.ndarray, rows: np.ndarray) -> bytes:
         """String of `symbols[i]` coded with table row `rows[i]` (both int32, flat)."""
