@@ -67,8 +67,9 @@ def check_configs(config_dirs: Sequence[Path], compose: Compose) -> dict[str, li
     found = {name: _problems(compose, name, []) for name in ("train", "evaluate")}
     found |= {f"flow={name}": _problems(compose, "evaluate", [f"flow={name}"], config_dirs) for name in options("flow")}
     groups = {group: [f"{group}={name}" for name in options(group, config_dirs)] for group in GROUPS}
-    groups["launch"] = [choice for choice in groups["launch"] if _launcher_installed(choice.partition("=")[2])]
-    alone = {group: groups.pop(group) for group in ("sweep", "experiment")}  # they choose options of other groups
+    if "launch" in groups:
+        groups["launch"] = [choice for choice in groups["launch"] if _launcher_installed(choice.partition("=")[2])]
+    alone = {group: groups.pop(group, []) for group in ("sweep", "experiment")}  # they choose options of other groups
     together = [[choice for choice in row if choice] for row in zip_longest(*groups.values())]
     for choices in [*together, *([choice] for choice in alone["experiment"])]:
         problems = _problems(compose, "train", choices, config_dirs)
