@@ -14,6 +14,7 @@ from nic_lightning.errors import RunError
 from nic_lightning.metrics.names import RECONSTRUCTIONS, reconstruction_path
 from nic_lightning.report.curves.curve import Curve
 from nic_lightning.report.page.columns import finite, shortened
+from nic_lightning.report.page.markup import details, escaped
 from nic_lightning.report.page.reading import Sources
 from nic_lightning.runs.index.index import Run
 from nic_lightning.runs.record.files import read_inside
@@ -147,6 +148,24 @@ def _block(kept: Gallery, run: Run, dataset: str, item: str, label: str | None) 
     kept.left -= len(data)
     kept.blocks.append(base64.b64encode(data).decode())
     return len(kept.blocks) - 1
+
+
+def folded_pictures(run: Run, files: Sequence[Path], room: list[int]) -> str:
+    """PNG files of a run in the page itself, each folded away but the first; `room[0]` bytes of them are left."""
+    shown: list[str] = []
+    for path in files:
+        try:
+            data = read_inside(run.folder, str(path.relative_to(run.folder)), MAX_IMAGE)
+            checked_png(data)
+        except (RunError, OSError, ValueError, SyntaxError) as error:
+            run.add_problem(f"the picture {path.name} is not shown: {error}")
+            continue
+        if len(data) <= room[0]:
+            room[0] -= len(data)
+            source = base64.b64encode(data).decode()
+            picture = f'<img alt="{escaped(path.stem)}" style="max-width:100%" src="data:image/png;base64,{source}">'
+            shown.append(details(escaped(path.stem.replace("_", " ")), picture, not shown))
+    return "".join(shown)
 
 
 def checked_png(data: bytes) -> None:

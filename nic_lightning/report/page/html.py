@@ -16,6 +16,7 @@ from nic_lightning.report.curves.curve import Curve
 from nic_lightning.report.curves.curves import curves, datasets, default_anchor, named
 from nic_lightning.report.curves.published import published_curves
 from nic_lightning.report.page import sections
+from nic_lightning.report.page.amortisation import POINTS
 from nic_lightning.report.page.embedded import MAX_CURVES, MAX_ROWS
 from nic_lightning.report.page.features import trains_features
 from nic_lightning.report.page.gallery import gallery
@@ -121,7 +122,8 @@ def write_page(
 
 
 def _has_results(source: Source) -> bool:
-    return bool(source.rows) or (source.run.folder / TRANSLATION).exists() or trains_features(source.run)
+    others = any((source.run.folder / name).exists() for name in (TRANSLATION, POINTS))
+    return bool(source.rows) or others or trains_features(source.run)
 
 
 def choose_anchors(made: Sequence[Curve], wanted: str | None) -> dict[str, Curve]:

@@ -8,6 +8,8 @@ from typing import Any
 from nic_lightning.report.curves.curve import Curve
 from nic_lightning.report.curves.curves import datasets
 from nic_lightning.report.page import sections
+from nic_lightning.report.page.amortisation import NOTE as AMORTISATION_NOTE
+from nic_lightning.report.page.amortisation import amortisation_section
 from nic_lightning.report.page.channels import channel_data
 from nic_lightning.report.page.complexity import COSTS, costs
 from nic_lightning.report.page.deltas import delta_data
@@ -77,6 +79,7 @@ def body(sources: Sources, made: Sequence[Curve], pictures: Gallery, figures: di
         section("bd-rate", "BD-rate", place("deltas", len(made) > 1), _BD_NOTE),
         section("complexity", "Complexity", place("costs", len(measured) > 1)),
         section("reconstructions", "Reconstructions", place("pictures", pictures.items), _PICTURES_NOTE, "Pictures"),
+        section("amortisation", "Amortisation gap", amortisation_section(sources.runs), AMORTISATION_NOTE),
         section("translations", "Translations", translation_section(sources.runs), TRANSLATIONS_NOTE),
         section("distances", "Fréchet distances", distances, DISTANCES_NOTE, "FID"),
         section("flow", "Optical flow", flow_section(sources.runs, sources.rows), FLOW_NOTE, "Flow"),

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nic_lightning.errors import RunError
 from nic_lightning.report.curves.text import aligned
-from nic_lightning.report.page.gallery import MAX_IMAGE, checked_png
+from nic_lightning.report.page.gallery import folded_pictures
 from nic_lightning.report.page.markup import details, escaped, number, table
 from nic_lightning.runs.index.index import Run
-from nic_lightning.runs.record.files import read_inside
 from nic_lightning.runs.record.text import printable
 from nic_lightning.runs.record.translation import GRIDS, WHILE_TRAINING, read_translation
 
@@ -87,20 +85,7 @@ def _pictures(run: Run, room: list[int]) -> str:
     """Those of the evaluation, and the last one that training drew."""
     found = sorted((run.folder / GRIDS).glob("*.png"))[:MAX_PICTURES]
     found += sorted((run.folder / WHILE_TRAINING).glob("step_*.png"))[-1:]
-    shown = []
-    for path in found:
-        try:
-            data = read_inside(run.folder, str(path.relative_to(run.folder)), MAX_IMAGE)
-            checked_png(data)
-        except (RunError, OSError, ValueError, SyntaxError) as error:
-            run.add_problem(f"the picture {path.name} is not shown: {error}")
-            continue
-        if len(data) <= room[0]:
-            room[0] -= len(data)
-            source = base64.b64encode(data).decode()
-            picture = f'<img alt="{escaped(path.stem)}" style="max-width:100%" src="data:image/png;base64,{source}">'
-            shown.append(details(escaped(path.stem.replace("_", " ")), picture, not shown))
-    return "".join(shown)
+    return folded_pictures(run, found, room)
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:
