@@ -34,7 +34,7 @@ def test_without_a_command_it_prints_its_help_in_order(arguments: list[str], cap
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["inspct"], "nic: there is no 'inspct': did you mean 'inspect'? There are bd, bench, "),
+        (["inspct"], "nic: there is no 'inspct': did you mean 'inspect'? There are amortisation, bd, bench, "),
         (["data", "chek", "x"], "nic data: there is no 'chek': did you mean 'check'?"),
         (
             ["compress", "a.png", "--run", "r"],

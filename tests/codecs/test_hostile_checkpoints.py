@@ -132,10 +132,10 @@ def test_arguments_that_do_not_fit(save, arguments):
 
 @pytest.mark.parametrize("width", [10**5, 10**7, 10**8])
 def test_a_width_that_asks_for_gigabytes_is_refused(save, width):
-    """Kernels of these sizes do not overflow, and cost nothing where room is reckoned; entropy models would."""
+    """Before memory is taken."""
     content = checkpoint()
     content["codec"]["config"] |= {"width": width}
-    with pytest.raises(RunError, match="channels is too large"):
+    with pytest.raises(RunError, match="asks for more memory than its weights take"):
         load_codec(save(content))
 
 

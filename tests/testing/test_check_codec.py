@@ -159,7 +159,7 @@ FAULTS = [
     (Constant, "a_state_dict_makes_the_same_codec", "another fingerprint of other weights, got 0000000000000000"),
     (Idle, "everything_is_trained", "parameters without a gradient: [], got ['spare.weight', 'spare.bias']"),
     (Bulky, "builds_and_runs_on_the_meta_device", "expected no error, got"),
-    (Misnamed, "entropy_models_are_named_so", "does not begin with entropy_: [], got ['prior']"),
+    (Misnamed, "entropy_models_are_named_so", "below a submodule entropy_...: [], got ['prior']"),
     (Renamed, "an_image_too_small_for_a_metric_is_in_no_mean_of_it", "of one codec as many curves as 1, got 2"),
     (Chance, "a_killed_evaluation_goes_on_after_its_last_image", "after the interruption the rows"),
     (Chance, "an_image_that_the_codec_refuses_is_a_gap", "beside a refused image the row"),
