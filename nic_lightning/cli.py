@@ -10,8 +10,9 @@ from cyclopts import CycloptsError
 
 from nic_lightning.commands.app import call
 from nic_lightning.commands.refusals import refusal
-from nic_lightning.errors import UserError, disk_error, readers_may_leave
+from nic_lightning.errors import readers_may_leave
 from nic_lightning.late import load_late
+from nic_lightning.mistakes import mistake
 from nic_lightning.runs.machine.threads import spin_briefly
 
 
@@ -30,13 +31,10 @@ def _main(arguments: Sequence[str]) -> int:
     except CycloptsError as error:
         print(refusal(error), file=sys.stderr)
         return 2
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         return 130
-    except OSError as error:
-        sentence = disk_error(error)
+    except Exception as error:  # a constructor's UserError is wrapped by Hydra
+        sentence = mistake(error)
         if sentence is None:
             raise
         print(sentence, file=sys.stderr)

@@ -175,7 +175,7 @@ def _classic(config: DictConfig) -> tuple[ImageCodec, Path, str]:
 
     from nic_lightning.codecs.learned import is_learned
 
-    codec = instantiate(config.codec)
+    codec = instantiate(config.codec, _convert_="all")
     if is_learned(codec):
         raise UserError(f"Codec {codec.name} needs trained weights: give run=RUN instead of codec={codec.name}.")
     name = config.name or codec.name

@@ -106,6 +106,10 @@ def main(spins: Sequence[str], threads: int | None, seconds: float, rounds: int)
     """Print the pace of each number of spins, and its ratio to the default's alone."""
     from nic_lightning.runs.machine.slots import usable_cores
 
+    if wrong := [value for value in spins if value != DEFAULT and not value.isdecimal()]:
+        raise UserError(
+            f"--spins {wrong[0]} is no number; give how often a thread looks before it sleeps, such as 1000."
+        )
     used = usable_cores() if threads is None else threads
     chosen = list(dict.fromkeys([DEFAULT, *(spins or [SPINS, SPINS_IF_BUSY])]))
     print(

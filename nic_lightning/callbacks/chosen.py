@@ -20,7 +20,7 @@ def classic_codecs(names: Sequence[str]) -> list[ImageCodec]:
         problems = check_targets(config)
         if problems:
             raise ConfigError(" ".join(problems))
-        codec = instantiate(config.codec)
+        codec = instantiate(config.codec, _convert_="all")
         if is_learned(codec):
             raise UserError(f"The baseline '{name}' is a learned codec without weights; evaluate its run instead.")
         codecs.append(codec)

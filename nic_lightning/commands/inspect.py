@@ -86,7 +86,7 @@ def _untrained(overrides: list[str], config_dirs: Sequence[Path]) -> LearnedCode
 
     from nic_lightning.codecs.learned import is_learned
 
-    codec = instantiate(config.codec)
+    codec = instantiate(config.codec, _convert_="all")
     if not is_learned(codec):
         raise UserError(f"{config.codec._target_} is not a learned codec: it has no layers to count.")
     return codec.eval()

@@ -92,12 +92,7 @@ class EncodingDistributionTask(RateDistortionTask):
                 f"train/bpp_side@{point.label}": side / pixels,
                 f"train/static_bpp@{point.label}": static / pixels,
             }
-        auxiliary = self.codec.auxiliary_loss()
-        self.latest = {k: v.detach() for k, v in (logged | {"train/loss": loss, "train/auxiliary": auxiliary}).items()}
-        if self.logs_after(1):
-            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-            self.log_dict({**self.latest, "train/learning_rate": rate}, batch_size=len(x))
-        return loss + auxiliary
+        return self.whole_loss(loss, logged, len(x))
 
     def validation_step(self, batch: tuple[Sequence[str], Tensor], batch_idx: int) -> None:
         """Rates of whole images at every operating point: as their files will be, and with static tables alone."""

@@ -100,12 +100,16 @@ class RateDistortionTask(CodecTask):
                     f"train/bpp@{point.label}": terms.bpp,
                     f"train/{self.distortion}@{point.label}": terms.distortion,
                 }
+        return self.whole_loss(loss, logged, len(x))
+
+    def whole_loss(self, loss: Tensor, logged: dict[str, Tensor], batch_size: int) -> Tensor:
+        """The loss with that of the quantiles; both are logged beside `logged`, values of one step by name."""
         auxiliary = self.codec.auxiliary_loss()
         logged |= {"train/loss": loss, "train/auxiliary": auxiliary}
         self.latest = {name: value.detach() for name, value in logged.items()}
         if self.logs_after(1):
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-            self.log_dict({**self.latest, "train/learning_rate": rate}, batch_size=len(x))
+            self.log_dict({**self.latest, "train/learning_rate": rate}, batch_size=batch_size)
         return loss + auxiliary
 
     def validation_step(self, batch: tuple[Sequence[str], Tensor], batch_idx: int) -> None:

@@ -56,6 +56,11 @@ def test_work_is_counted(kind):
     assert threads.work(kind, 1, 0.01) > 0
 
 
+def test_spins_are_numbers(capsys):
+    assert cli.main(["bench", "threads", "--spins", "often"]) == 2
+    assert capsys.readouterr().err.startswith("--spins often is no number")
+
+
 def test_a_process_that_fails_says_why():
     with pytest.raises(UserError, match="KeyError: 'nothing'"):
         threads._in_process("nothing", "1000", 1, 0.1)

@@ -76,6 +76,17 @@ def test_inspect_and_check_try_the_files_of_own_codecs(
     assert "nowhere is no folder" in capsys.readouterr().err
 
 
+def test_what_a_constructor_refuses_is_a_sentence(capsys) -> None:
+    assert cli.main(["inspect", "codec=light", "codec.context=serial"]) == 2
+    assert capsys.readouterr().err == "codec.context is 'serial'; it can be means or none.\n"
+
+
+def test_a_codec_in_a_codec_is_inspected(capsys) -> None:
+    small = ["codec.base.width=8", "codec.hidden=4", "codec.side=2", "codec.bins=16"]
+    assert cli.main(["inspect", "codec=encoding_distribution", *small, "--size", "32x32", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"] == "written and read at every operating point"
+
+
 @pytest.mark.slow  # builds every codec at its full size
 def test_every_codec_of_ours_writes_and_reads_a_file(capsys) -> None:
     assert cli.main(["check"]) == 0, capsys.readouterr().out
