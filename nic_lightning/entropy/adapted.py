@@ -16,7 +16,7 @@ from nic_lightning.entropy.exact_distribution import ExactSynthesis, adapted_tab
 from nic_lightning.entropy.factorised import EntropyBottleneck, FactorisedCoding
 from nic_lightning.entropy.model import EntropyModel, require_finite, to_int32
 from nic_lightning.entropy.side_information import SideInformation, TableRates, note, part_of_image, table_bits
-from nic_lightning.entropy.static_window import StaticWindow, live_rows
+from nic_lightning.entropy.static_window import StaticWindow
 from nic_lightning.entropy.tables import CdfTables, StringReader, encode_backwards
 from nic_lightning.errors import BitstreamError
 from nic_lightning.layers.precision import without_autocast
@@ -198,9 +198,10 @@ class AdaptedBottleneck(FactorisedCoding, EntropyModel):
 
     def _adapted(self, q: np.ndarray, latents: int, step: float) -> CdfTables:
         """Tables of all channels that follow from the symbols of q (side, bins / 8) and the size."""
-        static = self._rows_of(step)
-        corrections = self.exact.corrections(q, size_level(latents))
-        return adapted_tables(static, live_rows(static), corrections, -(self.transforms.bins // 2))
+        static, window = self._rows_of(step), self._static(step)
+        live, bins = window.live.numpy(), window.supported
+        corrections = self.exact.corrections(q, size_level(latents), bins)
+        return adapted_tables(static, live, corrections, bins.start - self.transforms.bins // 2)
 
     def _q_rows(self) -> np.ndarray:
         return np.repeat(np.arange(self.transforms.side, dtype=np.int32), self.transforms.bins // STRIDE)
@@ -211,7 +212,7 @@ class AdaptedBottleneck(FactorisedCoding, EntropyModel):
         rows = slice(first, first + self.channels)
         return CdfTables(tables.cdf[rows], tables.lengths[rows], tables.offsets[rows])
 
-    def _static(self, step: float, like: Tensor) -> StaticWindow:
+    def _static(self, step: float, like: Tensor | None = None) -> StaticWindow:
         if self._window is None or self._window[0] is not self.tables:
             self._window = (self.tables, StaticWindow.of(self.tables, self.transforms.bins))
         first = self.steps.index(step) * self.channels

@@ -13,7 +13,14 @@ from numba import njit
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nic_lightning.entropy.distribution import MAX_LEVEL, MIDDLE, PER_OCTAVE, DistributionTransforms, shuffle
+from nic_lightning.entropy.distribution import (
+    MAX_LEVEL,
+    MIDDLE,
+    PER_OCTAVE,
+    STRIDE,
+    DistributionTransforms,
+    shuffle,
+)
 from nic_lightning.entropy.tables import CdfTables
 from nic_lightning.errors import RunError, UserError
 from nic_lightning.layers.precision import without_autocast
@@ -92,25 +99,41 @@ class ExactSynthesis(nn.Module):
                 return integers | {"shifts": shifts}
         return None
 
-    def corrections(self, q: np.ndarray, level: int) -> np.ndarray:
+    def corrections(self, q: np.ndarray, level: int, columns: range | None = None) -> np.ndarray:
         """Corrections of logits in units of 2^-8 bits, int64 (channels, bins), of symbols q (side, bins / 8).
 
+        With `columns`, of these bins alone, (channels, len(columns)); the others take no time.
         Raises RunError where the integers were never made, or could leave the range in which sums are exact.
         """
         layers, slope = self._proven()
         x = torch.from_numpy(q.astype(np.int64) * self._inverse_gain(level)[:, None])[None].double()
-        x = x.clamp(-_LARGEST, _LARGEST)
+        x.clamp_(-_LARGEST, _LARGEST)
+        spans, first = self._spans(columns or range(q.shape[1] * STRIDE), q.shape[1]), 0
         with torch.no_grad(), without_autocast("cpu"):  # on CPUs it makes bfloat16 of float64, too
             for i, (stride, padding, groups) in enumerate(self._layout):
                 weight, bias, shift = layers[i]
                 bias = bias + (level - MIDDLE) * slope if i == 0 else bias
+                x = x[..., spans[i].start - first : spans[i].stop - first]
                 x = F.conv_transpose1d(x, weight, bias, stride, padding, stride - 1, groups)
-                last = i == len(self._layout) - 1
+                first, last = spans[i].start * stride, i == len(self._layout) - 1
                 drop = shift + (ACTIVATION - FRACTION if last else 0)
-                x = torch.floor((x + 2.0 ** (drop - 1)) * 2.0**-drop)  # half up; a power of two changes no digit
-                x = x.clamp(-_LARGEST_LOGIT, _LARGEST_LOGIT) if last else x.clamp(0, _LARGEST)
+                x.add_(2.0 ** (drop - 1)).mul_(2.0**-drop).floor_()  # half up; a power of two changes no digit
+                x.clamp_(-_LARGEST_LOGIT, _LARGEST_LOGIT) if last else x.clamp_(0, _LARGEST)
                 x = shuffle(x, groups) if i > 0 and not last else x
-        return x[0].numpy().astype(np.int64)
+        asked = slice(None) if columns is None else slice(columns.start - first, columns.stop - first)
+        return x[0, :, asked].numpy().astype(np.int64)
+
+    def _spans(self, columns: range, width: int) -> list[range]:
+        """The columns of each layer's input, of which there are `width` at first, that these outputs depend on."""
+        sizes = [width]
+        for stride, _, _ in self._layout:
+            sizes.append(sizes[-1] * stride)
+        spans, start, stop = [], columns.start, columns.stop
+        for (stride, padding, _), size in zip(reversed(self._layout), reversed(sizes[:-1]), strict=True):
+            # An output t takes input j at tap t + padding - j stride, of which there are 2 padding + 1.
+            start, stop = max(0, -(-(start - padding) // stride)), min(size, (stop - 1 + padding) // stride + 1)
+            spans.append(range(start, stop))
+        return spans[::-1]
 
     def _inverse_gain(self, level: int) -> np.ndarray:
         """2^-gain at a level in units of 2^-12, at most 2^12."""

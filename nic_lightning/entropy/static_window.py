@@ -52,10 +52,19 @@ class StaticWindow:
             torch.from_numpy(log2).float(), torch.from_numpy(inside), torch.from_numpy(live_rows(tables)),
         )  # fmt: skip
 
-    def of_rows(self, rows: slice, like: Tensor) -> StaticWindow:
+    def of_rows(self, rows: slice, like: Tensor | None = None) -> StaticWindow:
         """Of some rows, on the device and of the type of another tensor."""
-        log2, inside, live = (t[rows].to(like.device) for t in (self.log2, self.inside, self.live))
-        return replace(self, log2=log2.to(like.dtype), inside=inside, live=live)
+        log2, inside, live = self.log2[rows], self.inside[rows], self.live[rows]
+        if like is None:
+            return replace(self, log2=log2, inside=inside, live=live)
+        return replace(self, log2=log2.to(like), inside=inside.to(like.device), live=live.to(like.device))
+
+    @property
+    def supported(self) -> range:
+        """The bins that a live row has a symbol in; one at least."""
+        places = (self.inside & self.live[:, None]).any(0).nonzero().flatten().tolist() or [self.low]
+        first, stop = places[0] - self.low, places[-1] + 1 - self.low
+        return range(min(max(0, first), self.bins - 1), max(min(self.bins, stop), 1))
 
     def difference(self, p: Tensor) -> Tensor:
         """What h_a sees of distributions (N, R, width): (N, R, bins), 0 where they are as the tables say.

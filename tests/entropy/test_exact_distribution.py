@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -86,6 +87,24 @@ def test_corrections_are_those_of_plain_integers(level, largest):
     _, exact = networks()
     q = symbols(largest=largest)
     assert np.array_equal(exact.corrections(q, level), twin(exact, q, level))
+
+
+@pytest.mark.parametrize("columns", [range(1), range(31, 32), range(7, 20), range(0, 32), range(12, 13)])
+def test_some_columns_are_those_of_all(columns):
+    _, exact = networks()
+    expected = exact.corrections(symbols(), 41)[:, columns.start : columns.stop]
+    assert np.array_equal(exact.corrections(symbols(), 41, columns), expected)
+
+
+def test_every_bin_that_a_live_row_has_a_symbol_in_is_corrected():
+    tables = static()
+    supported = StaticWindow.of(tables, BINS).supported
+    rows = np.flatnonzero(live_rows(tables))
+    first = min(int(tables.offsets[r]) for r in rows) + BINS // 2
+    stop = max(int(tables.offsets[r] + tables.lengths[r]) - 2 for r in rows) + BINS // 2
+    assert supported == range(max(0, first), min(BINS, stop))
+    none = StaticWindow.of(tables, BINS)
+    assert len(replace(none, live=torch.zeros_like(none.live)).supported) == 1
 
 
 @pytest.mark.parametrize("level", LEVELS)
