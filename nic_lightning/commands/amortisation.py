@@ -39,6 +39,7 @@ def amortisation(
     limit: Annotated[Count | None, Parameter(metavar="N")] = None,
     out: Annotated[Path | None, Parameter(name=("--out", "-o"), metavar="DIR")] = None,
     no_figures: Annotated[bool, Parameter(name="--no-figures")] = False,
+    no_wandb: Annotated[bool, Parameter(name="--no-wandb")] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure the amortisation gap of a codec's factorised entropy models, and what closes it.
@@ -54,6 +55,7 @@ def amortisation(
         limit: only the first images
         out: folder to write into (default: RUN/amortisation)
         no_figures: tables alone; nothing is drawn
+        no_wandb: leave the run's W&B record as it is (default: a run that has one gets tables and figures there, too)
         overwrite: replace files that exist
 
     Examples:
@@ -79,7 +81,10 @@ def amortisation(
     codec = load_codec(run)
     sources = ImageFolder(images, limit=limit)
     points = [codec.point(label) for label in point] or list(codec.operating_points)
-    _Measurement(codec, sources, points).write(folder, figures=not no_figures)
+    measured = _Measurement(codec, sources, points)
+    measured.write(folder, figures=not no_figures)
+    if out is None and not no_wandb:
+        measured.log(run)
 
 
 class _Measurement:
@@ -115,6 +120,16 @@ class _Measurement:
         if figures:
             self._draw(folder)
         print(folder)
+
+    def log(self, run: Path) -> None:
+        """Tables of points and images, and figures, into the run's W&B record, where it has one."""
+        from nic_lightning.runs.loggers.reopened import add_to_wandb
+
+        drawn = {Path(name).stem: run / FOLDER / name for name in FIGURES if (run / FOLDER / name).is_file()}
+        figures = {f"{FOLDER}_{name}": path for name, path in drawn.items()}
+        tables = {f"{FOLDER}_points": self.points, f"{FOLDER}_images": self.by_image}
+        if add_to_wandb(run, tables, figures):
+            print(f"The tables and figures are in the run's W&B record, too: {run / 'wandb'}")
 
     def _draw(self, folder: Path) -> None:
         from nic_lightning.analysis.amortisation import signature

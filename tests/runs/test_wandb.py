@@ -13,6 +13,7 @@ import wandb
 from PIL import Image
 
 from nic_lightning.runs.loggers import wandb as module
+from nic_lightning.runs.loggers.reopened import add_to_wandb
 from nic_lightning.runs.loggers.wandb import (
     finish_wandb,
     is_logged_in,
@@ -43,6 +44,30 @@ def records(folder: Path) -> list[dict[str, Any]]:
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         found += [json.loads(line) for line in output.splitlines()]
     return found
+
+
+def test_what_is_measured_later_goes_under_the_same_id(tmp_path, caplog):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    picture = folder / "gains.png"
+    Image.new("RGB", (16, 16), "red").save(picture)
+    rows = [{"label": "64", "static": 0.5, "adapted": 0.25}]
+    write = (folder / "config.yaml").write_text
+    write("logger: null\n")
+    assert not add_to_wandb(folder, {"gap": rows}, {"gains": picture})
+    write("logger: {project: mine, mode: offline, name: first}\n")
+    assert not add_to_wandb(folder, {"gap": rows}, {"gains": picture})
+    assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "gains.png"]
+
+    (folder / "wandb_id").write_text("abc12345\n")
+    assert add_to_wandb(folder, {"gap": rows}, {"gains": picture})
+    (start, *_) = [record["run"] for record in records(folder) if "run" in record]
+    assert (start["run_id"], start["project"], start["display_name"]) == ("abc12345", "mine", "first")
+    media = next((folder / "wandb").glob("offline-run-*-abc12345/files/media"))
+    (kept,) = media.rglob("*.table.json")
+    assert json.loads(kept.read_text())["data"] == [["64", 0.5, 0.25]]
+    assert [path.name.split("_")[0] for path in media.rglob("*.png")] == ["gains"]
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == []
 
 
 def test_an_offline_run_from_start_to_results(tmp_path, caplog):
