@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nic_lightning.codecs import exporting
+from nic_lightning.codecs.compressai_checkpoints import from_compressai
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.room import Room
 from nic_lightning.errors import RunError, UserError
@@ -24,6 +25,8 @@ _ARGUMENT_TYPES = (int, float, str, bool, type(None))
 _TEMPORARY = 4
 """How many times its weights a codec may allocate while it is built: initial values are made in several steps."""
 _TRUSTED: set[str] = set()
+_LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
+"""How torch.save began before 1.6: a pickled magic number."""
 
 
 def trust(target: str) -> None:
@@ -45,8 +48,9 @@ def _packages() -> list[str]:
 def load(name_or_path: str | Path) -> LearnedCodec:
     """Codec that is ready to `encode` and `decode`: on the CPU, in evaluation mode.
 
-    `name_or_path` is a run folder of `nic-train`, a .ckpt file, or a folder that `nic export` wrote. Nothing in it is
-    executed; see `load_codec`. Raises RunError, one sentence, where there is no codec or a damaged one.
+    `name_or_path` is a run folder of `nic-train`, a .ckpt file, a folder that `nic export` wrote, or a weight file of
+    CompressAI. Nothing in it is executed; see `load_codec`. Raises RunError, one sentence, where there is no codec or a
+    damaged one.
     """
     # Here a name of a shipped model will be looked up, once there are any: a path that exists goes first.
     return load_codec(name_or_path)
@@ -55,10 +59,10 @@ def load(name_or_path: str | Path) -> LearnedCodec:
 def load_codec(path: str | Path) -> LearnedCodec:
     """Codec on the CPU in evaluation mode with the CDF tables that were stored.
 
-    `path` is a run folder, a .ckpt file or a folder that `nic export` wrote. Nothing in it is executed: tensors and
-    plain values only, and the named class must be a `LearnedCodec` of nic_lightning.codecs or of a package listed in
-    the environment variable NIC_CODEC_PACKAGES (separated by commas). Raises RunError with the reason when that is not
-    what the files hold.
+    `path` is a run folder, a .ckpt file, a folder that `nic export` wrote, or a weight file of CompressAI (of a
+    factorised prior). Nothing in it is executed: tensors and plain values only, and the named class must be a
+    `LearnedCodec` of nic_lightning.codecs or of a package listed in the environment variable NIC_CODEC_PACKAGES
+    (separated by commas). Raises RunError with the reason when that is not what the files hold.
     """
     return load_with_config(path)[0]
 
@@ -100,6 +104,9 @@ def config_of(path: str | Path) -> object:
 
 def _codec_of(checkpoint: dict[str, Any], file: Path) -> tuple[object, dict[str, Tensor]]:
     """Codec's config and state, tables included."""
+    foreign = None if "codec" in checkpoint else from_compressai(checkpoint, file)
+    if foreign is not None:
+        return foreign
     description, state = checkpoint.get("codec"), checkpoint.get("state_dict")
     tables = description.get("tables", {}) if isinstance(description, dict) else None
     if not isinstance(description, dict) or not isinstance(state, dict) or not isinstance(tables, dict):
@@ -142,10 +149,11 @@ def find_checkpoint(path: str | Path) -> Path:
 def read_checkpoint(file: Path) -> dict[str, Any]:
     """Content of a checkpoint, tensors on the CPU; raises RunError when it is damaged or holds code."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > file.stat().st_size:  # torch.save does not compress; a bomb does
-            raise RunError(f"{file} is not a checkpoint of nic-train: it unpacks to more than its own size.")
+        if not legacy(file):
+            with zipfile.ZipFile(file) as archive:
+                unpacked = sum(entry.file_size for entry in archive.infolist())
+            if unpacked > file.stat().st_size:  # torch.save does not compress; a bomb does
+                raise RunError(f"{file} is not a checkpoint of nic-train: it unpacks to more than its own size.")
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except RunError:
         raise
@@ -154,6 +162,12 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict):
         raise RunError(f"{file} is not a checkpoint of nic-train.")
     return checkpoint
+
+
+def legacy(file: Path) -> bool:
+    """Whether a file is of the format that torch.save wrote before 1.6: weights from those days are still in use."""
+    with file.open("rb") as opened:
+        return opened.read(len(_LEGACY)) == _LEGACY
 
 
 def reason(error: Exception) -> str:
