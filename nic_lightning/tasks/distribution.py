@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.encoding_distribution import EncodingDistribution
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.entropy.side_information import SideInformation, parts_of_larger_images, side_information
 from nic_lightning.errors import UserError
 from nic_lightning.losses.rate_distortion import bits
+from nic_lightning.metrics.fidelity import psnr
 from nic_lightning.tasks.rate_distortion import RateDistortionTask
 
 SIDE = ("q", "flag")
@@ -30,11 +34,15 @@ class EncodingDistributionTask(RateDistortionTask):
     networks are told how many latents that image has, and so learn how fine tables are worth at each size.
 
     Only the networks h_a, h_s and the entropy model of q are trained; the wrapped codec is frozen, and its distortion
-    stays what it is. Optimiser, schedule and clipping are those of `RateDistortionTask`.
+    stays what it is. With `end_to_end` its transforms are trained, too, and lambda times the MSE is added; the talk saw
+    rate and distortion get worse by that (docs/distributions.md has our measurement). Medians and static tables stay
+    what they are, since nothing makes them anew, while the latents move. Optimiser, schedule and clipping are those of
+    `RateDistortionTask`.
 
     Args:
         codec: `EncodingDistribution`.
         codec_config: the codec's plain config, kept in checkpoints.
+        end_to_end: train the wrapped codec's transforms along, for rate and distortion.
         target: (H, W) of the images that crops stand for; None: each step draws a number of pixels, log-uniformly from
             that of the crop to 4096x4096.
         learning_rate: of the networks.
@@ -48,6 +56,7 @@ class EncodingDistributionTask(RateDistortionTask):
         self,
         codec: LearnedCodec,
         codec_config: dict[str, Any] | None = None,
+        end_to_end: bool = False,
         target: Sequence[int] | None = None,
         learning_rate: float = 1e-3,
         quantile_learning_rate: float = 1e-3,
@@ -61,10 +70,13 @@ class EncodingDistributionTask(RateDistortionTask):
             )
         if target is not None and (len(target) != 2 or min(target) < 1):
             raise UserError(f"task.target is {list(target)}; give height and width of images, as [512, 768], or null.")
+        if end_to_end:
+            _thaw(codec)
         super().__init__(
             codec, codec_config, learning_rate=learning_rate, quantile_learning_rate=quantile_learning_rate,
             halve_at=halve_at, warmup=warmup, decay=decay, compile=False,
         )  # fmt: skip
+        self.end_to_end = end_to_end
         self.target = None if target is None else (int(target[0]), int(target[1]))
 
     def enlargement(self, crop: int) -> float:
@@ -80,10 +92,10 @@ class EncodingDistributionTask(RateDistortionTask):
         logged: dict[str, Tensor] = {}
         loss = x.new_zeros(())
         for point in self.codec.operating_points:
-            with torch.no_grad():
+            with nullcontext() if self.end_to_end else torch.no_grad():
                 y = self.codec.analysis(self.codec.pad(x), point)
             with parts_of_larger_images(larger), side_information() as notes:
-                _, likelihoods = self.codec.likelihoods(y, point)
+                y_hat, likelihoods = self.codec.likelihoods(y, point)
             latents, side, static = _bits(likelihoods, notes)
             side = side / larger
             loss = loss + (latents + side) / pixels
@@ -92,23 +104,47 @@ class EncodingDistributionTask(RateDistortionTask):
                 f"train/bpp_side@{point.label}": side / pixels,
                 f"train/static_bpp@{point.label}": static / pixels,
             }
+            if self.end_to_end:
+                mse = self._mse(x, y_hat, point)
+                loss = loss + (point.lmbda or 0.0) * mse
+                logged[f"train/mse@{point.label}"] = mse
         return self.whole_loss(loss, logged, len(x))
 
+    def _mse(self, x: Tensor, y_hat: Tensor, point: OperatingPoint) -> Tensor:
+        """Mean squared error of what latents decode to."""
+        height, width = x.shape[-2:]
+        return F.mse_loss(self.codec.synthesis(y_hat, point)[..., :height, :width].float(), x)
+
     def validation_step(self, batch: tuple[Sequence[str], Tensor], batch_idx: int) -> None:
-        """Rates of whole images at every operating point: as their files will be, and with static tables alone."""
+        """Rates of whole images at every operating point: as their files will be, and with static tables alone.
+
+        With `end_to_end` also the 8-bit PSNR, and the loss has the distortion in it.
+        """
         _, x = batch
         name, pixels = self.validation_name, x[:, 0].numel()
         values, total = {}, x.new_zeros(())
         for point in self.codec.operating_points:
             y = self.codec.analysis(self.codec.pad(x), point)
             with side_information() as notes:
-                _, likelihoods = self.codec.likelihoods(y, point)
+                y_hat, likelihoods = self.codec.likelihoods(y, point)
             latents, side, static = _bits(likelihoods, notes)
             values[f"val/{name}/bpp_estimated@{point.label}"] = (latents + side) / pixels
             values[f"val/{name}/static_bpp@{point.label}"] = static / pixels
             total = total + (latents + side) / pixels
+            if self.end_to_end:
+                x_hat = self.codec.synthesis(y_hat, point)[..., : x.shape[-2], : x.shape[-1]].float()
+                values[f"val/{name}/psnr@{point.label}"] = psnr(x, x_hat).mean()
+                total = total + (point.lmbda or 0.0) * F.mse_loss(x_hat.clamp(0, 1), x)
         values[f"val/{name}/loss"] = total
         self.log_dict(values, batch_size=len(x), sync_dist=True)
+
+
+def _thaw(codec: EncodingDistribution) -> None:
+    """Let the wrapped codec's parameters be trained; UserError where a point has no lambda to weigh distortion by."""
+    unknown = [point.label for point in codec.operating_points if point.lmbda is None]
+    if unknown:
+        raise UserError(f"Point {unknown[0]} of the wrapped codec has no lambda: task.end_to_end cannot train it.")
+    codec.base.requires_grad_(True)
 
 
 def _bits(likelihoods: dict[str, Tensor], notes: Sequence[SideInformation]) -> tuple[Tensor, Tensor, Tensor]:

@@ -70,6 +70,31 @@ def test_only_the_networks_and_the_model_of_q_change(tmp_path):
     assert learned == {id(p) for model in codec.bottlenecks.values() for p in model.parameters()}
 
 
+def test_end_to_end_the_transforms_learn_and_static_tables_stay(tmp_path):
+    codec = wrapped()
+    before = {name: tensor.clone() for name, tensor in codec.state_dict().items()}
+    losses = Losses()
+    task, trainer = train(4, tmp_path, codec, callbacks=[losses], end_to_end=True, learning_rate=1e-3)
+    last = losses.steps[4]
+    rates = sum(last[f"train/bpp@{label}"] for label in ("64", "512"))
+    weighted = sum(float(label) * last[f"train/mse@{label}"] for label in ("64", "512"))
+    assert last["train/loss"] == pytest.approx(rates + weighted, rel=1e-5)
+    changed = {name for name, tensor in codec.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert any(".g_a." in name for name in changed)
+    assert any(".g_s." in name for name in changed)
+    kept = ("centres", "entropy_y.0._quantized_cdf", "entropy_y.1._quantized_cdf")
+    assert not any(name.endswith(kept) for name in changed)
+    found = trainer.validate(task, task.trainer.datamodule, verbose=False)[0]
+    assert {"val/noise/psnr@64", "val/noise/psnr@512"} <= set(found)
+
+
+def test_end_to_end_needs_the_lambda_of_every_point():
+    base = {"_target_": "nic_lightning.codecs.factorised_prior.FactorisedPrior", "width": 4, "latents": 4}
+    codec = codec_of({**CONFIG, "base": {**base, "lmbda": None, "label": "q3"}})
+    with pytest.raises(UserError, match=r"q3 of the wrapped codec has no lambda: task\.end_to_end cannot train it"):
+        EncodingDistributionTask(codec, end_to_end=True)
+
+
 def test_its_checkpoint_is_all_that_a_decoder_needs(tmp_path, picture):
     task, trainer = train(4, tmp_path)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
