@@ -1,4 +1,6 @@
-"""Gather what `nic amortisation` measured of run.sh's run into measured.csv, gains.png and the tables of README.md.
+"""Gather what `nic amortisation` measured into measured.csv, gains.png and the tables of README.md.
+
+RUNS holds the run of run.sh, which has all points, or those of published.sh, with one point each.
 
 python experiments/encoding_distributions/collect.py RUNS [--out FOLDER]
 """
@@ -17,6 +19,7 @@ from nic_lightning.report.experiments.gathering import Gathering, read_csv, writ
 
 HERE = Path(__file__).resolve().parent
 RUN = "encoding_distributions_small"
+POINTS = "amortisation/points.csv"
 WAYS = {
     "adapted": "adapted tables",
     "gaussian": "Gaussians",
@@ -33,10 +36,12 @@ class Gap(Gathering):
 
     def collect(self, runs: Path, out: Path) -> list[str]:
         """Write measured.csv, gains.png and the tables; raises UserError where nothing was measured."""
-        path = runs / RUN / "amortisation" / "points.csv"
-        if not path.exists():
-            raise UserError(f"There is no {path}: run nic amortisation {runs / RUN} first.")
-        rows = [{key: row[key] for key in KEPT} for row in read_csv(path)]
+        own = runs / RUN / POINTS
+        paths = [own] if own.exists() else sorted(runs.glob(f"*/{POINTS}"))
+        if not paths:
+            raise UserError(f"There is no {own}: run nic amortisation {runs / RUN} first.")
+        rows = [{key: row[key] for key in KEPT} for path in paths for row in read_csv(path)]
+        rows.sort(key=lambda row: float(row["static"]))
         out.mkdir(parents=True, exist_ok=True)
         write_csv(out / "measured.csv", KEPT, rows)
         numbers = [{k: float(v) if v and k != "label" else v or None for k, v in row.items()} for row in rows]

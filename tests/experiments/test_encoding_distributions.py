@@ -62,3 +62,17 @@ def test_measured_points_are_gathered_beside_the_published_ones(tmp_path: Path) 
     with (tmp_path / "out" / "measured.csv").open(newline="") as file:
         assert [row["label"] for row in csv.DictReader(file)] == ["64", "256", "1024"]
     assert (tmp_path / "out" / "gains.png").stat().st_size > 5_000
+
+
+def test_points_of_several_runs_make_one_curve(tmp_path: Path) -> None:
+    module = program("encoding_distributions")
+    row = {"images": 24, "rest": 0.0, "gaussian": None, "backward": None, "gap": 10.0, "side": 1.5}
+    for label, psnr, rate in (("q3", 29.0, 0.3), ("q6", 35.0, 0.9), ("q1", 26.0, 0.1)):
+        folder = tmp_path / "runs" / label / "amortisation"
+        folder.mkdir(parents=True)
+        own = {"label": label, "psnr": psnr, "static": rate, "adapted": 0.94 * rate, "ideal": 0.9 * rate, **row}
+        write_csv(folder / "points.csv", list(own), [own])
+    module.Gap(FOLDER).collect(tmp_path / "runs", tmp_path / "out")
+    assert "| adapted tables | -6.88 % | -6.00 % |" in (tmp_path / "out" / "README.md").read_text()
+    with (tmp_path / "out" / "measured.csv").open(newline="") as file:
+        assert [row["label"] for row in csv.DictReader(file)] == ["q1", "q3", "q6"]
