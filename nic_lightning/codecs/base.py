@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from nic_lightning.bitstream import VERSION
+from nic_lightning.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,17 @@ class OperatingPoint:
     """Quality setting of a classic codec."""
     step: float | None = None
     """Quantisation bin width of the latents, where a codec has that second lever (Choi et al. 2019)."""
+
+
+def single_point(lmbda: float | None, label: str | None, width: int | None = None) -> OperatingPoint:
+    """The point of a codec that has one: named after its lambda where no label is given.
+
+    Raises UserError without either; weights from elsewhere may be of an unknown lambda, and then have a label.
+    """
+    if lmbda is None and label is None:
+        raise UserError("codec.lmbda is null; give a number, or codec.label for weights of an unknown lambda.")
+    lmbda = None if lmbda is None else float(lmbda)
+    return OperatingPoint(0, label if label is not None else f"{lmbda:g}", lmbda=lmbda, width=width)
 
 
 @dataclass

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 
 from nic_lightning.codecs.base import OperatingPoint
-from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.codecs.factorised_base import FactorisedCodec
 from nic_lightning.entropy.factorised import EntropyBottleneck
 from nic_lightning.layers.convolution import conv, deconv, store_kernels
 from nic_lightning.layers.gdn import GDN
@@ -45,7 +43,7 @@ class SynthesisTransform(nn.Module):
         return y
 
 
-class CompressiveAutoencoder(LearnedCodec):
+class CompressiveAutoencoder(FactorisedCodec):
     """One rate-distortion trade-off, one model: trained once a lambda, it is the thesis' "independent models".
 
         x ─ conv 9/4 ─ GDN ─ conv 5/2 ─ GDN ─ conv 5/2 ─ GDN ─ y ─ Q ─ y_hat ─┐        all layers `width` channels
@@ -62,33 +60,3 @@ class CompressiveAutoencoder(LearnedCodec):
         self.entropy_y = EntropyBottleneck(width)
         self._points = (OperatingPoint(0, f"{lmbda:g}", lmbda=float(lmbda), width=width),)
         store_kernels(self, kernel_param)
-
-    @property
-    def operating_points(self) -> Sequence[OperatingPoint]:
-        """The one lambda."""
-        return self._points
-
-    def analysis(self, x: Tensor, point: OperatingPoint) -> Tensor:
-        """Latents of padded images."""
-        return self.g_a(x)
-
-    def synthesis(self, y_hat: Tensor, point: OperatingPoint) -> Tensor:
-        """Images of latents."""
-        return self.g_s(y_hat)
-
-    def likelihoods(self, y: Tensor, point: OperatingPoint) -> tuple[Tensor, dict[str, Tensor]]:
-        """Noisy or rounded latents and their likelihoods."""
-        y_hat, likelihood = self.entropy_y(y)
-        return y_hat, {"y": likelihood}
-
-    def encode_latents(self, y: Tensor, point: OperatingPoint) -> tuple[list[bytes], dict[str, Tensor]]:
-        """One string."""
-        string, y_hat = self.entropy_y.encode(y)
-        return [string], {"y": y_hat}
-
-    def decode_image_latents(
-        self, strings: Sequence[bytes], size: tuple[int, int], point: OperatingPoint
-    ) -> dict[str, Tensor]:
-        """Latents of the one string."""
-        self.expect_strings(strings, 1)
-        return {"y": self.entropy_y.decode(strings[0], size)}

@@ -24,6 +24,7 @@ _ARGUMENT_TYPES = (int, float, str, bool, type(None))
 
 _TEMPORARY = 4
 """How many times its weights a codec may allocate while it is built: initial values are made in several steps."""
+_HARMLESS = 2**21
 _TRUSTED: set[str] = set()
 _LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 """How torch.save began before 1.6: a pickled magic number."""
@@ -121,7 +122,11 @@ def _codec_of(checkpoint: dict[str, Any], file: Path) -> tuple[object, dict[str,
 
 
 def _built_in_room(config: object, state: dict[str, Any], size: int) -> LearnedCodec:
-    """The codec; UserError if it, or the file's tensors, are larger than the file's `size` in bytes can fill."""
+    """The codec; UserError if it, or the file's tensors, are larger than the file's `size` in bytes can fill.
+
+    Up to _HARMLESS bytes pass without: a small file without tables is given them when it is read.
+    """
+    size = max(size, _HARMLESS)
     with Room(_TEMPORARY * size + 2**20):
         codec = build_codec(config)
     needed = sum(t.numel() for t in codec.state_dict().values())

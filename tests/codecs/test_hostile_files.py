@@ -30,6 +30,7 @@ CODECS = {
     },
     "factorised_prior": {"latents": 8},
     "hyperprior": {},
+    "mean_scale": {"latents": 6, "context": "checkerboard", "excite": 2.0},
     "modulated_hyperprior": {"lambdas": [64, 1024]},
     "scalable": {"widths": [3, 5, 8]},
     "slimmable": {"widths": [3, 5, 8]},
