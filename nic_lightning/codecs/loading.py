@@ -117,8 +117,23 @@ def _codec_of(checkpoint: dict[str, Any], file: Path) -> tuple[object, dict[str,
                 f"them, nic-evaluate flow=timcflow flow.weights={file} measures them."
             )
         raise RunError(f"{file} holds no codec; give a checkpoint that nic-train wrote.")
-    state = {k.removeprefix("codec."): v for k, v in state.items() if isinstance(k, str) and k.startswith("codec.")}
-    return description.get("config"), state | tables
+    return description.get("config"), _weights(checkpoint) | tables
+
+
+def weights_of(file: Path) -> dict[str, Tensor]:
+    """State of the codec in a checkpoint, or in a weight file of CompressAI, to begin training with, unchecked."""
+    checkpoint = read_checkpoint(file)
+    foreign = None if "codec" in checkpoint else from_compressai(checkpoint, file)
+    return foreign[1] if foreign is not None else _weights(checkpoint)
+
+
+def _weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """A codec's state; where there is a moving average of its weights, with that."""
+    state, description = (checkpoint.get(name) for name in ("state_dict", "codec"))
+    average = description.get("weights") if isinstance(description, dict) else None
+    state = {k: v for k, v in state.items() if isinstance(k, str)} if isinstance(state, dict) else {}
+    state = {k.removeprefix("codec."): v for k, v in state.items() if k.startswith("codec.")}
+    return state | (average if isinstance(average, dict) else {})
 
 
 def _built_in_room(config: object, state: dict[str, Any], size: int) -> LearnedCodec:

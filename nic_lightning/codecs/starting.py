@@ -8,7 +8,7 @@ from typing import Any
 
 from nic_lightning.codecs.exporting import is_export
 from nic_lightning.codecs.learned import LearnedCodec
-from nic_lightning.codecs.loading import config_of, find_checkpoint, load_codec, misfit, read_checkpoint, reason
+from nic_lightning.codecs.loading import config_of, find_checkpoint, load_codec, misfit, reason, weights_of
 from nic_lightning.errors import UserError
 
 
@@ -27,11 +27,7 @@ def start_from(codec: LearnedCodec, source: str | None) -> None:
     if adopt_codec:
         adopt_codec(load_codec(source))
         return
-    if is_export(Path(source)):
-        state = load_codec(source).state_dict()
-    else:
-        state = read_checkpoint(find_checkpoint(source)).get("state_dict", {})
-        state = {k.removeprefix("codec."): v for k, v in state.items() if k.startswith("codec.")}
+    state = load_codec(source).state_dict() if is_export(Path(source)) else weights_of(find_checkpoint(source))
     try:
         (adopt or codec.load_state_dict)(state)
     except RuntimeError as error:

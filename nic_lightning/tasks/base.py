@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.tasks.moving_average import MovingAverage
 
 QUANTILES = "quantiles"
 
@@ -39,17 +40,30 @@ class Task(pl.LightningModule):
 class CodecTask(Task):
     """Validation with fresh tables, and checkpoints that can be decoded from.
 
+    With an `average`, it is what is validated and what decoders have; training goes on from its own weights.
+
     Args:
         codec: what checkpoints are decoded with.
         codec_config: its plain config, kept in checkpoints.
+        average: decay of a moving average of the weights; None: none.
     """
 
-    def __init__(self, codec: LearnedCodec, codec_config: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, codec: LearnedCodec, codec_config: dict[str, Any] | None = None, average: float | None = None
+    ) -> None:
         super().__init__()
         self.codec, self.codec_config = codec, codec_config
+        self.average = None if average is None else MovingAverage(codec, average)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Let the average follow."""
+        if self.average is not None:
+            self.average.follow(self.global_step)
 
     def on_validation_start(self) -> None:
         """Bring the quantiles to where training moved the densities; rounding uses their medians."""
+        if self.average is not None:
+            self.average.put_in()
         self._quantiles = {n: p.detach().clone() for n, p in self.codec.named_parameters() if n.endswith(QUANTILES)}
         self.codec.update_tables()
 
@@ -58,6 +72,8 @@ class CodecTask(Task):
         with torch.no_grad():
             for name, value in self._quantiles.items():
                 self.codec.get_parameter(name).copy_(value)
+        if self.average is not None:
+            self.average.take_out()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a decoder needs beside the weights: the codec's config and tables that fit these weights.
@@ -65,7 +81,16 @@ class CodecTask(Task):
         The tables are made on a copy: moving the quantiles of the model in training would tie its course to the moments
         at which checkpoints happen to be written.
         """
-        checkpoint["codec"] = {"config": self.codec_config, "tables": fresh_tables(self.codec)}
+        codec = self.codec if self.average is None else self.average.averaged()
+        checkpoint["codec"] = {"config": self.codec_config, "tables": fresh_tables(codec)}
+        if self.average is not None:
+            checkpoint["average"] = self.average.state()
+            checkpoint["codec"]["weights"] = {k: v.detach().cpu() for k, v in self.average.values.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the average; one that the checkpoint has not begins with its weights."""
+        if self.average is not None and "average" in checkpoint:
+            self.average.load(checkpoint["average"])
 
 
 def fresh_tables(codec: LearnedCodec) -> dict[str, Tensor]:

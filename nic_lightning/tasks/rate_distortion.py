@@ -37,6 +37,7 @@ class RateDistortionTask(CodecTask):
         decay: last steps of `trainer.max_steps` in which they fall linearly towards 0.
         freeze: parameter name prefixes of the codec that are not trained, such as [g_a, g_s].
         learning_rate_factors: by parameter name prefix, what the network's learning rate is multiplied with there.
+        average: decay of a moving average of the weights, .999 or so, which is validated and decoded with; None: none.
         channels_last: memory format of images and kernels; faster on CPUs and on tensor cores.
         compile: compile the transforms with TorchDynamo when training on a GPU.
     """
@@ -53,10 +54,11 @@ class RateDistortionTask(CodecTask):
         decay: int = 0,
         freeze: Sequence[str] = (),
         learning_rate_factors: Mapping[str, float] | None = None,
+        average: float | None = None,
         channels_last: bool = True,
         compile: bool = True,
     ):
-        super().__init__(codec, codec_config)
+        super().__init__(codec, codec_config, average)
         if not all(codec.reconstructs(point) for point in codec.operating_points):
             raise UserError(
                 f"Codec {codec.name} translates; rate and distortion do not train that: give task=translation."

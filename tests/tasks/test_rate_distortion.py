@@ -113,8 +113,8 @@ def test_fresh_tables_name_every_entropy_model(make_codec):
     assert all(v.device.type == "cpu" and not v.requires_grad for v in tables.values())
 
 
-@pytest.mark.parametrize("validate", [False, True])
-def test_a_resumed_run_goes_on_as_if_never_interrupted(fit, tmp_path, validate):
+@pytest.mark.parametrize(("validate", "average"), [(False, None), (True, None), (True, 0.9)])
+def test_a_resumed_run_goes_on_as_if_never_interrupted(fit, tmp_path, validate, average):
     images = tmp_path / "images"
     images.mkdir()
     for i in range(20):  # ten steps an epoch
@@ -131,7 +131,7 @@ def test_a_resumed_run_goes_on_as_if_never_interrupted(fit, tmp_path, validate):
             "limit_val_batches": 1 if validate else 0,
         }
         trainer |= {"val_check_interval": 2} if validate else {}
-        settings = {"codec_config": SMALL}
+        settings = {"codec_config": SMALL, "average": average}
         task, lightning = fit(steps, codec=codec_of(), task=settings, trainer=trainer, data=data, **arguments)
         return task, lightning, losses
 
@@ -147,3 +147,7 @@ def test_a_resumed_run_goes_on_as_if_never_interrupted(fit, tmp_path, validate):
         assert values == uninterrupted.steps[step], step
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed_task.state_dict()[name]), name
+    if average is not None:
+        assert whole.average.steps == resumed_task.average.steps == 8
+        for name, value in whole.average.values.items():
+            assert torch.equal(value, resumed_task.average.values[name]), name
