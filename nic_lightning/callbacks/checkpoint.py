@@ -103,12 +103,16 @@ class Checkpoints(pl.Callback):
 
     def save(self, trainer: pl.Trainer, between_steps: bool = False) -> None:
         """Write last.ckpt; every rank has to call it."""
+        self.write(trainer, LAST, between_steps)
+        self._saved_at_step, self._saved_at_time = trainer.global_step, time.monotonic()
+
+    def write(self, trainer: pl.Trainer, name: str, between_steps: bool) -> None:
+        """Write the whole state into a file of the folder; every rank has to call it."""
         self._between_steps = between_steps
         try:
-            trainer.save_checkpoint(self.folder / LAST)
+            trainer.save_checkpoint(self.folder / name)
         finally:
             self._between_steps = False
-        self._saved_at_step, self._saved_at_time = trainer.global_step, time.monotonic()
 
     def _wishes(self, trainer: pl.Trainer, step: int) -> tuple[bool, ...]:
         """Whether any rank was told to stop, was told to save, sees that it is time to save, or that time is up."""
@@ -160,7 +164,7 @@ class Checkpoints(pl.Callback):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write beside the target, flush to the disk, then rename; the file before it stays as previous.ckpt.
+    """Write beside the target, flush to the disk, then rename; the last.ckpt before it stays as previous.ckpt.
 
     Lightning's own way goes through the folder of temporary files, which is often another file system, where the move
     is a copy that a kill can cut, and holds the whole checkpoint in memory a second time.
@@ -176,7 +180,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-            if path.exists():
+            if path.exists() and path.name == LAST:
                 _replace_by_link(path, path.with_name(PREVIOUS))
             os.replace(temporary, path)
             _flush_folder(path.parent)

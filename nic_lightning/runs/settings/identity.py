@@ -34,7 +34,7 @@ DEFAULTS: dict[str, Any] = {
 }
 """What holds where the trainer's config says nothing, or null: to say it makes no other run."""
 CALLBACKS_FREE = frozenset(
-    {"nic_lightning.callbacks.translations.TranslationGrid"}
+    {"nic_lightning.callbacks.translations.TranslationGrid", "nic_lightning.callbacks.best.BestCheckpoint"}
     | {f"pytorch_lightning.callbacks.{name}" for name in ("EarlyStopping", "Timer", "LearningRateMonitor")}
     | {f"pytorch_lightning.callbacks.{name}" for name in ("DeviceStatsMonitor", "ModelSummary", "RichModelSummary")}
 )
