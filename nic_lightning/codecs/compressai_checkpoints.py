@@ -23,12 +23,14 @@ _LAMBDAS = (0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483, 0.0932, 0.18)
 """Of the zoo's qualities 1 to 8, for an MSE of images in [0, 255]."""
 _FACTORISED = {"g_a", "g_s", "entropy_bottleneck"}
 _HYPERPRIOR = _FACTORISED | {"h_a", "h_s", "gaussian_conditional"}
+_MOST_CHANNELS = 1024
+"""Of latents that tables are made for while a file is read."""
 READ = "bmshj2018-factorized, bmshj2018-factorized-relu, bmshj2018-hyperprior and mbt2018-mean"
 """CompressAI's architectures that are read."""
 
 
-def from_compressai(content: Mapping[Any, Any], file: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """Codec config and state, tables included, of a CompressAI model; None where the content is none.
+def from_compressai(content: Mapping[Any, Any], file: Path) -> tuple[dict[str, Any], dict[str, Tensor], int] | None:
+    """Codec config, state, and bytes of tables that were made for it, of a CompressAI model; None for other content.
 
     `content` is the state dict itself, as in the zoo, or holds it as "state_dict", as CompressAI's programs save it.
     Names of all its releases are understood. Tables are kept; where there are none they are made from the quantiles as
@@ -62,9 +64,10 @@ def from_compressai(content: Mapping[Any, Any], file: Path) -> tuple[dict[str, A
         ours |= _completed(EntropyBottleneck(width, filters=(3, 3, 3, 3)), _BOTTLENECK, ours, file)
         ours |= _completed(GaussianConditional(), _GAUSSIAN, ours, file)
         names = {_BOTTLENECK: "entropy_z.", _GAUSSIAN: "entropy_y."}
+    made = sum(v.nbytes for k, v in ours.items() if v is not state.get(k) and k.endswith("_quantized_cdf"))
     for theirs, own in names.items():
         ours = {k.replace(theirs, own, 1) if k.startswith(theirs) else k: v for k, v in ours.items()}
-    return {"_target_": f"nic_lightning.codecs.{target}", **config}, ours
+    return {"_target_": f"nic_lightning.codecs.{target}", **config}, ours, made
 
 
 def _name(key: str) -> str:
@@ -95,6 +98,8 @@ def _completed(model: nn.Module, prefix: str, state: Mapping[str, Tensor], file:
         k: v for k, v in own.items() if k not in given and k.endswith(("target", ".bound", "_bound", "_table"))
     }
     if not made:
+        if getattr(model, "channels", 0) > _MOST_CHANNELS:
+            raise RunError(f"{file} has no tables, and its latents have more than {_MOST_CHANNELS} channels.")
         try:
             model.load_state_dict({**given, **constants})
         except RuntimeError as error:

@@ -24,7 +24,6 @@ _ARGUMENT_TYPES = (int, float, str, bool, type(None))
 
 _TEMPORARY = 4
 """How many times its weights a codec may allocate while it is built: initial values are made in several steps."""
-_HARMLESS = 2**21
 _TRUSTED: set[str] = set()
 _LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 """How torch.save began before 1.6: a pickled magic number."""
@@ -74,8 +73,8 @@ def load_with_config(path: str | Path) -> tuple[LearnedCodec, dict[str, Any]]:
     export = exporting.read_export(source) if exporting.is_export(source) else None
     if export is None:
         source = find_checkpoint(source)
-        config, state = _codec_of(read_checkpoint(source), source)
-        size = source.stat().st_size
+        config, state, made = _codec_of(read_checkpoint(source), source)
+        size = source.stat().st_size + made
     else:
         config, state, size = export.config, export.state, export.size
     try:
@@ -103,8 +102,8 @@ def config_of(path: str | Path) -> object:
     return _codec_of(read_checkpoint(source), source)[0]
 
 
-def _codec_of(checkpoint: dict[str, Any], file: Path) -> tuple[object, dict[str, Tensor]]:
-    """Codec's config and state, tables included."""
+def _codec_of(checkpoint: dict[str, Any], file: Path) -> tuple[object, dict[str, Tensor], int]:
+    """Codec's config and state, tables included, and bytes of tables that the file has not."""
     foreign = None if "codec" in checkpoint else from_compressai(checkpoint, file)
     if foreign is not None:
         return foreign
@@ -117,7 +116,7 @@ def _codec_of(checkpoint: dict[str, Any], file: Path) -> tuple[object, dict[str,
                 f"them, nic-evaluate flow=timcflow flow.weights={file} measures them."
             )
         raise RunError(f"{file} holds no codec; give a checkpoint that nic-train wrote.")
-    return description.get("config"), _weights(checkpoint) | tables
+    return description.get("config"), _weights(checkpoint) | tables, 0
 
 
 def weights_of(file: Path) -> dict[str, Tensor]:
@@ -137,11 +136,7 @@ def _weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _built_in_room(config: object, state: dict[str, Any], size: int) -> LearnedCodec:
-    """The codec; UserError if it, or the file's tensors, are larger than the file's `size` in bytes can fill.
-
-    Up to _HARMLESS bytes pass without: a small file without tables is given them when it is read.
-    """
-    size = max(size, _HARMLESS)
+    """The codec; UserError if it, or the file's tensors, are larger than the file's `size` in bytes can fill."""
     with Room(_TEMPORARY * size + 2**20):
         codec = build_codec(config)
     needed = sum(t.numel() for t in codec.state_dict().values())
