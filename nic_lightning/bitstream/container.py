@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from nic_lightning.bitstream.fields import (
     FINGERPRINT_BYTES,
@@ -69,7 +70,7 @@ def unpack(data: bytes, max_pixels: int = MAX_PIXELS, medium: str = "image") -> 
     if len(data) < 5 + FINGERPRINT_BYTES + 6 or zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
         raise BitstreamError("The file is cut or altered: its CRC-32 does not match its content.")
     cursor = Cursor(data[:-4], 5 if version == 1 else 6)
-    found = {"height": 0, "width": 0} | read_fields(fields(version, medium), cursor)
+    found: dict[str, Any] = {"height": 0, "width": 0} | read_fields(fields(version, medium), cursor)
     if medium == "image":
         _require_size(found["height"], found["width"], max_pixels)
     count = cursor.number()

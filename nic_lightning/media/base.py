@@ -10,7 +10,7 @@ registered by `register`. A codec says its own as `codec.medium`; one that says 
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -73,28 +73,47 @@ class Quality:
         return f" {self.unit}" if self.unit else ""
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """Many inputs of one file or folder, by name, each read when it is asked for."""
+
+    count: int
+    each: Iterator[tuple[str, Tensor]]
+
+
 class Handler:
     """The half of a medium that handles its data.
 
-    Inputs are tensors (1, ...) as codecs of the medium take them, and "decoded" what these give back.
+    Inputs are tensors (1, ...) as codecs of the medium take them, and "decoded" what these give back: of images tensors
+    of the same shape, of other media perhaps an object with `shape` and `to(device)`.
     """
 
     ending: str
     """Of files with decoded results: ".png"."""
+    original_ending: str | None = None
+    """Of files with originals, where it is another one."""
 
     def read(self, path: Path) -> tuple[Tensor, Sequence[str]]:
         """A file as codecs take it, and what was lost by it, as what was done; DataError for what cannot be read."""
         raise NotImplementedError
 
-    def write(self, decoded: Tensor, path: Path) -> None:
-        """Write what a codec gave back, whole or not at all. Raises OSError that names `path`."""
+    def several(self, path: Path) -> Inputs | None:
+        """The inputs of a folder or file that makes one stream; None for a file of one input."""
+        return None
+
+    def write(self, decoded: Any, path: Path) -> None:
+        """Write what a codec gave back, or an input, whole or not at all. Raises OSError that names `path`."""
         raise NotImplementedError
 
     def units(self, x: Tensor) -> int:
-        """Pixels, points, frames of an input: what its bits are divided by."""
+        """Pixels, points, frames of an input."""
         raise NotImplementedError
 
-    def compare(self, original: Any, decoded: Tensor, measures: Mapping[str, Measure]) -> dict[str, float | None]:
+    def divisor(self, x: Tensor) -> int:
+        """What the bits of an input are divided by: its units, or 1 where a rate is that of a whole input."""
+        return self.units(x)
+
+    def compare(self, original: Any, decoded: Any, measures: Mapping[str, Measure]) -> dict[str, float | None]:
         """The quality columns of a row, in order; None where one has no value.
 
         `original` is the input, or what a data set says of it, such as a class. `measures` are those that need a
@@ -102,16 +121,20 @@ class Handler:
         """
         raise NotImplementedError
 
-    def comparison(self, original: Any, measures: Mapping[str, Measure]) -> Callable[[Tensor], dict[str, float | None]]:
+    def comparison(self, original: Any, measures: Mapping[str, Measure]) -> Callable[[Any], dict[str, float | None]]:
         """`compare` of one original with several results.
 
         A medium whose comparison does work on the original alone overrides this, and does that work once.
         """
         return lambda decoded: self.compare(original, decoded, measures)
 
-    def quality(self, key: str, original: Any, decoded: Tensor) -> float:
-        """One of the qualities with a tolerance, for `nic compress` and for searches."""
+    def quality(self, key: str, original: Any, decoded: Any) -> float:
+        """The default quality, or one with a tolerance, for `nic compress` and for searches; NaN: it is not known."""
         raise NotImplementedError
+
+    def verdict(self, decoded: Any) -> str | None:
+        """What `nic compress` says of a result in place of its quality; None: its quality."""
+        return None
 
     def batched(self, content: Tensor) -> Tensor:
         """What a data set holds, as codecs take it."""
@@ -121,11 +144,19 @@ class Handler:
         """A small input that a codec's files are tried with before training; None: they are not."""
         return None
 
-    def size_label(self, x: Tensor) -> str:
+    def example(self, height: int, width: int, n: int = 1, seed: int = 0) -> Tensor:
+        """Random inputs (n, ...) of about height x width units, for the checks of `nic_lightning.testing`."""
+        raise NotImplementedError
+
+    def parts(self, decoded: Any) -> tuple[Tensor, ...]:
+        """The tensors that a result consists of, the one that training's `x_hat` is first."""
+        return (decoded,)
+
+    def size_label(self, x: Any) -> str:
         """The size of an input or a result, in a few signs: "512x768"."""
         return "x".join(str(side) for side in x.shape[1:])
 
-    def fits(self, x: Tensor, decoded: Tensor) -> bool:
+    def fits(self, x: Tensor, decoded: Any) -> bool:
         """Whether a result may be that of an input."""
         return decoded.shape == x.shape
 

@@ -321,7 +321,7 @@ def test_sets_of_files_name_what_they_leave_out(sounds, tmp_path, caplog):
 def test_a_medium_that_nobody_knows_is_one_sentence(sounds, tmp_path, monkeypatch):
     rows = evaluated(tmp_path / "run", sounds)
     monkeypatch.setattr(base, "_REGISTERED", {})
-    sentence = "There is no medium 'sound' here, only image: import the package that registers it."
+    sentence = "There is no medium 'sound' here, only image, cloud: import the package that registers it."
     with pytest.raises(UserError, match=sentence):
         curves(rows)
     with pytest.raises(RunError, match=rf"results\.parquet cannot be read: {sentence}"):
