@@ -72,13 +72,13 @@ class TightReader:
         """Symbols (int32) of the next string, None where it is cut; BitstreamError for what `encode` never writes."""
         t, symbols, start = self._tables, np.empty(rows.size, np.int32), self._place
         end = _decode(self._bits, start, rows, t.cdf, t.lengths, t.offsets, t.jump, symbols)
-        if end > self._bits.size or end == _CUT:
+        if end >= 0 and np.array_equal(encode(t, symbols, rows, prefix=True), self._bits[start:end]):
+            self._place = end
+            return symbols
+        if end == _CUT or end + 32 > self._bits.size:  # zeros behind the end were read, which may be none in the string
             self.cut = True
             return None
-        if end < 0 or not np.array_equal(encode(t, symbols, rows, prefix=True), self._bits[start:end]):
-            raise BitstreamError("A string of the stream is none that this codec writes: the stream is altered.")
-        self._place = end
-        return symbols
+        raise BitstreamError("A string of the stream is none that this codec writes: the stream is altered.")
 
     def close(self) -> None:
         """Raise BitstreamError unless nothing but the zeros that fill up the last byte is left."""
