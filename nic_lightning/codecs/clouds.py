@@ -57,6 +57,10 @@ class CloudCodec(LearnedCodec):
         filled = [np.concatenate([subset, subset[:1].repeat(self.points - len(subset), 0)]) for subset in subsets]
         return torch.from_numpy(np.stack(filled)).to(x)
 
+    def counted_input(self, size: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
+        """A training cloud."""
+        return torch.empty(1, self.points, 3, device="meta"), (1, self.points)
+
     def likelihoods(self, y: Tensor, point: OperatingPoint) -> tuple[Tensor, dict[str, Tensor]]:
         """Noisy or rounded latents and their likelihoods."""
         y_hat, likelihood = self.entropy_y(y)
@@ -91,10 +95,15 @@ class CloudCodec(LearnedCodec):
     @torch.no_grad()
     def decode_latents(self, encoded: Encoded, point: OperatingPoint) -> dict[str, Tensor]:
         """Latents (N, C, 1, 1) as the receiver decodes them."""
-        self.expect_strings(encoded.strings, 1)  # pyright: ignore[reportArgumentType]
-        tables = self.entropy_y.tables
-        symbols = [tight.decode_string(tables, string, self._rows) for string in encoded.strings[0]]
-        return {"y": self._latents(symbols)}
+        columns = list(zip(*encoded.strings, strict=True)) or [()]  # a file without strings is refused below
+        return {"y": torch.cat([self.decode_image_latents(c, encoded.shape, point)["y"] for c in columns])}
+
+    def decode_image_latents(
+        self, strings: Sequence[bytes], size: tuple[int, int], point: OperatingPoint
+    ) -> dict[str, Tensor]:
+        """Latents (1, C, 1, 1) of the one string of a cloud; raises BitstreamError for one that is none."""
+        self.expect_strings(strings, 1)
+        return {"y": self._latents([tight.decode_string(self.entropy_y.tables, strings[0], self._rows)])}
 
     def _latents(self, symbols: Sequence[np.ndarray]) -> Tensor:
         medians = self.entropy_y.medians

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -120,7 +121,8 @@ class CloudDataModule(ImageDataModule):
     @property
     def validation_name(self) -> str:
         """The set's, and what of it."""
-        return f"{self.train[0]}_test" if self.paper_protocol else f"{self.train[0]}_held_out"
+        name = self.validation_clouds.name if self.validation_clouds is not None else Path(self.train[0]).name
+        return f"{name}_test" if self.paper_protocol else f"{name}_held_out"
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
         """Every rank sees its own share of the validation clouds; all of them where there are fewer than ranks."""

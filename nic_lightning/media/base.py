@@ -105,6 +105,10 @@ class Handler:
         """Write what a codec gave back, or an input, whole or not at all. Raises OSError that names `path`."""
         raise NotImplementedError
 
+    def beside(self, decoded: Any, path: Path) -> list[Path]:
+        """Further files that `write` makes of a result."""
+        return []
+
     def units(self, x: Tensor) -> int:
         """Pixels, points, frames of an input."""
         raise NotImplementedError

@@ -49,9 +49,17 @@ class CloudHandler(Handler):
             return
         said = [_said(decoded, row) for row in range(len(decoded.log_probabilities))]
         write_whole(path, (json.dumps(said[0] if len(said) == 1 else said, indent=1) + "\n").encode())
-        for number, points in enumerate(decoded.points if decoded.points is not None else ()):
-            place = path.with_suffix(".ply") if len(said) == 1 else path.with_name(f"{path.stem}.{number:04d}.ply")
+        for points, place in zip(
+            decoded.points if decoded.points is not None else (), self.beside(decoded, path), strict=True
+        ):
             write_whole(place, ply.written(points.cpu().numpy()))
+
+    def beside(self, decoded: CloudResult | Tensor, path: Path) -> list[Path]:
+        """NAME.ply for each reconstruction; of several NAME.0000.ply and so on."""
+        if isinstance(decoded, Tensor) or decoded.points is None:
+            return []
+        count = len(decoded.points)
+        return [path.with_name(f"{path.stem}{f'.{k:04d}' if count > 1 else ''}.ply") for k in range(count)]
 
     def units(self, x: Tensor) -> int:
         """Points."""
