@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,8 @@ from cyclopts import Parameter
 from nic_lightning.commands.file_by_file import each, none_is_usable
 from nic_lightning.commands.options import Option, Out, Overwrite, exclusive, takes
 from nic_lightning.errors import UserError
-from nic_lightning.media.base import Inputs, Medium, all_media, look_at, medium_of
+from nic_lightning.media.base import Medium, all_media, look_at, medium_of
+from nic_lightning.media.handling import Inputs
 from nic_lightning.runs.index.labels import require_labels, require_source
 from nic_lightning.runs.record.files import write_atomically
 
@@ -86,9 +88,8 @@ def compress(
     def one(source: Path, target: Path) -> str:
         several = handler.several(source)
         if several is not None:
-            if any(wish is not None for wish in (max_macs, max_latency_ms, *targets.values())):
-                raise UserError(f"The {medium.items} of a stream have one operating point: give --point, or nothing")
-            return _stream(codec, medium, several, codec.point(point) if point else codec.default_point, target)
+            wishes = (max_macs, max_latency_ms, *targets.values())
+            return _stream(codec, medium, several, _one_point(codec, medium, point, wishes), target)
         x, changes = handler.read(source)
         choice, divisor = choose(x), handler.divisor(x)
         del x  # a large input beside its latents and its copy that is decoded would be one too many: it is read again
@@ -102,6 +103,13 @@ def compress(
         return f"{target}: {size:,} bytes, {rate}, point {choice.point.label}{quality}{note}"
 
     return each(images, out, ".nic", one, overwrite, whole_names=True)
+
+
+def _one_point(codec: LearnedCodec, medium: Medium, label: str | None, wishes: Sequence[Any]) -> OperatingPoint:
+    """The operating point of a stream; UserError for a target or a budget."""
+    if any(wish is not None for wish in wishes):
+        raise UserError(f"the {medium.items} of a stream have one operating point: give --point, or nothing")
+    return codec.point(label) if label else codec.default_point
 
 
 def _stream(codec: LearnedCodec, medium: Medium, several: Inputs, point: OperatingPoint, target: Path) -> str:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from nic_lightning.codecs.base import ImageCodec, OperatingPoint
 from nic_lightning.codecs.learned import in_entropy_model
-from nic_lightning.media.base import DEFAULT, Handler, Medium
+from nic_lightning.media.base import DEFAULT, Medium
+from nic_lightning.media.handling import Handler
 from nic_lightning.metrics.channels import channel_rates
 from nic_lightning.metrics.measured import Measured
 from nic_lightning.metrics.names import reconstruction_path

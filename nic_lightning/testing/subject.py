@@ -16,7 +16,8 @@ from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec, in_entropy_model
 from nic_lightning.codecs.loading import trust
 from nic_lightning.errors import RunError, UserError
-from nic_lightning.media.base import DEFAULT, Handler, Medium, medium_of
+from nic_lightning.media.base import DEFAULT, Medium, medium_of
+from nic_lightning.media.handling import Handler
 from nic_lightning.media.image.handler import ImageHandler
 
 Codec = TypeVar("Codec", bound=LearnedCodec)

@@ -29,7 +29,8 @@ from nic_lightning.commands.runs.show import show
 from nic_lightning.dashboard.figures import rd_plot
 from nic_lightning.errors import BitstreamError, DataError, RunError, UserError
 from nic_lightning.media import base
-from nic_lightning.media.base import Handler, Medium, Quality, Rate, find_medium, register
+from nic_lightning.media.base import Medium, Quality, Rate, find_medium, register
+from nic_lightning.media.handling import Handler
 from nic_lightning.report.curves.comparison import compare
 from nic_lightning.report.curves.curves import curves
 from nic_lightning.report.curves.text import rd_table

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nic_lightning.media.base import Handler, Inputs, Measure
 from nic_lightning.media.cloud import ply
 from nic_lightning.media.cloud.chamfer import chamfer_distance
 from nic_lightning.media.cloud.files import list_clouds, read_cloud, read_clouds
 from nic_lightning.media.cloud.result import CloudResult, Labelled
 from nic_lightning.media.cloud.sampling import normalised
 from nic_lightning.media.cloud.shape import Refused, UnreadableCloud
+from nic_lightning.media.handling import Handler, Inputs, Measure
 from nic_lightning.media.writing import write_whole
 
 SAMPLE_POINTS = 77

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nic_lightning.errors import UserError
-from nic_lightning.media.base import Handler, Measure, against
+from nic_lightning.media.handling import Handler, Measure, against
 from nic_lightning.media.image.fidelity import MsSsimOf, levels, precise_psnr, round_to_8_bits, to_db
 from nic_lightning.media.image.files import read_image
 from nic_lightning.media.image.memory import to_bytes
