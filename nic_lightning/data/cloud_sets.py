@@ -159,8 +159,7 @@ def _read_arrays(files: CloudFiles) -> tuple[list[str], np.ndarray, np.ndarray]:
             if clouds.labels is None:
                 raise Refused("it has no labels")
             labels.append(clouds.labels)
-            for number in range(0, len(clouds), 256):
-                points += [normalised(cloud) for cloud in clouds.read(slice(number, number + 256))]
+            points += [normalised(cloud) for cloud in clouds]
         except Refused as error:
             raise UnreadableCloud(path, str(error)) from error
         names += [f"{path.stem}_{number:05d}" for number in range(len(clouds))]

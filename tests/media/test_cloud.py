@@ -261,6 +261,10 @@ def test_hdf5_files_of_other_contents_are_refused(tmp_path):
                 file[name] = value
         with pytest.raises(DataError, match=words.strip()):
             find_medium("cloud").handler().several(path)
+    with h5py.File(path, "w") as file:  # ten kilobytes that would unpack to gigabytes
+        file.create_dataset("data", (64, 2**21, 3), "f8", chunks=(64, 2**20, 1), compression="gzip")
+    with pytest.raises(DataError, match="packed in parts of more than"):
+        find_medium("cloud").handler().several(path)
     with h5py.File(path, "w") as file:
         file.create_dataset("data", (2, 4, 3), "f4", external=[(str(tmp_path / "secret.bin"), 0, 96)])
     with pytest.raises(DataError, match="lies in other files"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,10 @@ from nic_lightning.errors import UserError
 from nic_lightning.media.cloud.shape import Floats, Refused, Shape, numbers, require_counts
 
 _MAX_CLOUDS = 1 << 20
+_MAX_CHUNK = 1 << 28
+"""Bytes of a part that HDF5 unpacks as a whole: a few bytes of a hostile file may stand for any number of zeros."""
+_AT_A_TIME = 1 << 20
+"""Points that are read at a time."""
 
 
 def parse_xyz(data: bytes) -> Shape:
@@ -50,6 +55,7 @@ class Hdf5Clouds:
                 raise Refused("its 'data' are no numbers (clouds, points, 3)")
             self._count, points = int(data.shape[0]), int(data.shape[1])
             require_counts(points)
+            self._together = max(1, _AT_A_TIME // max(1, points))
             label = _dataset(file, "label")
             if label is not None and (label.dtype.kind not in "iu" or label.size != self._count <= _MAX_CLOUDS):
                 raise Refused("its 'label' are not one whole number for each cloud")
@@ -63,9 +69,14 @@ class Hdf5Clouds:
     def __getitem__(self, index: int) -> Floats:
         if not 0 <= index < self._count:
             raise IndexError(index)
-        return self.read(slice(index, index + 1))[0]
+        return self._read(slice(index, index + 1))[0]
 
-    def read(self, chosen: slice) -> Floats:
+    def __iter__(self) -> Iterator[Floats]:
+        """All clouds, some read at a time."""
+        for first in range(0, self._count, self._together):
+            yield from self._read(slice(first, first + self._together))
+
+    def _read(self, chosen: slice) -> Floats:
         """Several clouds (n, P, 3), float64."""
         with self._opened() as file:
             return np.asarray(file["data"][chosen, :, :3], dtype=np.float64)
@@ -89,7 +100,7 @@ def _h5py() -> Any:
 
 
 def _dataset(file: Any, name: str) -> Any:
-    """A data set in the file itself: links and other files' data are not followed."""
+    """A data set in the file itself, in parts that fit into memory: links and other files' data are not followed."""
     h5py = _h5py()
     if name not in file:
         return None
@@ -97,4 +108,6 @@ def _dataset(file: Any, name: str) -> Any:
         raise Refused(f"its {name!r} is a link or a group, which is not followed")
     if file[name].is_virtual or file[name].external:
         raise Refused(f"its {name!r} lies in other files, which are not read")
+    if file[name].chunks is not None and math.prod(file[name].chunks) * file[name].dtype.itemsize > _MAX_CHUNK:
+        raise Refused(f"its {name!r} is packed in parts of more than {_MAX_CHUNK:,} bytes")
     return file[name]

@@ -126,9 +126,9 @@ class CloudHandler(Handler):
 
 
 def _each(path: Path, clouds: Any) -> Iterator[tuple[str, Tensor]]:
-    for number in range(len(clouds)):
+    for number, cloud in enumerate(clouds):
         try:
-            points: np.ndarray = normalised(clouds[number])
+            points: np.ndarray = normalised(cloud)
         except Refused as error:
             raise UnreadableCloud(path, f"of its cloud {number}: {error}") from error
         yield f"{path.stem}_{number:05d}", torch.from_numpy(points)[None]
