@@ -62,7 +62,7 @@ def learned() -> dict[str, dict[str, Any]]:
         except Exception as error:  # the other checkout may not have it yet
             print(f"{name}: {error}", file=sys.stderr)
             continue
-        if isinstance(config, dict) and ".codecs." in config["_target_"]:
+        if isinstance(config, dict) and ".codecs." in config["_target_"] and name != "point_cloud":  # no images
             found[name] = config
     return found
 

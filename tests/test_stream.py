@@ -2,11 +2,21 @@ from __future__ import annotations
 
 import io
 import random
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from nic_lightning import bitstream
-from nic_lightning.bitstream import Container, StreamHeader, StreamReader, StreamWriter, stream
+from nic_lightning.bitstream import (
+    Container,
+    JoinedReader,
+    JoinedWriter,
+    StreamHeader,
+    StreamReader,
+    StreamWriter,
+    stream,
+)
 from nic_lightning.errors import BitstreamError
 
 CLOUDS = StreamHeader("cloud", b"12345678", b"\x02", strings=1)
@@ -132,3 +142,98 @@ def test_images_and_streams_are_told_apart():
 def test_items_of_another_number_of_strings_are_refused(wrong):
     with pytest.raises(ValueError, match="has 1 strings"):
         StreamWriter(io.BytesIO(), CLOUDS).add(wrong)
+
+
+JOINED = replace(CLOUDS, joined=True)
+
+
+def bits_of(text: str) -> np.ndarray:
+    return np.array(list(map(int, text)), np.uint8)
+
+
+def unary(count: int, seed: int = 0) -> list[str]:
+    """Items that tell their own ends: ones, and a zero."""
+    draw = random.Random(seed)
+    return ["1" * draw.randint(0, 40) + "0" for _ in range(count)]
+
+
+def joined(items: list[str], block: int = 64) -> bytes:
+    file = io.BytesIO()
+    with JoinedWriter(file, JOINED, block) as writer:
+        for item in items:
+            writer.add(bits_of(item))
+    return file.getvalue()
+
+
+def split(data: bytes) -> tuple[list[str], bool]:
+    reader, items = JoinedReader(io.BytesIO(data)), []
+    for block in reader:
+        text = "".join(f"{byte:08b}" for byte in block.body)
+        parts = [part + "0" for part in text.split("0")][: block.count]
+        items += parts if block.whole else []
+    return items, reader.cut
+
+
+@pytest.mark.parametrize("count", [0, 1, 64, 65, 200])
+def test_joined_items_come_back(count):
+    items = unary(count)
+    assert split(joined(items)) == (items, False)
+    assert JoinedReader(io.BytesIO(joined(items))).header == JOINED
+
+
+def test_joined_items_share_less_than_a_bit_each_of_what_is_no_string():
+    items = unary(64 * 15)
+    header = len(joined([]))
+    assert 8 * (len(joined(items)) - header) - sum(map(len, items)) < len(items)
+
+
+def test_a_joined_stream_may_be_cut_and_not_altered():
+    items = unary(40)
+    data, whole = joined(items, block=16), split(joined(items, block=16))
+    for end in range(len(joined([])), len(data)):
+        reader = JoinedReader(io.BytesIO(data[:end]))
+        blocks = list(reader)
+        assert sum(block.count for block in blocks if block.whole) in (0, 16, 32)
+        assert reader.cut or end in {len(joined(items[:count], block=16)) for count in (0, 16, 32)}
+    for place in range(len(data)):
+        altered = bytearray(data)
+        altered[place] ^= 0x55
+        try:
+            found = split(bytes(altered))
+        except BitstreamError:
+            continue
+        assert found != whole
+        assert found[1]
+
+
+def test_joined_and_other_streams_are_told_apart():
+    with pytest.raises(BitstreamError, match="coded in another way"):
+        read(joined(unary(3)))
+    with pytest.raises(BitstreamError, match="coded in another way"):
+        split(written(CLOUDS, clouds(3, (1, 4))))
+    with pytest.raises(BitstreamError, match="a stream of the medium cloud, not an image"):
+        bitstream.unpack(joined(unary(3)))
+    for wrong in (CLOUDS, replace(JOINED, strings=2)):
+        with pytest.raises(ValueError, match="one string each"):
+            JoinedWriter(io.BytesIO(), wrong)
+    with pytest.raises(ValueError, match="JoinedWriter"):
+        StreamWriter(io.BytesIO(), JOINED)
+
+
+def test_hostile_joined_blocks_are_refused():
+    for block in (b"\x00\x05abcde", b"\xff\xff\x7f\x01", b"\x01\xff\xff\xff\x7f", b"\xff" * 20):
+        with pytest.raises(BitstreamError, match="malformed"):
+            split(joined([]) + block + bytes(100))
+
+
+def test_a_cloud_in_a_file_of_its_own_has_no_size():
+    content = Container(b"12345678", b"", 0, 0, (b"abc",), medium="cloud")
+    data = bitstream.pack(content)
+    assert bitstream.unpack(data, medium="cloud") == content
+    assert len(data) == 20 + 3
+    assert not bitstream.is_stream(data)
+    assert bitstream.is_stream(joined([]))
+    with pytest.raises(BitstreamError, match="holds the medium cloud, not an image"):
+        bitstream.unpack(data)
+    with pytest.raises(BitstreamError, match="holds the medium image, not a cloud"):
+        bitstream.unpack(bitstream.pack(Container(b"12345678", b"", 4, 5, (b"abc",))), medium="cloud")

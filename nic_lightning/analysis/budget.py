@@ -14,6 +14,7 @@ from nic_lightning.analysis.latency import stage_times
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.errors import UserError
+from nic_lightning.media.base import DEFAULT, medium_of
 
 REPEAT = 5
 """Passes that the median of a latency is taken of, after one that is not counted."""
@@ -34,6 +35,8 @@ class Budget:
                 raise UserError(f"{name} {value:g} is not a positive number.")
         self.codec, self.max_macs, self.max_latency_ms = codec, max_macs, max_latency_ms
         self._known: dict[tuple[int, int], tuple[Sequence[OperatingPoint], str | None]] = {}
+        if medium_of(codec).name != DEFAULT:
+            raise UserError("--max-macs and --max-latency-ms are for codecs of images.")
         # Convolutions cost in proportion to the padded image: one tile gives the cost of any size.
         tile = measure(codec, (codec.downsampling, codec.downsampling)).points
         macs = [p.analysis.macs_per_pixel + p.synthesis.macs_per_pixel for p in tile]

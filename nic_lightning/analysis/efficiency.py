@@ -18,6 +18,7 @@ from nic_lightning.codecs.learned import LearnedCodec, in_entropy_model
 from nic_lightning.codecs.slimmable import SlimmableAutoencoder
 from nic_lightning.errors import UserError
 from nic_lightning.layers.gdn import GDN
+from nic_lightning.media.base import DEFAULT, find_medium, medium_of
 
 MIB = 2**20
 FEATURE_LAYERS = (nn.Conv2d, nn.ConvTranspose2d, GDN)
@@ -57,7 +58,10 @@ class PointCost:
 
 @dataclass(frozen=True)
 class Efficiency:
-    """Costs of a codec at one image size. Parameters of `entropy_*` submodules are counted apart."""
+    """Costs of a codec at one image size. Parameters of `entropy_*` submodules are counted apart.
+
+    Of codecs of clouds the height is 1 and the width the number of points, and what is said by pixel is by point.
+    """
 
     codec: str
     height: int
@@ -67,6 +71,7 @@ class Efficiency:
     parameters_mib: float
     """Memory of `parameters` as float32, entropy models left out."""
     points: tuple[PointCost, ...]
+    medium: str = DEFAULT
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -84,6 +89,7 @@ def measure(codec: LearnedCodec, size: tuple[int, int] = (512, 768)) -> Efficien
         raise UserError(f"The image size {size[0]}x{size[1]} is not positive.")
     entropy = sum(p.numel() for name, p in codec.named_parameters() if in_entropy_model(name))
     whole, shapes = _parameters(codec), copy.deepcopy(codec).to("meta")
+    size = shapes.counted_input(size)[1]
     used = {point.label: _parameters_of(shapes, point) for point in codec.operating_points}
     several = isinstance(codec, SlimmableAutoencoder) and len(used) > 1
     points = []
@@ -97,7 +103,7 @@ def measure(codec: LearnedCodec, size: tuple[int, int] = (512, 768)) -> Efficien
                 thesis_mflop(codec, point),
             )
         )  # fmt: skip
-    return Efficiency(codec.name, *size, whole, entropy, _mib(whole), tuple(points))
+    return Efficiency(codec.name, *size, whole, entropy, _mib(whole), tuple(points), medium_of(codec).name)
 
 
 def thesis_mflop(codec: LearnedCodec, point: OperatingPoint) -> float | None:
@@ -135,7 +141,7 @@ def _transform_costs(
         for layer in codec.modules():  # kernels that are computed are so once, not for each image
             if parametrize.is_parametrized(layer, "weight"):
                 _ = layer.weight
-        x = codec.pad(torch.empty(1, 3, *size, device="meta"))
+        x, _ = codec.counted_input(size)
         y, analysis = _count(codec, lambda: codec.analysis(x, point), size)
         given = codec.receiver_example(point)
         _, synthesis = _count(codec, lambda: codec.synthesis(y, point, **given), size)
@@ -164,13 +170,15 @@ def _count(codec: nn.Module, transform: Callable[[], Tensor], size: tuple[int, i
 
 def table(cost: Efficiency) -> str:
     """The costs as text for a terminal."""
+    medium = find_medium(cost.medium)
+    what = f"one {medium.name} of {cost.height}x{cost.width}"
     lines = [
-        f"{cost.codec}, one image of {cost.height}x{cost.width}; transforms g_a and g_s, hyper transforms left out",
+        f"{cost.codec}, {what}; transforms g_a and g_s, hyper transforms left out",
         f"  parameters        {cost.parameters:>14,}  ({cost.parameters_mib:.2f} MiB as float32)",
         f"  of entropy models {cost.entropy_parameters:>14,}  (not in the line above)",
         "",
         f"  {'':>12}  {'analysis':^33}  {'synthesis':^33}",
-        f"  {'point':>12}" + f"  {'GMAC':>9} {'kMAC/pixel':>11} {'features':>11}" * 2,
+        f"  {'point':>12}" + f"  {'GMAC':>9} {f'kMAC/{medium.unit}':>11} {'features':>11}" * 2,
     ]
     for point in cost.points:
         cells = (

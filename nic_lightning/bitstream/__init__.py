@@ -1,4 +1,4 @@
-"""The `.nic` file: one compressed image (`container`), or a stream of many items (`stream`).
+"""The `.nic` file: one compressed image or cloud (`container`), or a stream of many items (`stream`, `joined`).
 
     "NIC1"  version  header fields  items  CRC-32
       4        1        ...          ...   4, little-endian
@@ -11,9 +11,12 @@ Version 2, which is written; numbers are LEB128 varints:
     one image    count of strings  lengths of all but the last  strings  CRC-32 of everything before it
     a stream     strings of an item  CRC-32 of the header, then blocks, each:
                  count of items  smallest length  bits of a length  lengths less the smallest  strings  CRC-32 of it
+      joined     ... or, where strings tell their own ends and follow each other bit by bit:
+                 count of items  bytes of the strings  strings  CRC-32 of it
 
-The medium's byte is 0 for an image, 1 for a cloud, 2 for a video; plus 128 for a stream. The fingerprint ties the file
-to codec, weights and tables. The header's fields are declared in `fields.py`; writing and reading follow from that.
+The medium's byte is 0 for an image, 1 for a cloud, 2 for a video; plus 128 for a stream, plus 64 for a joined one. The
+fingerprint ties the file to codec, weights and tables. The header's fields are declared in `fields.py`; writing and
+reading follow from that.
 
 Version 1 had no medium, only single images, and the length of the last string too; its Gaussian latents with scales of
 0.11 and below were coded by another table (`entropy.gaussian.GaussianConditional.rows`). It is read for ever.
@@ -36,6 +39,10 @@ from nic_lightning.bitstream.fields import FINGERPRINT_BYTES as FINGERPRINT_BYTE
 from nic_lightning.bitstream.fields import MAGIC as MAGIC
 from nic_lightning.bitstream.fields import MAX_PIXELS as MAX_PIXELS
 from nic_lightning.bitstream.fields import VERSION as VERSION
+from nic_lightning.bitstream.joined import JoinedBlock as JoinedBlock
+from nic_lightning.bitstream.joined import JoinedReader as JoinedReader
+from nic_lightning.bitstream.joined import JoinedWriter as JoinedWriter
+from nic_lightning.bitstream.joined import is_stream as is_stream
 from nic_lightning.bitstream.stream import StreamHeader as StreamHeader
 from nic_lightning.bitstream.stream import StreamReader as StreamReader
 from nic_lightning.bitstream.stream import StreamWriter as StreamWriter

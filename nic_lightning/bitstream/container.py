@@ -1,9 +1,10 @@
-"""One image in one file."""
+"""One input in one file: an image, or what else a medium has."""
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from nic_lightning.bitstream.fields import (
     FINGERPRINT_BYTES,
@@ -11,9 +12,10 @@ from nic_lightning.bitstream.fields import (
     MAX_PIXELS,
     MEDIA,
     MEDIUM,
-    STREAM,
     VERSION,
     Cursor,
+    article,
+    describe,
     fields,
     read_fields,
     varint,
@@ -28,7 +30,10 @@ _IMAGE = MEDIA.index("image")
 
 @dataclass(frozen=True)
 class Container:
-    """Content of a file: operating point as the codec wrote it, true image size in pixels, entropy-coded strings."""
+    """Content of a file: operating point as the codec wrote it, true image size in pixels, entropy-coded strings.
+
+    Of a medium without a size, such as clouds, height and width are 0 and not in the file.
+    """
 
     fingerprint: bytes
     point: bytes
@@ -36,12 +41,13 @@ class Container:
     width: int
     strings: tuple[bytes, ...]
     version: int = VERSION
+    medium: str = "image"
 
 
 def pack(content: Container) -> bytes:
     """Bytes of a file, of the version that its content has."""
-    values = asdict(content) | {"medium": _IMAGE}
-    declared = fields(content.version, "image")
+    values = asdict(content) | {"medium": MEDIA.index(content.medium)}
+    declared = fields(content.version, content.medium)
     head = MAGIC + bytes([content.version])
     head += write_fields(declared if content.version == 1 else (MEDIUM, *declared), values)
     told = content.strings if content.version == 1 else content.strings[:-1]
@@ -50,24 +56,23 @@ def pack(content: Container) -> bytes:
     return body + zlib.crc32(body).to_bytes(4, "little")
 
 
-def unpack(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
-    """Inverse of `pack`; raises `BitstreamError` with one sentence for anything else, before allocating memory."""
+def unpack(data: bytes, max_pixels: int = MAX_PIXELS, medium: str = "image") -> Container:
+    """Inverse of `pack` for files of a medium.
+
+    Raises `BitstreamError` with one sentence for anything else, before allocating memory.
+    """
     version = version_of(data)
-    if version > 1 and len(data) > 5 and data[5] != _IMAGE:
-        raise BitstreamError(f"The file holds {describe(data[5])}, not an image; the codec that wrote it decodes it.")
-    if len(data) < 5 + FINGERPRINT_BYTES + 8 or zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
+    found_medium = data[5] if version > 1 and len(data) > 5 else _IMAGE
+    if found_medium != MEDIA.index(medium):
+        raise BitstreamError(
+            f"The file holds {describe(found_medium)}, not {article(medium)}; the codec that wrote it decodes it."
+        )
+    if len(data) < 5 + FINGERPRINT_BYTES + 6 or zlib.crc32(data[:-4]) != int.from_bytes(data[-4:], "little"):
         raise BitstreamError("The file is cut or altered: its CRC-32 does not match its content.")
-    cursor = Cursor(data[:-4], 5)
-    if version > 1 and (medium := cursor.take(1)[0]) != _IMAGE:
-        raise BitstreamError(
-            f"The file holds {describe(medium)}, not an image: decode it with the codec that wrote it."
-        )
-    found = read_fields(fields(version, "image"), cursor)
-    height, width = found["height"], found["width"]
-    if not 0 < height * width <= max_pixels:
-        raise BitstreamError(
-            f"The file declares an image of {height}x{width}; sizes from 1 to {max_pixels} pixels are decoded."
-        )
+    cursor = Cursor(data[:-4], 5 if version == 1 else 6)
+    found: dict[str, Any] = {"height": 0, "width": 0} | read_fields(fields(version, medium), cursor)
+    if medium == "image":
+        _require_size(found["height"], found["width"], max_pixels)
     count = cursor.number()
     if count > MAX_STRINGS:
         raise BitstreamError(f"The file declares {count} strings; at most {MAX_STRINGS} are possible.")
@@ -77,7 +82,14 @@ def unpack(data: bytes, max_pixels: int = MAX_PIXELS) -> Container:
     if told < count:
         strings += (cursor.rest(),)
     cursor.end()
-    return Container(**found, strings=strings, version=version)
+    return Container(**found, strings=strings, version=version, medium=medium)
+
+
+def _require_size(height: int, width: int, max_pixels: int) -> None:
+    if not 0 < height * width <= max_pixels:
+        raise BitstreamError(
+            f"The file declares an image of {height}x{width}; sizes from 1 to {max_pixels} pixels are decoded."
+        )
 
 
 def look(data: bytes) -> None:
@@ -95,13 +107,6 @@ def version_of(data: bytes) -> int:
             f"Unknown .nic version {data[4] if len(data) > 4 else '(missing)'}; this decoder reads 1 to {VERSION}."
         )
     return data[4]
-
-
-def describe(medium: int) -> str:
-    """What a medium's byte stands for, as words."""
-    kind = medium & ~STREAM
-    name = MEDIA[kind] if kind < len(MEDIA) else f"medium {kind}, unknown here"
-    return f"a stream of the medium {name}" if medium & STREAM else f"the medium {name}"
 
 
 def layered_point(count: int) -> bytes:

@@ -19,6 +19,8 @@ MEDIA = ("image", "cloud", "video")
 """Kinds of items by the number that stands for them in a file."""
 STREAM = 0x80
 """Added to the medium's byte in a stream of several items."""
+JOINED = 0x40
+"""Added, too, where the items of a stream follow each other bit by bit."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,18 @@ MEDIUM = Field("medium", "byte", 255)
 def fields(version: int, medium: str) -> tuple[Field, ...]:
     """Fields that follow magic and version; of version 2 and later after the medium."""
     return _COMMON + tuple(EXTENTS[medium])
+
+
+def describe(medium: int) -> str:
+    """What a medium's byte stands for, as words."""
+    kind = medium & ~(STREAM | JOINED)
+    name = MEDIA[kind] if kind < len(MEDIA) else f"medium {kind}, unknown here"
+    return f"a stream of the medium {name}" if medium & STREAM else f"the medium {name}"
+
+
+def article(medium: str) -> str:
+    """A medium's name behind its article."""
+    return f"{'an' if medium[0] in 'aeiou' else 'a'} {medium}"
 
 
 def write_fields(declared: Sequence[Field], values: Mapping[str, Any]) -> bytes:

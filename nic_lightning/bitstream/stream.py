@@ -8,14 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from nic_lightning.bitstream.container import MAX_STRINGS, describe, version_of
+from nic_lightning.bitstream.container import MAX_STRINGS, version_of
 from nic_lightning.bitstream.fields import (
+    JOINED,
     MAGIC,
     MEDIA,
     MEDIUM,
     STREAM,
     VERSION,
     Cursor,
+    describe,
     fields,
     read_fields,
     varint,
@@ -45,6 +47,8 @@ class StreamHeader:
     """Entropy-coded strings of each item, 1 to 256."""
     extent: Mapping[str, int] = field(default_factory=dict)
     version: int = VERSION
+    joined: bool = False
+    """Whether the items are strings that tell their own ends, and follow each other bit by bit (`joined.py`)."""
 
 
 class StreamWriter:
@@ -58,11 +62,13 @@ class StreamWriter:
     """
 
     def __init__(self, file: BinaryIO, header: StreamHeader, block: int = 64):
+        if header.joined:
+            raise ValueError("Items that follow each other bit by bit are written by JoinedWriter.")
         if not 1 <= header.strings <= MAX_STRINGS or not 1 <= block * header.strings <= MAX_STRINGS_OF_BLOCK:
             raise ValueError(f"An item has 1 to {MAX_STRINGS} strings, a block 1 to {MAX_STRINGS_OF_BLOCK:,} of them.")
         self._file, self._header, self._block = file, header, block
         self._items: list[Item] = []
-        file.write(_header_bytes(header))
+        file.write(header_bytes(header))
 
     def add(self, strings: Sequence[bytes]) -> None:
         """One more item; a whole block is written at once."""
@@ -89,7 +95,7 @@ class StreamWriter:
 
 
 class StreamReader:
-    """Items of a stream, one after the other; raises BitstreamError for a file that is none.
+    """Items of a stream, one after the other; raises BitstreamError for a file that is none, or has joined items.
 
     A stream that ends inside a block, since it was cut or is still being written, gives the whole items of that block,
     and `cut` is then True; such items are not covered by a checksum. An altered block raises BitstreamError.
@@ -98,10 +104,17 @@ class StreamReader:
         file: binary file, at its beginning.
     """
 
+    joined = False
+    """Which of the two kinds of streams is read."""
+
     def __init__(self, file: BinaryIO):
         self._file = file
         self.header = self._read_header()
         self.cut = False
+        if self.header.joined != self.joined:
+            raise BitstreamError(
+                "The items of this stream are coded in another way: decode it with the codec's stream."
+            )
 
     def __iter__(self) -> Iterator[Item]:
         while not self.cut:
@@ -114,7 +127,7 @@ class StreamReader:
         start = self._file.read(6)
         if version_of(start) < 2 or len(start) < 6 or not start[5] & STREAM:
             raise BitstreamError("This .nic file holds a single image, not a stream.")
-        medium = start[5] & ~STREAM
+        medium, joined = start[5] & ~(STREAM | JOINED), bool(start[5] & JOINED)
         if medium >= len(MEDIA):
             raise BitstreamError(f"The file holds {describe(start[5])}.")
         # Longer than any header; what is read too much is read again.
@@ -127,7 +140,7 @@ class StreamReader:
             raise BitstreamError("The stream's header is altered: its CRC-32 does not match its content.")
         self._ahead = io.BytesIO(head[cursor.place :])
         fingerprint, point = found.pop("fingerprint"), found.pop("point")
-        return StreamHeader(MEDIA[medium], fingerprint, point, strings, found, start[4])
+        return StreamHeader(MEDIA[medium], fingerprint, point, strings, found, start[4], joined)
 
     def _take(self, count: int) -> bytes:
         """Up to `count` bytes: fewer where the file ends."""
@@ -179,8 +192,9 @@ class StreamReader:
         return Cursor(bytes(head[start:])).number(limit)
 
 
-def _header_bytes(header: StreamHeader) -> bytes:
-    medium = MEDIA.index(header.medium) | STREAM
+def header_bytes(header: StreamHeader) -> bytes:
+    """What a stream begins with."""
+    medium = MEDIA.index(header.medium) | STREAM | (JOINED if header.joined else 0)
     values: dict[str, Any] = {"medium": medium, "fingerprint": header.fingerprint, "point": header.point}
     declared = (MEDIUM, *fields(header.version, header.medium))
     head = (

@@ -22,7 +22,8 @@ from nic_lightning.codecs.base import ImageCodec, OperatingPoint
 from nic_lightning.codecs.learned import is_learned
 from nic_lightning.data.evaluation_sets import EvaluationSet, open_sets
 from nic_lightning.errors import UserError
-from nic_lightning.media.base import Handler, Medium, medium_of
+from nic_lightning.media.base import Medium, medium_of
+from nic_lightning.media.handling import Handler
 from nic_lightning.metrics.channels import ChannelRates
 from nic_lightning.metrics.distances import Distances
 from nic_lightning.metrics.evaluation import evaluate_codec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -47,7 +47,10 @@ def single_point(lmbda: float | None, label: str | None, width: int | None = Non
 
 @dataclass
 class CodecOutput:
-    """What a forward pass gives. Shapes: x_hat (N, 3, H, W); y, y_hat (N, C, h, w)."""
+    """What a forward pass gives. Shapes: x_hat (N, 3, H, W); y, y_hat (N, C, h, w).
+
+    Of codecs that do not give back their input, x_hat is what they give instead, such as log probabilities (N, K).
+    """
 
     x_hat: Tensor
     likelihoods: dict[str, Tensor]
@@ -59,7 +62,7 @@ class CodecOutput:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Entropy-coded latents of a batch: `strings[latent][image]`, and the true (H, W) of the images."""
+    """Entropy-coded latents of a batch: `strings[latent][image]`, and the true (H, W) of images; (0, 0) of clouds."""
 
     strings: tuple[tuple[bytes, ...], ...]
     shape: tuple[int, int]
@@ -71,7 +74,10 @@ class Encoded:
 
 @runtime_checkable
 class ImageCodec(Protocol):
-    """Learned and classic codecs alike. Images are float32 RGB in [0, 1], shape (N, 3, H, W), any H and W."""
+    """Learned and classic codecs alike. Images are float32 RGB in [0, 1], shape (N, 3, H, W), any H and W.
+
+    Codecs of other media take and give back what these have: see `media/base.py`.
+    """
 
     @property
     def name(self) -> str:
@@ -87,8 +93,8 @@ class ImageCodec(Protocol):
         """Entropy-code a batch of images."""
         ...
 
-    def decompress(self, encoded: Encoded, point: OperatingPoint) -> Tensor:
-        """Images (N, 3, H, W) in [0, 1], cropped to `encoded.shape`."""
+    def decompress(self, encoded: Encoded, point: OperatingPoint) -> Any:
+        """Images (N, 3, H, W) in [0, 1], cropped to `encoded.shape`; of other media what their codecs give back."""
         ...
 
     def pack(self, encoded: Encoded, point: OperatingPoint) -> bytes:

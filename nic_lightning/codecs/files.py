@@ -70,7 +70,7 @@ class ImageFiles(nn.Module):
         self.require_fingerprint(content, self.fingerprint())
 
     @staticmethod
-    def require_fingerprint(content: bitstream.Container, own: bytes) -> None:
+    def require_fingerprint(content: bitstream.Container | bitstream.StreamHeader, own: bytes) -> None:
         """Raise BitstreamError unless the file carries the fingerprint `own`."""
         if content.fingerprint != own:
             raise BitstreamError(

@@ -208,6 +208,13 @@ class LearnedCodec(ImageCoding, ImageFiles):
         padded = F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
         return padded.contiguous(memory_format=self.memory_format)
 
+    def counted_input(self, size: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
+        """What operations are counted on, on the meta device, for images of `size` (H, W), and the size that it has.
+
+        A codec of another medium whose inputs have no such size has one of its own.
+        """
+        return self.pad(torch.empty(1, 3, *size, device="meta")), size
+
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """(H, W) of an image after `pad`."""
         step = self.downsampling

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,8 +30,8 @@ class Decoded:
 
     endings: tuple[tuple[str, ...], ...]
     """For each image the words that its file's name has behind that of the .nic file."""
-    images: Iterator[Tensor]
-    """Each (1, 3, H, W) in [0, 1]; decoded as they are asked for."""
+    images: Iterator[Any]
+    """Each (1, 3, H, W) in [0, 1], or what else the codec's medium has; decoded as they are asked for."""
     note: str = ""
 
 

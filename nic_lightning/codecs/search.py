@@ -72,7 +72,7 @@ def search_point(
     handler = medium.handler()
 
     def rate(data: bytes) -> float:
-        return 8 * len(data) / handler.units(x)
+        return 8 * len(data) / handler.divisor(x)
 
     def quality(name: str, encoded: Encoded, point: OperatingPoint) -> float:
         return handler.quality(name, x, codec.decompress(encoded, point))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,11 +11,14 @@ from cyclopts import Parameter
 
 from nic_lightning.commands.file_by_file import each, none_is_usable
 from nic_lightning.commands.options import Option, Out, Overwrite, exclusive, takes
+from nic_lightning.errors import UserError
 from nic_lightning.media.base import Medium, all_media, look_at, medium_of
+from nic_lightning.media.handling import Inputs
 from nic_lightning.runs.index.labels import require_labels, require_source
 from nic_lightning.runs.record.files import write_atomically
 
 if TYPE_CHECKING:
+    from nic_lightning.codecs.base import OperatingPoint
     from nic_lightning.codecs.learned import LearnedCodec
     from nic_lightning.commands.choice import Choice
 
@@ -46,10 +51,10 @@ def compress(
     """Write a .nic file for each image, and say its size, its rate and the PSNR of what it decodes to.
 
     The file of photo.png is called photo.nic, or photo.png.nic where another image is called photo, too. An image that
-    cannot be read is named, and the others go on.
+    cannot be read is named, and the others go on. A folder of point clouds, or an HDF5 file of many, makes one stream.
 
     Args:
-        images: images of any size, such as PNG or JPEG
+        images: images of any size, such as PNG or JPEG; for codecs of point clouds OFF, PLY, XYZ, NPY or HDF5
         run: run folder, checkpoint file or export
         out: folder to write into
         point: operating point, or any lambda of a continuous codec (default: the middle operating point)
@@ -64,6 +69,7 @@ def compress(
     Examples:
         nic compress photo.png --run runs/first --point 512 -o files
         nic compress *.png --run runs/first --bpp 0.25 -o files
+        nic compress chair.off scans --run runs/point_cloud -o files
     """
     require_source(run)
     require_labels(run, point and [point])
@@ -80,8 +86,12 @@ def compress(
     handler = medium.handler()
 
     def one(source: Path, target: Path) -> str:
+        several = handler.several(source)
+        if several is not None:
+            wishes = (max_macs, max_latency_ms, *targets.values())
+            return _stream(codec, medium, several, _one_point(codec, medium, point, wishes), target)
         x, changes = handler.read(source)
-        choice, units = choose(x), handler.units(x)
+        choice, divisor = choose(x), handler.divisor(x)
         del x  # a large input beside its latents and its copy that is decoded would be one too many: it is read again
         quality = _quality(codec, medium, choice, source)
         write_atomically(target, choice.data)
@@ -89,10 +99,33 @@ def compress(
         lost = [f"{change[0].upper()}{change[1:]}." for change in changes]
         notes = " ".join(filter(None, [choice.message, *lost]))
         note = f"  ({notes})" if notes else ""
-        rate = f"{8 * size / units:.4f} {medium.rate.unit}"
+        rate = f"{8 * size / divisor:.4f} {medium.rate.unit}"
         return f"{target}: {size:,} bytes, {rate}, point {choice.point.label}{quality}{note}"
 
     return each(images, out, ".nic", one, overwrite, whole_names=True)
+
+
+def _one_point(codec: LearnedCodec, medium: Medium, label: str | None, wishes: Sequence[Any]) -> OperatingPoint:
+    """The operating point of a stream; UserError for a target or a budget."""
+    if any(wish is not None for wish in wishes):
+        raise UserError(f"the {medium.items} of a stream have one operating point: give --point, or nothing")
+    return codec.point(label) if label else codec.default_point
+
+
+def _stream(codec: LearnedCodec, medium: Medium, several: Inputs, point: OperatingPoint, target: Path) -> str:
+    """One file of many inputs, which is decoded before it is written."""
+    encode = getattr(codec, "encode_stream", None)
+    if encode is None:
+        raise UserError(f"codec {codec.name} makes no streams: name the {medium.items} one by one")
+    file = io.BytesIO()
+    count = encode(file, (x for _, x in several.each), point)
+    data = file.getvalue()
+    (decoded,) = codec.decoding().of(data).images
+    if decoded.shape[0] != count:
+        raise UserError(f"of {count:,} {medium.items} {decoded.shape[0]:,} came back: the codec's tables are damaged")
+    write_atomically(target, data)
+    rate = f"{8 * len(data) / count:.4f} {medium.rate.unit}"
+    return f"{target}: {len(data):,} bytes, {count:,} {medium.items}, {rate}, point {point.label}"
 
 
 def _quality(codec: LearnedCodec, medium: Medium, choice: Choice, source: Path) -> str:
@@ -106,6 +139,8 @@ def _quality(codec: LearnedCodec, medium: Medium, choice: Choice, source: Path) 
         return ""
     quality = medium.quality(medium.default)
     (decoded,) = codec.decoding().of(choice.data).images
+    if (verdict := medium.handler().verdict(decoded)) is not None:
+        return f", {verdict}"
     original, _ = medium.handler().read(source)
     value = medium.handler().quality(quality.key, original, decoded)
     return f", {value:.{quality.digits}f} {quality.unit or quality.title}"

@@ -42,6 +42,8 @@ def decompress(
 ) -> int:
     """Write a PNG for each .nic file; one that cannot be decoded is named, and the others go on.
 
+    Of point clouds it is the probabilities of the classes as JSON; where the codec makes points, a PLY file, too.
+
     Args:
         files: what nic compress wrote with the same codec
         run: run folder, checkpoint file or export
@@ -70,6 +72,8 @@ def decompress(
             require_free(path, overwrite)
         lines = []
         for path, x_hat in zip(targets, made.images, strict=True):
+            for further in handler.beside(x_hat, path):
+                require_free(further, overwrite)
             handler.write(x_hat, path)
             lines.append(f"{path}: {handler.size_label(x_hat)}{made.note}")
         return "\n".join(lines)

@@ -14,6 +14,7 @@ from nic_lightning.analysis.sizes import parse_size
 from nic_lightning.commands.options import ConfigDirs, Json, Overrides, require_folders
 from nic_lightning.config import ConfigError, check_targets, compose
 from nic_lightning.errors import UserError
+from nic_lightning.media.base import DEFAULT, medium_of
 from nic_lightning.runs.index.labels import require_source
 
 if TYPE_CHECKING:
@@ -66,7 +67,10 @@ def inspect(
     if latency:
         if run is None:
             codec.update_tables()
-        times = measure_latency(codec, photograph((height, width)), repeat)
+        medium = medium_of(codec)
+        images = medium.name == DEFAULT
+        x = photograph((height, width)) if images else medium.handler().example(cost.height, cost.width)
+        times = measure_latency(codec, x, repeat)
         values["latency_ms"] = [asdict(point) for point in times]
         texts.append(latency_table(times, repeat))
     problem = fault(codec)

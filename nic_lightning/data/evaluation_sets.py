@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from nic_lightning.data.cloud_sets import CLOUD_SETS, LabelledClouds, locate_clouds
 from nic_lightning.data.datasets import ImageFolder, evaluation_set
 from nic_lightning.data.domains import resized
 from nic_lightning.data.file_sets import FileSet
-from nic_lightning.errors import UserError
+from nic_lightning.errors import DataError, UserError
 from nic_lightning.media.base import DEFAULT, Medium
+from nic_lightning.media.cloud.result import Labelled
 from nic_lightning.media.image.memory import to_tensor
 
 EvaluationSet = Sequence[Sequence[Any]]
@@ -57,5 +60,30 @@ def _files(name: str, medium: Medium, root: str | Path | None) -> Any:
     return FileSet(name, medium, root)
 
 
-_OPEN: Mapping[str, Callable[[str, Medium, str | Path | None], Any]] = {DEFAULT: _images}
+class LabelledInputs(Sequence["tuple[str, Tensor, Labelled]"]):
+    """The clouds of a split, and what results are compared with: their points and the class."""
+
+    def __init__(self, clouds: LabelledClouds) -> None:
+        self._clouds = clouds
+
+    def __len__(self) -> int:
+        return len(self._clouds)
+
+    def __getitem__(self, index: int) -> tuple[str, Tensor, Labelled]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        name, points, label = self._clouds[index]
+        x = torch.from_numpy(points)[None]
+        return name, x, Labelled(x, label)
+
+
+def _clouds(name: str, medium: Medium, root: str | Path | None) -> Any:
+    try:
+        files = locate_clouds(name, root)
+    except DataError:
+        if name in CLOUD_SETS:
+            raise
+        return FileSet(name, medium, root)
+    return LabelledInputs(LabelledClouds(files))
+
+
+_OPEN: Mapping[str, Callable[[str, Medium, str | Path | None], Any]] = {DEFAULT: _images, "cloud": _clouds}
 """How the sets of a medium are opened, where they are more than folders of files."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nic_lightning.data.catalog import find_root, locate
+from nic_lightning.data.cloud_sets import CLOUD_SETS, locate_clouds
 from nic_lightning.data.places import folders_of
 from nic_lightning.errors import DataError, UserError
 from nic_lightning.media.base import DEFAULT, Medium, all_media
@@ -50,7 +51,10 @@ class FileSet(Sequence["tuple[str, Tensor]"]):
 
 
 def require_set(name: str, root: str | Path | None = None) -> None:
-    """Raise DataError for what is neither a set of images nor a folder with files of another medium."""
+    """Raise DataError for what is neither a set of images or clouds nor a folder with files of another medium."""
+    if name.partition("/")[0] in CLOUD_SETS:
+        locate_clouds(name, root)
+        return
     try:
         locate(name, root)
     except DataError:

@@ -1,7 +1,7 @@
 """What a medium is: all that commands, evaluation, results and reports have to know of what codecs take and give back.
 
 It has two halves. The first one, `Medium`, says its words, columns and axes, and starts without torch. The second one,
-`Handler`, reads, writes, counts and compares, and is imported when it is used.
+`Handler` (`handling.py`), reads, writes, counts and compares, and is imported when it is used.
 
 A medium NAME of this package is nic_lightning/media/NAME/description.py with its `MEDIUM`; one of another package is
 registered by `register`. A codec says its own as `codec.medium`; one that says none is an image codec.
@@ -10,17 +10,14 @@ registered by `register`. A codec says its own as `codec.medium`; one that says 
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from nic_lightning.errors import UserError, choices
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from nic_lightning.media.handling import Handler
 
 DEFAULT = "image"
 """The medium of codecs, rows and files that name none."""
@@ -71,79 +68,6 @@ class Quality:
     def suffix(self) -> str:
         """The unit as it stands behind a number."""
         return f" {self.unit}" if self.unit else ""
-
-
-class Handler:
-    """The half of a medium that handles its data.
-
-    Inputs are tensors (1, ...) as codecs of the medium take them, and "decoded" what these give back.
-    """
-
-    ending: str
-    """Of files with decoded results: ".png"."""
-
-    def read(self, path: Path) -> tuple[Tensor, Sequence[str]]:
-        """A file as codecs take it, and what was lost by it, as what was done; DataError for what cannot be read."""
-        raise NotImplementedError
-
-    def write(self, decoded: Tensor, path: Path) -> None:
-        """Write what a codec gave back, whole or not at all. Raises OSError that names `path`."""
-        raise NotImplementedError
-
-    def units(self, x: Tensor) -> int:
-        """Pixels, points, frames of an input: what its bits are divided by."""
-        raise NotImplementedError
-
-    def compare(self, original: Any, decoded: Tensor, measures: Mapping[str, Measure]) -> dict[str, float | None]:
-        """The quality columns of a row, in order; None where one has no value.
-
-        `original` is the input, or what a data set says of it, such as a class. `measures` are those that need a
-        network, by their column; without one the column is None.
-        """
-        raise NotImplementedError
-
-    def comparison(self, original: Any, measures: Mapping[str, Measure]) -> Callable[[Tensor], dict[str, float | None]]:
-        """`compare` of one original with several results.
-
-        A medium whose comparison does work on the original alone overrides this, and does that work once.
-        """
-        return lambda decoded: self.compare(original, decoded, measures)
-
-    def quality(self, key: str, original: Any, decoded: Tensor) -> float:
-        """One of the qualities with a tolerance, for `nic compress` and for searches."""
-        raise NotImplementedError
-
-    def batched(self, content: Tensor) -> Tensor:
-        """What a data set holds, as codecs take it."""
-        return content
-
-    def sample(self) -> Tensor | None:
-        """A small input that a codec's files are tried with before training; None: they are not."""
-        return None
-
-    def size_label(self, x: Tensor) -> str:
-        """The size of an input or a result, in a few signs: "512x768"."""
-        return "x".join(str(side) for side in x.shape[1:])
-
-    def fits(self, x: Tensor, decoded: Tensor) -> bool:
-        """Whether a result may be that of an input."""
-        return decoded.shape == x.shape
-
-    def extent(self, x: Tensor) -> tuple[int, int] | None:
-        """(H, W) that the operations of a codec's transforms follow from; None: they are not counted."""
-        return None
-
-
-Measure = Callable[["Tensor", "Tensor"], "Tensor"]
-
-
-def against(measure: Measure, original: Tensor) -> Callable[[Tensor], Tensor]:
-    """A measure of one original with several results; it does what belongs to the original once, if it can.
-
-    A measure that can has a method `against(original)`, which gives this function.
-    """
-    own = getattr(measure, "against", None)
-    return own(original) if own is not None else lambda decoded: measure(original, decoded)
 
 
 @dataclass(frozen=True)

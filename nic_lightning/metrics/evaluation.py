@@ -88,7 +88,8 @@ def evaluate_codec(
     """
     chosen = list(codec.operating_points if points is None else points)
     medium = medium_of(codec)
-    place = Place(save_images, dataset, medium.handler().ending, [None, *(point.label for point in chosen)])
+    handler, labels = medium.handler(), [None, *(point.label for point in chosen)]
+    place = Place(save_images, dataset, handler.ending, labels, handler.original_ending)
     work = Measuring(
         codec, medium, dataset, chosen, torch.device(device), place, measures or {}, macs or {}, distances, on_item
     ).ready()

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from nic_lightning.codecs.base import ImageCodec, OperatingPoint
 from nic_lightning.codecs.learned import in_entropy_model
-from nic_lightning.media.base import DEFAULT, Handler, Medium
+from nic_lightning.media.base import DEFAULT, Medium
+from nic_lightning.media.handling import Handler
 from nic_lightning.metrics.channels import channel_rates
 from nic_lightning.metrics.measured import Measured
 from nic_lightning.metrics.names import reconstruction_path
 from nic_lightning.metrics.rate import bits
-from nic_lightning.metrics.round_trip import Refusal, Trip, checked, reconstructs, round_trip
+from nic_lightning.metrics.round_trip import Refusal, Trip, checked, real_bits, reconstructs, round_trip
 
 if TYPE_CHECKING:
     from nic_lightning.metrics.distances import Distances
@@ -59,11 +60,14 @@ class Place:
     ending: str
     labels: Sequence[str | None]
     """Points whose results are kept; None is the original."""
+    original_ending: str | None = None
+    """That of originals, where it is another one than that of results."""
 
     def path(self, name: str, label: str | None) -> Path:
         """File of an input's result, or of the original."""
         assert self.folder is not None
-        return reconstruction_path(self.folder, self.dataset, name, label, self.ending)
+        ending = self.ending if label is not None else self.original_ending or self.ending
+        return reconstruction_path(self.folder, self.dataset, name, label, ending)
 
     def has_all(self, name: str) -> bool:
         """Whether nothing of an input is missing."""
@@ -133,7 +137,7 @@ class Measuring:
             trip = round_trip(codec, x, point, self.device, held)
             likelihoods = checked(codec, x, point, trip, name)
             if likelihoods:
-                rates = channel_rates(likelihoods, self.handler.units(x))
+                rates = channel_rates(likelihoods, self.handler.divisor(x))
                 found.rates.extend((point.label, latent, values) for latent, values in rates.items())
             qualities = compare(trip.x_hat) if compare is not None and reconstructs(codec, point) else {}
             found.rows.append(self._row(name, x, point, trip, likelihoods, qualities))
@@ -171,12 +175,12 @@ class Measuring:
 
     def _rates(self, x: Tensor, trip: Trip, estimate: float | None) -> dict[str, Any]:
         """What the results table says of one input's file: rates, times, memory."""
-        units, rate = self.handler.units(x), self.medium.rate
+        rate, divisor = self.medium.rate, self.handler.divisor(x)
         return {
-            self.medium.units: units,
+            self.medium.units: self.handler.units(x),
             "bytes": len(trip.data),
-            rate.key: 8 * len(trip.data) / units,
-            rate.estimated: None if estimate is None else estimate / units,
+            rate.key: real_bits(self.codec, trip) / divisor,
+            rate.estimated: None if estimate is None else estimate / divisor,
             "encode_ms": trip.encode_ms,
             "decode_ms": trip.decode_ms,
             "peak_memory_mib": trip.peak_memory_mib,

@@ -37,7 +37,8 @@ class Trip:
     encoded: Encoded
     data: bytes
     received: Encoded
-    x_hat: Tensor
+    x_hat: Any
+    """What the medium's codecs give back."""
     encode_ms: float
     decode_ms: float
     peak_memory_mib: float | None
@@ -145,6 +146,15 @@ def _check_bits(trip: Trip, estimate: float, where: str) -> None:
             f"{where}: the file takes {payload / estimate - 1:.1%} more bits than the entropy model says: "
             f"its CDF tables or quantiles are stale; call update_tables() after training and before saving."
         )
+
+
+def real_bits(codec: ImageCodec, trip: Trip) -> float:
+    """Bits of an input's file; of a codec whose inputs come in streams, what this one takes in a stream.
+
+    A file of its own would be a header and little else where an input is a few bits.
+    """
+    in_stream = getattr(codec, "stream_bits", None)
+    return 8 * len(trip.data) if in_stream is None else in_stream(trip.received)
 
 
 def reconstructs(codec: ImageCodec, point: OperatingPoint) -> bool:

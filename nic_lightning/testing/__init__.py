@@ -151,8 +151,16 @@ def _any(subject: Subject) -> bool:
     return True
 
 
+def _images(subject: Subject) -> bool:
+    return subject.of_images
+
+
 def _learned(subject: Subject) -> bool:
     return isinstance(subject.codec, LearnedCodec)
+
+
+def _learned_of_images(subject: Subject) -> bool:
+    return _learned(subject) and subject.of_images
 
 
 def _learned_with_config(subject: Subject) -> bool:
@@ -179,7 +187,7 @@ _CHECKS: dict[str, tuple[_Applies, Callable[[Subject], None]]] = {
     "hostile_bytes_end_in_a_sentence": (_any, files.hostile_bytes_end_in_a_sentence),
     "forward_pass": (_learned, learned.forward_pass),
     "decoding_gives_what_the_forward_pass_gave": (_learned, learned.decoding_gives_what_the_forward_pass_gave),
-    "strips_give_what_the_whole_image_gives": (_learned, learned.strips_give_what_the_whole_image_gives),
+    "strips_give_what_the_whole_image_gives": (_learned_of_images, learned.strips_give_what_the_whole_image_gives),
     "points_have_bytes_and_labels": (_learned, learned.points_have_bytes_and_labels),
     "a_state_dict_makes_the_same_codec": (_learned_with_config, learned.a_state_dict_makes_the_same_codec),
     "a_narrowed_export_reads_the_files_of_the_whole": (
@@ -189,7 +197,7 @@ _CHECKS: dict[str, tuple[_Applies, Callable[[Subject], None]]] = {
     "builds_and_runs_on_the_meta_device": (_learned_with_config, learned.builds_and_runs_on_the_meta_device),
     "entropy_models_are_named_so": (_learned, learned.entropy_models_are_named_so),
     "an_image_too_small_for_a_metric_is_in_no_mean_of_it": (
-        _any, evaluation.an_image_too_small_for_a_metric_is_in_no_mean_of_it,
+        _images, evaluation.an_image_too_small_for_a_metric_is_in_no_mean_of_it,
     ),
     "an_image_that_the_codec_refuses_is_a_gap": (_any, evaluation.an_image_that_the_codec_refuses_is_a_gap),
     "a_killed_evaluation_goes_on_after_its_last_image": (

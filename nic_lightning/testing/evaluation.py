@@ -14,15 +14,15 @@ from torch import Tensor
 from nic_lightning.callbacks.evaluation import evaluate_into_run
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.errors import UserError
-from nic_lightning.media.image.png import save_png
 from nic_lightning.metrics.evaluation import evaluate_codec
 from nic_lightning.report.curves.curves import curves
 from nic_lightning.report.curves.text import rd_table
 from nic_lightning.runs.record.results import read_results
 from nic_lightning.testing.subject import Subject, expect, expect_equal, smooth_images
 
+HEIGHT = 40
 WIDTHS = {"a": 33, "b": 36, "c": 34}
-"""Columns of the images of the set; the one in the middle is the one that is refused."""
+"""Columns of the inputs of the set; the one in the middle is the one that is refused."""
 TIMES = ("encode_ms", "decode_ms")
 
 
@@ -51,21 +51,21 @@ def an_image_too_small_for_a_metric_is_in_no_mean_of_it(subject: Subject) -> Non
 
 def an_image_that_the_codec_refuses_is_a_gap(subject: Subject) -> None:
     """A refused image has a row with the reason and no measurements, and leaves the others' rows as they are."""
-    with _folder() as folder:
+    with _folder(subject) as folder:
         whole = _evaluated(subject, folder, "whole")
         with _refusing(subject, UserError("This picture is too wide.")):
             first, gap, last = _evaluated(subject, folder, "choosy")
     for row, same in ((first, whole[0]), (last, whole[2])):
         expect_equal({**row, "refused": 0}, {**same, "refused": 0}, "beside a refused image the row")
     expect_equal((gap["item"], gap["refused"]), ("b", "This picture is too wide."), "a row of image and reason")
-    measured = {key: gap[key] for key in ("bytes", "bpp", "psnr")}
+    measured = {key: gap.get(key) for key in ("bytes", subject.medium.rate.key, subject.medium.default)}
     expect_equal(measured, dict.fromkeys(measured), "of a refused image the measurements")
 
 
 def a_killed_evaluation_goes_on_after_its_last_image(subject: Subject) -> None:
     """The same command gives the rows of an evaluation that was not killed, and encodes no image twice."""
     codec, compress, seen = subject.codec, subject.codec.compress, []
-    with _folder() as folder:
+    with _folder(subject) as folder:
         whole = _evaluated(subject, folder, "whole")
         try:
             with _refusing(subject, KeyboardInterrupt()):
@@ -76,20 +76,24 @@ def a_killed_evaluation_goes_on_after_its_last_image(subject: Subject) -> None:
             expect(False, "an evaluation that KeyboardInterrupt ends", "one that went on")
 
         def noted(x: Tensor, point: Any) -> Any:
-            seen.append(x.shape[-1])
+            seen.append(subject.handler.units(x))
             return compress(x, point)
 
         with patch.object(codec, "compress", noted):
             expect_equal(_evaluated(subject, folder, "killed"), whole, "after the interruption the rows")
-    expect(WIDTHS["a"] not in seen, "the image that was measured before left alone", "it was encoded once more")
+    expect(
+        HEIGHT * WIDTHS["a"] not in seen, "the image that was measured before left alone", "it was encoded once more"
+    )
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder with three images as files."""
+def _folder(subject: Subject) -> Iterator[Path]:
+    """A folder with three inputs as files."""
+    handler = subject.handler
+    ending = handler.original_ending or handler.ending
     with tempfile.TemporaryDirectory() as name:
         for item, width in WIDTHS.items():
-            save_png(smooth_images(40, width)[0], Path(name) / "images" / f"{item}.png")
+            handler.write(subject.example(HEIGHT, width), Path(name) / "images" / f"{item}{ending}")
         yield Path(name)
 
 
@@ -108,7 +112,7 @@ def _refusing(subject: Subject, error: BaseException) -> Iterator[None]:
     compress = subject.codec.compress
 
     def choosy(x: Tensor, point: Any) -> Any:
-        if x.shape[-1] == WIDTHS["b"]:
+        if subject.handler.units(x) == HEIGHT * WIDTHS["b"]:
             raise error
         return compress(x, point)
 

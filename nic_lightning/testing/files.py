@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from nic_lightning.baselines.still import StillImageCodec
 from nic_lightning.codecs.base import ImageCodec
 from nic_lightning.errors import BitstreamError, UserError
-from nic_lightning.testing.subject import Subject, expect, expect_equal, expect_error, smooth_images
+from nic_lightning.testing.subject import Subject, expect, expect_equal, expect_error
 
 SIZES = ((1, 1), (17, 33), (64, 48))
 """(H, W) of images whose files are tried: the smallest, no multiple of any stride, multiples."""
@@ -29,25 +31,32 @@ def is_an_image_codec_with_distinct_points(subject: Subject) -> None:
 
 def files_bring_back_images(subject: Subject, height: int, width: int) -> None:
     """Files of first, middle and last point decode to an image of the size, and are the same a second time."""
-    x = smooth_images(height, width)
+    x = subject.example(height, width)
     points = subject.codec.operating_points
     for point in {0: points[0], 1: points[len(points) // 2], 2: points[-1]}.values():
         data = subject.file(x, point)
-        _expect_image(subject.decoded(data, point), x, f"point {point.label}")
+        _expect_result(subject, subject.decoded(data, point), x, f"point {point.label}")
         again = subject.file(x, point)
         expect(again == data, f"the same file of the same image at point {point.label}", "another one: chance is in it")
 
 
-def _expect_image(x_hat: Tensor, x: Tensor, where: str) -> None:
-    expect_equal(tuple(x_hat.shape), tuple(x.shape), f"{where}: a decoded image of shape")
-    expect_equal(x_hat.dtype, torch.float32, f"{where}: a decoded image of type")
-    low, high = float(x_hat.min()), float(x_hat.max())
-    expect(0 <= low <= high <= 1, f"{where}: a decoded image in [0, 1]", f"{low:g} to {high:g}")
+def _expect_result(subject: Subject, decoded: Any, x: Tensor, where: str) -> None:
+    """Of images those of the size in [0, 1]; of other media what fits the input and is finite."""
+    if subject.of_images:
+        expect_equal(tuple(decoded.shape), tuple(x.shape), f"{where}: a decoded image of shape")
+    expect(subject.handler.fits(x, decoded), f"{where}: a result that fits {tuple(x.shape)}", tuple(decoded.shape))
+    for part in subject.handler.parts(decoded):
+        kind = "a decoded image" if subject.of_images else "a result"
+        expect_equal(part.dtype, torch.float32, f"{where}: {kind} of type")
+        expect(part.isfinite().all(), f"{where}: a finite result", "NaN or infinity")
+    if subject.of_images:
+        low, high = float(decoded.min()), float(decoded.max())
+        expect(0 <= low <= high <= 1, f"{where}: a decoded image in [0, 1]", f"{low:g} to {high:g}")
 
 
 def both_ends_of_the_range_bring_back_images(subject: Subject) -> None:
     """The lowest and the highest setting work, and what lies beyond is refused."""
-    x, codec = smooth_images(40, 56), subject.codec
+    x, codec = subject.example(40, 56), subject.codec
     if isinstance(codec, StillImageCodec):
         at_ends = Subject(_at_ends(subject), subject.config)
         sizes = [len(at_ends.file(x, point)) for point in at_ends.codec.operating_points]
@@ -58,7 +67,7 @@ def both_ends_of_the_range_bring_back_images(subject: Subject) -> None:
     ends = [points[0], points[-1]] if isinstance(codec, StillImageCodec) else _lambda_ends(codec)
     for point in ends:
         decoded = at_ends.decoded(at_ends.file(x, point), point)
-        expect_equal(tuple(decoded.shape), tuple(x.shape), f"point {point.label}: a decoded image of shape")
+        _expect_result(subject, decoded, x, f"point {point.label}")
 
 
 def _at_ends(subject: Subject) -> StillImageCodec:
@@ -88,7 +97,7 @@ def _lambda_ends(codec: ImageCodec) -> list:
 def hostile_bytes_end_in_a_sentence(subject: Subject) -> None:
     """What is no whole file of the codec is a BitstreamError of one line."""
     point = subject.codec.operating_points[0]
-    data = subject.file(smooth_images(17, 33), point)
+    data = subject.file(subject.example(17, 33), point)
     wrong = {
         "no bytes": b"",
         "one zero byte": b"\0",

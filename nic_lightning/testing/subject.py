@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec, in_entropy_model
 from nic_lightning.codecs.loading import trust
 from nic_lightning.errors import RunError, UserError
+from nic_lightning.media.base import DEFAULT, Medium, medium_of
+from nic_lightning.media.handling import Handler
+from nic_lightning.media.image.handler import ImageHandler
 
 Codec = TypeVar("Codec", bound=LearnedCodec)
 
@@ -94,16 +96,40 @@ class Subject:
         arguments = {key: value for key, value in self.config.items() if not key.startswith("_")}
         return getattr(importlib.import_module(module), name)(**arguments | changes)
 
+    @property
+    def medium(self) -> Medium:
+        """What the codec takes and gives back."""
+        return medium_of(self.codec)
+
+    @property
+    def handler(self) -> Handler:
+        """The half of the medium that makes inputs and compares results."""
+        return self.medium.handler()
+
+    @property
+    def of_images(self) -> bool:
+        """Whether the codec's medium is that of images."""
+        return self.medium.name == DEFAULT
+
+    def example(self, height: int, width: int, n: int = 1, seed: int = 0) -> Tensor:
+        """Inputs (n, ...) of the codec's medium: images of a size, or what has about as many units."""
+        return self.handler.example(height, width, n, seed)
+
+    def expect_same(self, got: Any, expected: Any, what: str) -> None:
+        """Raise Unmet unless two results are equal to the bit."""
+        for one, other in zip(self.handler.parts(got), self.handler.parts(expected), strict=True):
+            expect_same(one, other, what)
+
     def receiver(self, point: OperatingPoint) -> dict[str, Any]:
         """What only a receiver has."""
         return self.codec.receiver_example(point) if isinstance(self.codec, LearnedCodec) else {}
 
     def file(self, x: Tensor, point: OperatingPoint) -> bytes:
-        """File of an image (1, 3, H, W)."""
+        """File of an input (1, ...)."""
         return self.codec.pack(self.codec.compress(x, point), point)
 
-    def decoded(self, data: bytes, point: OperatingPoint, codec: Any = None) -> Tensor:
-        """Image of a file that was made at `point`, which classic files do not name; by another codec, if given."""
+    def decoded(self, data: bytes, point: OperatingPoint, codec: Any = None) -> Any:
+        """Result of a file that was made at `point`, which classic files do not name; by another codec, if given."""
         codec = codec or self.codec
         encoded, named = codec.unpack(data)
         return codec.decompress(encoded, named if named.index >= 0 else point, **self.receiver(point))
@@ -131,7 +157,4 @@ def excited(codec: Codec, by: float = 4.0) -> Codec:
 
 def smooth_images(height: int, width: int, n: int = 1, seed: int = 0) -> Tensor:
     """Smooth random images with some noise, float32 (n, 3, height, width) in [0, 1]."""
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(n, 3, height // 8 + 2, width // 8 + 2, generator=generator)
-    smooth = F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
-    return (0.9 * smooth + 0.1 * torch.rand(n, 3, height, width, generator=generator)).clamp(0, 1)
+    return ImageHandler().example(height, width, n, seed)

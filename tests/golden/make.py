@@ -21,8 +21,10 @@ from nic_lightning import bitstream
 from nic_lightning.codecs.encoding_distribution import EncodingDistribution
 from nic_lightning.codecs.learned import LearnedCodec, in_entropy_model
 from nic_lightning.codecs.loading import build_codec
+from nic_lightning.codecs.point_cloud import PointCloudCodec
 from nic_lightning.config import compose
 from nic_lightning.losses.rate_distortion import bits
+from nic_lightning.media.base import DEFAULT, medium_of
 
 FOLDER = Path(__file__).parent
 TINY = {"width": 4, "deep": 4, "hidden": 4, "base": 2, "widest": 4, "latents": 4, "hyper": 3, "halvings": 2, "size": 32}
@@ -36,7 +38,7 @@ def tiny(name: str) -> tuple[LearnedCodec, dict] | None:
         return None
     if isinstance(config.get("base"), dict):  # the config of a codec that is wrapped
         config |= {"base": config["base"] | {"width": TINY["width"]}, "bins": 16, "hidden": 4, "side": 2}
-    config |= {key: value for key, value in TINY.items() if key in config and not isinstance(config[key], dict)}
+    config |= {key: value for key, value in TINY.items() if isinstance(config.get(key), int)}
     for key in config.keys() & {"widths", "hyper_widths"}:
         config[key] = [2, 3] if key == "hyper_widths" else [2, 4]
     if isinstance(config.get("lambdas"), list) and len(config["lambdas"]) > 1:
@@ -47,6 +49,8 @@ def tiny(name: str) -> tuple[LearnedCodec, dict] | None:
         for key, parameter in codec.named_parameters():
             if parameter.dim() == 4 and not in_entropy_model(key):
                 parameter.mul_(4.0)  # symbols of an untrained codec would nearly all be 0
+        for parameter in codec.classifier.parameters() if isinstance(codec, PointCloudCodec) else ():
+            parameter.copy_(0.05 * parameter.sign())  # latents do not know of it, and signs take a thirtieth
     if isinstance(codec, EncodingDistribution):
         fit(codec)
     codec.update_tables()
@@ -72,6 +76,12 @@ def picture() -> torch.Tensor:
     generator = torch.Generator().manual_seed(3)
     coarse = F.interpolate(torch.rand(1, 3, 6, 8, generator=generator), (40, 56), mode="bilinear")
     return 0.9 * coarse + 0.1 * torch.rand(1, 3, 40, 56, generator=generator)
+
+
+def example(codec: LearnedCodec) -> torch.Tensor:
+    """What a file is made of: the picture, or an input of another medium."""
+    medium = medium_of(codec)
+    return picture() if medium.name == DEFAULT else medium.handler().example(8, 12, seed=3)
 
 
 def save(codec: LearnedCodec, config: dict, folder: Path) -> None:
@@ -104,7 +114,7 @@ def main() -> None:
             file = folder / f"v{bitstream.VERSION}.{point.label}.nic"
             if file.exists():
                 continue
-            data = codec.pack(codec.compress(picture(), point), point)
+            data = codec.pack(codec.compress(example(codec), point), point)
             latents = codec.decode_latents(codec.unpack(data)[0], point)
             file.write_bytes(data)
             np.savez_compressed(file.with_suffix(".npz"), **{k: v.numpy() for k, v in latents.items()})

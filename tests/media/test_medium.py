@@ -29,7 +29,8 @@ from nic_lightning.commands.runs.show import show
 from nic_lightning.dashboard.figures import rd_plot
 from nic_lightning.errors import BitstreamError, DataError, RunError, UserError
 from nic_lightning.media import base
-from nic_lightning.media.base import Handler, Medium, Quality, Rate, find_medium, register
+from nic_lightning.media.base import Medium, Quality, Rate, find_medium, register
+from nic_lightning.media.handling import Handler
 from nic_lightning.report.curves.comparison import compare
 from nic_lightning.report.curves.curves import curves
 from nic_lightning.report.curves.text import rd_table
@@ -321,7 +322,7 @@ def test_sets_of_files_name_what_they_leave_out(sounds, tmp_path, caplog):
 def test_a_medium_that_nobody_knows_is_one_sentence(sounds, tmp_path, monkeypatch):
     rows = evaluated(tmp_path / "run", sounds)
     monkeypatch.setattr(base, "_REGISTERED", {})
-    sentence = "There is no medium 'sound' here, only image: import the package that registers it."
+    sentence = "There is no medium 'sound' here, only image, cloud: import the package that registers it."
     with pytest.raises(UserError, match=sentence):
         curves(rows)
     with pytest.raises(RunError, match=rf"results\.parquet cannot be read: {sentence}"):

@@ -8,6 +8,8 @@ from nic_lightning.runs.settings.deterministic import say_cost, trainer_options
 from nic_lightning.tasks.rate_distortion import RateDistortionTask
 from tests.runs.samples import LEARNED, few_channels
 
+OTHER_TASKS = ("i2icodec", "ui2icodec", "point_cloud")
+
 
 @pytest.fixture
 def deterministic():
@@ -31,7 +33,7 @@ def test_the_switches(capsys):
 
 @pytest.mark.parametrize(
     ("name", "distortion", "size"),
-    [*((name, "mse", 64) for name in LEARNED if "i2icodec" not in name), ("cae", "ms-ssim", 176)],  # another task
+    [*((name, "mse", 64) for name in LEARNED if name not in OTHER_TASKS), ("cae", "ms-ssim", 176)],
 )
 def test_every_codec_trains_under_it(deterministic, make_codec, picture, monkeypatch, name, distortion, size):
     monkeypatch.setattr(RateDistortionTask, "logs_after", lambda self, steps: False)  # there is no trainer here

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from nic_lightning.data.catalog import list_table
+from nic_lightning.data.cloud_sets import cloud_rows
 from nic_lightning.data.flow_sets import flow_rows
 
 
@@ -20,4 +21,4 @@ def list_data(*, root: Annotated[Path | None, Parameter(metavar="DIR")] = None) 
     Examples:
         nic data list --root data
     """
-    print(list_table(root, flow_rows))
+    print(list_table(root, lambda base: [*flow_rows(base), *cloud_rows(base)]))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nic_lightning.media.base import Handler, Medium, Quality, Rate
+from nic_lightning.media.base import Medium, Quality, Rate
+from nic_lightning.media.handling import Handler
 
 
 def _look(path: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from nic_lightning.errors import UserError
-from nic_lightning.media.base import Handler, Measure, against
+from nic_lightning.media.handling import Handler, Measure, against
 from nic_lightning.media.image.fidelity import MsSsimOf, levels, precise_psnr, round_to_8_bits, to_db
 from nic_lightning.media.image.files import read_image
 from nic_lightning.media.image.memory import to_bytes
@@ -79,6 +80,13 @@ class ImageHandler(Handler):
         colours = torch.stack([slope, 1 - slope, slope.flip(0)])[None]
         noise = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
         return (0.8 * colours + 0.2 * noise).clamp(0, 1)
+
+    def example(self, height: int, width: int, n: int = 1, seed: int = 0) -> Tensor:
+        """Smooth random images with some noise, float32 (n, 3, height, width) in [0, 1]."""
+        generator = torch.Generator().manual_seed(seed)
+        coarse = torch.rand(n, 3, height // 8 + 2, width // 8 + 2, generator=generator)
+        smooth = F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
+        return (0.9 * smooth + 0.1 * torch.rand(n, 3, height, width, generator=generator)).clamp(0, 1)
 
     def size_label(self, x: Tensor) -> str:
         """Height and width."""

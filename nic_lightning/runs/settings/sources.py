@@ -8,6 +8,7 @@ from typing import Any
 
 from nic_lightning.config import ConfigError
 from nic_lightning.data.catalog import find_root, locate
+from nic_lightning.data.cloud_sets import SPLITS, locate_clouds
 from nic_lightning.data.file_sets import require_set
 from nic_lightning.data.flow_sets import SETS, flow_set
 from nic_lightning.errors import DataError
@@ -69,6 +70,11 @@ def _domains(name: str, data: Mapping[str, Any]) -> None:
             raise DataError(f"{folder} has no domain {str(domain)!r}.")
 
 
+def _clouds(name: str, data: Mapping[str, Any]) -> None:
+    for split in SPLITS if data.get("paper_protocol") else SPLITS[:1]:
+        locate_clouds(name, data.get("root"), split)
+
+
 def _flow(name: str, data: Mapping[str, Any]) -> None:
     flow_set(name, data.get("root"))
 
@@ -80,6 +86,7 @@ def _flow_or_images(name: str, data: Mapping[str, Any]) -> None:
 _LOOKED_FOR: dict[str, dict[str, Callable[[str, Mapping[str, Any]], object]]] = {
     "datamodule.ImageDataModule": {"train": _images, "validation": _images},
     "domain_module.DomainDataModule": {"train": _domains, "validation": _domains},
+    "cloud_module.CloudDataModule": {"set": _clouds},
     "flow_training.FlowDataModule": {"photographs": _images, "sets": _flow, "validation": _flow_or_images},
 }
 """By data module, the keys that name data, and how each is looked for."""
