@@ -31,7 +31,7 @@ class Features(nn.Module):
         name: of the network, for tables and sentences.
         prepare: makes the network's input of frames.
         origin: place in the frame of the first sample that `prepare` gives, below 0 where it pads.
-        below: only names that begin so are offered.
+        by_default: of which layers it gives features where none are named.
 
     Raises:
         UserError: the network cannot be traced, a layer is unknown, or its values have no place in the frame.
@@ -45,16 +45,18 @@ class Features(nn.Module):
         name: str,
         prepare: Callable[[Tensor], Tensor] | None = None,
         origin: float = 0.0,
-        below: tuple[str, ...] = (),
+        by_default: Callable[[str], bool] = lambda layer: True,
     ) -> None:
         super().__init__()
         self.name = name
         self._prepare = prepare
         graph, nodes = trace(network, name)
         fields = receptive_fields(graph, origin)
-        known = {key: node for key, node in nodes.items() if node in fields and key.startswith(below or "")}
+        known = {key: node for key, node in nodes.items() if node in fields}
         if not layers:
-            layers = [key for key, node in known.items() if _is_local(fields[node])]
+            layers = [key for key, node in known.items() if _is_local(fields[node]) and by_default(key)]
+        if not layers:
+            raise UserError(f"{name} has no layer whose values see a part of the frame only; name layers.")
         chosen = {layer: _find(layer, known, name) for layer in layers}
         self.geometry: dict[str, ReceptiveField] = {
             layer: _place(layer, fields[node], name) for layer, node in chosen.items()

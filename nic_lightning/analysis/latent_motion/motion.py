@@ -165,7 +165,7 @@ def compensate(
     source = (motion.source(places) - field.offset) / field.stride
     known = torch.isfinite(source).all(-1)
     source = torch.where(known[..., None], source, -1e4)  # beyond every tensor
-    predicted, weight = _sampled(reference.expand(len(motion), -1, -1, -1), source)
+    predicted, weight = sample(reference.expand(len(motion), -1, -1, -1), source)
     valid = (weight.abs() > TOUCHED if mask == "paper" else (weight - 1).abs() < STRICT) & known[:, None].to(
         weight.device
     )
@@ -180,7 +180,7 @@ def compensate(
     return predicted, valid
 
 
-def _sampled(tensor: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+def sample(tensor: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     """Values (N, C, h, w) at places (N, h, w, 2), and the sum of their weights inside the tensor, (N, 1, h, w).
 
     Where all places of a sample are whole numbers its values are copies: shifts by whole samples are exact.
