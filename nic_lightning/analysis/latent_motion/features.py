@@ -70,7 +70,8 @@ class Features(nn.Module):
         return tuple(self.geometry)
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
-        """Features of each layer."""
+        """Features of each layer, on the device of the network."""
+        frames = frames.to(next(self._graph.parameters(), frames).device)
         return self._graph(frames if self._prepare is None else self._prepare(frames))
 
     def about_small_frames(self, height: int, width: int) -> str | None:
@@ -81,7 +82,7 @@ class Features(nn.Module):
         listed = ", ".join(f"{layer} ({'all' if math.isinf(size) else int(size)})" for layer, size in wide.items())
         return (
             f"Frames of {width}x{height} pixels are smaller than the receptive field of {listed}: every value there "
-            "sees the border, which does not move; larger frames (frames.size) tell motion and border apart."
+            "sees the border, which does not move; larger frames (size=...) tell motion and border apart."
         )
 
 

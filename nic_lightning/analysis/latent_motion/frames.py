@@ -26,7 +26,7 @@ class MovedFrames:
 
     def __init__(self, photo: Tensor, size: int = 224) -> None:
         if size < 8:
-            raise UserError(f"frames.size is {size}; a frame has at least 8 pixels a side.")
+            raise UserError(f"size is {size}; a frame has at least 8 pixels a side.")
         shorter = min(photo.shape[-2:])
         side = 2 * math.ceil(size * math.sqrt(2) / 2)
         shape = [max(side, round(length * side / shorter)) for length in photo.shape[-2:]]
