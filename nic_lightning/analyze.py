@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nic_lightning.analysis.latent_motion.studies import Study
 
 STUDIES = ("curves", "histogram", "panels", "fields", "codec_motion")
-MASKS = ("paper", "strict")
+MASKS = ("paper", "strict", "interior")
 PICTURES = "latent_motion"
 """Folder of the figures, in the run folder."""
 
@@ -65,7 +65,7 @@ def check(plain: Mapping[str, Any]) -> None:
     if not studies:
         raise UserError(f"study is empty: name one, {choices('', STUDIES)}.")
     if plain["mask"] not in MASKS:
-        raise UserError(f"mask={plain['mask']} is neither paper nor strict.")
+        raise UserError(f"mask={plain['mask']} is no mask; {choices(plain['mask'], MASKS)}.")
     least = {"size": 8, "batch": 1, "draws": 1, "limit": 1, "pairs.limit": 1, "pairs.shifts": 0}
     for key, value in least.items():
         given = plain["pairs"][key[6:]] if key.startswith("pairs.") else plain[key]

@@ -87,8 +87,8 @@ def flow_pair(item: str, frame: Tensor, reference: Tensor, flow: Tensor, hidden:
     flow = flow[:height, :width]
     unknown = ~torch.isfinite(flow).all(-1)
     covered = unknown if hidden is None else unknown | hidden[:height, :width]
-    cut = (one[None, :, :height, :width].float() for one in (frame, reference))
-    return Pair(item, *cut, FlowMotion(torch.nan_to_num(flow)[None]), covered[None, None])
+    first, second = (one[None, :, :height, :width].float() for one in (frame, reference))
+    return Pair(item, first, second, FlowMotion(torch.nan_to_num(flow)[None]), covered[None, None])
 
 
 def shifted_pair(item: str, photo: Tensor, size: tuple[int, int], shift: int) -> Pair:
@@ -106,7 +106,7 @@ def error_rows(features: Features, pair: Pair) -> Iterator[Row]:
 
     "latent motion" compensates the layer of the reference; "frame motion" is the layer of the compensated reference
     frame; "still" is the layer of the reference as it is. All are over the same values, a part `valid` of the tensor:
-    those that are visible, and whose samples all lie inside (mask "strict").
+    those that are visible, and see nothing of the border of the frame (mask "interior").
     """
     moved = moved_frame(pair.reference, pair)
     frame, reference, features_of_moved = (features(one) for one in (pair.frame, pair.reference, moved))
@@ -114,7 +114,7 @@ def error_rows(features: Features, pair: Pair) -> Iterator[Row]:
         actual = pair.frame if layer == FRAME else frame[layer]
         still = pair.reference if layer == FRAME else reference[layer]
         of_moved = moved if layer == FRAME else features_of_moved[layer]
-        predicted, valid = compensate(still, pair.motion, field, "strict", layer)
+        predicted, valid = compensate(still, pair.motion, field, "interior", layer)
         valid &= pair.visible(field, *actual.shape[-2:])
         ways = {"still": still, "latent motion": predicted, "frame motion": of_moved}
         for way, prediction in ways.items():

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from nic_lightning.analysis.latent_motion.receptive_field import ReceptiveField
 from nic_lightning.errors import UserError
 
-Mask = Literal["paper", "strict"]
+Mask = Literal["paper", "strict", "interior"]
 STRICT = 1e-3
 """How far the weights of the samples inside the tensor may sum to from 1 in a strict mask: the fact is 0, the rounding
 of sixteen float32 products is below 1e-5, and a tap that is missing counts .01 or more but for sub-pixel shifts of
@@ -38,6 +38,11 @@ PIXELS = ReceptiveField(1, 1, 0.0)
 
 class Motion(Protocol):
     """Motions of N frames."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the frames."""
+        ...
 
     def source(self, places: Tensor) -> Tensor:
         """Where the content at places (..., 2) of moved frames comes from, (N, ..., 2), both as x and y in pixels."""
@@ -93,7 +98,7 @@ class AffineMotion:
     """
 
     def __init__(self, parameters: list[Affine], size: tuple[int, int]) -> None:
-        self.parameters = list(parameters)
+        self.parameters, self.size = list(parameters), size
         linear = torch.stack([one.linear() for one in self.parameters])
         flat = linear.det().abs() < 1e-6
         if flat.any():
@@ -120,6 +125,11 @@ class FlowMotion:
     """
 
     flow: Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the flow."""
+        return self.flow.shape[1], self.flow.shape[2]
 
     def __len__(self) -> int:
         return len(self.flow)
@@ -151,7 +161,8 @@ def compensate(
         motion: of the frames.
         field: where the values of the tensor lie in the frame; by default it is a frame itself.
         mask: which values count: "paper", those that some sample of the reference touches, as the authors' code has
-            it; "strict", those whose samples all lie inside.
+            it; "strict", those whose samples all lie inside; "interior", those of which neither they nor their source
+            see the border of the frame, which stands still when the rest moves.
         name: of the tensor, for sentences.
 
     Returns:
@@ -166,18 +177,27 @@ def compensate(
     known = torch.isfinite(source).all(-1)
     source = torch.where(known[..., None], source, -1e4)  # beyond every tensor
     predicted, weight = sample(reference.expand(len(motion), -1, -1, -1), source)
-    valid = (weight.abs() > TOUCHED if mask == "paper" else (weight - 1).abs() < STRICT) & known[:, None].to(
-        weight.device
-    )
+    valid = weight.abs() > TOUCHED if mask == "paper" else (weight - 1).abs() < STRICT
+    if mask == "interior":
+        for centres in (places, source * field.stride + field.offset):
+            known = known & _sees_no_border(centres, motion.size, field)
+    valid &= known[:, None].to(valid.device)
     empty = ~valid.flatten(1).any(1)
     if empty.any():
         number = int(empty.int().argmax())
         what = motion.parameters[number].name if isinstance(motion, AffineMotion) else "flow"
         raise UserError(
-            f"The motion ({what}) leaves no value of {name} ({width}x{height}) to predict; give a smaller motion, or "
-            "mask=paper."
+            f"The motion ({what}) leaves no value of {name} ({width}x{height}) to predict; give a smaller motion, "
+            "larger frames, or mask=paper."
         )
     return predicted, valid
+
+
+def _sees_no_border(centres: Tensor, size: tuple[int, int], field: ReceptiveField) -> Tensor:
+    """Which values have their whole receptive field in the frame, by its centres (..., 2)."""
+    reach = (field.size - 1) / 2
+    last = torch.tensor([size[1] - 1, size[0] - 1], dtype=torch.float64)
+    return ((centres - reach > -_WHOLE) & (centres + reach < last + _WHOLE)).all(-1)
 
 
 def sample(tensor: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:

@@ -105,8 +105,8 @@ def panels(
         motion = AffineMotion([parameters], frames.size)
         moved = frames.moved(motion)
         predicted, valid = compensate(reference, motion, features.geometry[layer], mask, layer)
-        shown = (((t[:, chosen] - mean) / deviation)[0].cpu().numpy() for t in (features(moved)[layer], predicted))
-        yield Panel(name, _pixels(moved[0]), *shown, valid[0, 0].cpu().numpy())
+        both = [((t[:, chosen] - mean) / deviation)[0].cpu().numpy() for t in (features(moved)[layer], predicted)]
+        yield Panel(name, _pixels(moved[0]), both[0], both[1], valid[0, 0].cpu().numpy())
 
 
 def _pixels(frame: Tensor) -> NDArray[np.uint8]:

@@ -96,7 +96,7 @@ class Study:
         for row in made:
             field = self.features.geometry.get(row.get("layer", ""), PIXELS)
             place = {"stride": field.stride, "offset": field.offset, "receptive_field": field.size}
-            common = {"study": name, "network": self.features.name, "mask": "strict" if codec else self.settings.mask}
+            common = {"study": name, "network": self.features.name, "mask": "interior" if codec else self.settings.mask}
             yield common | {"dataset": self._set} | place | row
 
     def scenes(self) -> list[tuple[str, MovedFrames]]:

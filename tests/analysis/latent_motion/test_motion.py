@@ -37,12 +37,12 @@ def smooth(seed: int = 0, channels: int = 3) -> torch.Tensor:
     return planes[None]
 
 
-@pytest.mark.parametrize("mask", ["paper", "strict"])
+@pytest.mark.parametrize("mask", ["paper", "strict", "interior"])
 @pytest.mark.parametrize("field", [ReceptiveField(1, 1, 0.0), ReceptiveField(83, 8, 0.0), ReceptiveField(263, 16, 6.0)])
 def test_no_motion_has_no_error(mask, field) -> None:
     tensor = smooth()
     predicted, valid = compensate(tensor, no_motion(1, (384, 512)), field, mask)
-    assert valid.all()
+    assert valid.any() if mask == "interior" else valid.all()
     assert nrmse(predicted, tensor, valid).item() == 0
 
 
@@ -72,6 +72,8 @@ def test_a_motion_and_its_inverse_restore_the_interior() -> None:
     there = AffineMotion([Affine(3.3, -2.6, 1.03, 0.97, 2, -1, 5)], SIZE)
 
     class Back:
+        size = SIZE
+
         def __len__(self) -> int:
             return 1
 
@@ -109,6 +111,17 @@ def test_dense_flow_moves_as_the_affine_motion_that_it_samples() -> None:
     both = valid_one & valid_other
     assert both.float().mean() > 0.7
     assert nrmse(other, one, both).item() < 1e-5  # float32 flow
+
+
+def test_the_interior_sees_no_border() -> None:
+    """Values 16 apart that see 57 samples, in a frame of 192: those from 2 to 10 see 28 samples on either side."""
+    field, motion = ReceptiveField(57, 16, 0.0), AffineMotion([Affine(), Affine(translate_x=32)], (192, 192))
+    _, valid = compensate(torch.rand(1, 1, 12, 12), motion, field, "interior")
+    assert valid[0, 0].nonzero().amin(0).tolist() == [2, 2]
+    assert valid[0, 0].nonzero().amax(0).tolist() == [10, 10]
+    assert valid[1, 0].nonzero().amin(0).tolist() == [2, 4]
+    with pytest.raises(UserError, match="leaves no value of the frame"):
+        compensate(torch.rand(1, 1, 12, 12), motion, ReceptiveField(227, 16, 0.0), "interior")
 
 
 def test_unknown_flow_predicts_nothing() -> None:
