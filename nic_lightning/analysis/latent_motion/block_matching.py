@@ -25,7 +25,7 @@ def match_blocks(
     The values are rounded to at most 4096 steps of their common range, so that sums are exact and ties are ties. Among
     equal sums the first displacement wins, in the order of rows, then columns, from the upper left. Displacements whose
     block does not lie in the frame are left out. For each displacement, squared differences are shifted once and summed
-    by running sums, so the time does not depend on the size of the block.
+    by running sums, so the time hardly depends on the size of the block.
 
     Args:
         first: (h, w), or (C, h, w), of which the differences of all channels are summed.
@@ -46,9 +46,10 @@ def match_blocks(
     if block > min(height, width):
         raise UserError(f"Blocks of {block}x{block} samples do not fit into {width}x{height}; give a smaller block.")
     best = np.full((height, width), np.iinfo(np.int32).max, np.int32)
-    found = np.zeros((height, width, 2), np.int32)
-    _match(a, b, block // 2, radius, best, found)
-    field = found.astype(np.float32)
+    found = np.zeros((height, width), np.int32)
+    _match(a, b, block, radius, best, found)
+    side = 2 * radius + 1
+    field = np.stack([found % side - radius, found // side - radius], -1).astype(np.float32)
     field[best == np.iinfo(np.int32).max] = np.nan
     return field
 
@@ -96,41 +97,76 @@ def luma(frame: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 @njit(cache=True, nogil=True)
-def _match(a, b, reach, radius, best, found):  # pragma: no cover
-    channels, height, width = a.shape
-    square = np.empty((height, width), np.int32)
-    columns = np.empty(width, np.int32)
+def _match(a, b, block, radius, best, found):  # pragma: no cover
+    """Sums down the columns are kept as the block goes down, sums along a row are made by doubling.
+
+    So all work is loops over rows of int32, which vectorise; unsigned indices save the test whether one is below 0.
+    """
+    _, height, width = a.shape
+    reach, levels = block // 2, 1
+    while 1 << levels <= block:
+        levels += 1
+    squares = np.zeros((block, width), np.int32)  # of the rows of a block, in turns
+    sums, total = np.zeros((levels, width), np.int32), np.zeros(width, np.int32)
     for dy in range(-radius, radius + 1):
         top, bottom = max(0, -dy), min(height, height - dy)  # rows of `a` whose partner is in `b`
         for dx in range(-radius, radius + 1):
             left, right = max(0, -dx), min(width, width - dx)
-            if bottom - top <= 2 * reach or right - left <= 2 * reach:
+            if bottom - top < block or right - left < block:
                 continue
+            squares[:], sums[:] = 0, 0
+            number = np.int32((dy + radius) * (2 * radius + 1) + dx + radius)
             for y in range(top, bottom):
-                for x in range(left, right):
-                    difference = a[0, y, x] - b[0, y + dy, x + dx]
-                    square[y, x] = difference * difference
-            for c in range(1, channels):
-                for y in range(top, bottom):
-                    for x in range(left, right):
-                        difference = a[c, y, x] - b[c, y + dy, x + dx]
-                        square[y, x] += difference * difference
-            columns[left:right] = 0
-            for y in range(top, top + 2 * reach):
-                for x in range(left, right):
-                    columns[x] += square[y, x]
-            for y in range(top + reach, bottom - reach):
-                for x in range(left, right):
-                    columns[x] += square[y + reach, x]
-                total = np.int32(0)
-                for x in range(left, left + 2 * reach):
-                    total += columns[x]
-                for x in range(left + reach, right - reach):
-                    total += columns[x + reach]
-                    if total < best[y, x]:
-                        best[y, x] = total
-                        found[y, x, 0] = dx
-                        found[y, x, 1] = dy
-                    total -= columns[x - reach]
-                for x in range(left, right):
-                    columns[x] -= square[y - reach, x]
+                slot = np.uintp((y - top) % block)
+                places = np.uintp(y), np.uintp(y + dy), np.uintp(left), np.uintp(left + dx)
+                _take_row(a, b, places, np.uintp(right - left), squares, slot, sums)
+                if y - top >= block - 1:
+                    _sum_along(sums, total, np.uintp(right - left), np.uintp(block))
+                    corner = np.uintp(y - reach), np.uintp(left + reach)
+                    _keep_better(total, best, found, corner, np.uintp(right - left - block + 1), number)
+
+
+@njit(cache=True, nogil=True)
+def _take_row(a, b, places, n, squares, slot, sums):  # pragma: no cover
+    """Put the squared differences of a row in the place of those of the row that leaves the block."""
+    ya, yb, xa, xb = places
+    for x in range(n):
+        difference = a[0, ya, x + xa] - b[0, yb, x + xb]
+        square = difference * difference
+        sums[0, x] += square - squares[slot, x]
+        squares[slot, x] = square
+    for c in range(np.uintp(1), np.uintp(len(a))):
+        for x in range(n):
+            difference = a[c, ya, x + xa] - b[c, yb, x + xb]
+            square = difference * difference
+            sums[0, x] += square
+            squares[slot, x] += square
+
+
+@njit(cache=True, nogil=True)
+def _sum_along(sums, total, n, block):  # pragma: no cover
+    """total[x] = sum of sums[0, x : x + block]; sums[k, x] become those of 2^k values."""
+    one = np.uintp(1)
+    many, level, size, place = n - block + one, np.uintp(0), one, np.uintp(0)
+    while size <= block:
+        if block & size and place == 0:
+            for x in range(many):
+                total[x] = sums[level, x]
+        elif block & size:
+            for x in range(many):
+                total[x] += sums[level, x + place]
+        place += block & size
+        if size + size <= block:
+            for x in range(n - size - size + one):
+                sums[level + one, x] = sums[level, x] + sums[level, x + size]
+        level += one
+        size += size
+
+
+@njit(cache=True, nogil=True)
+def _keep_better(total, best, found, corner, many, number):  # pragma: no cover
+    y, left = corner
+    for x in range(many):
+        better = total[x] < best[y, x + left]
+        best[y, x + left] = total[x] if better else best[y, x + left]
+        found[y, x + left] = number if better else found[y, x + left]
