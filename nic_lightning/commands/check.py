@@ -66,7 +66,7 @@ def check_configs(config_dirs: Sequence[Path], compose: Compose) -> dict[str, li
     """
     found = {name: _problems(compose, name, []) for name in ("train", "evaluate", "analyze")}
     found |= {f"flow={name}": _problems(compose, "evaluate", [f"flow={name}"], config_dirs) for name in options("flow")}
-    for name in options("network", config_dirs):
+    for name in options("network"):
         found[f"network={name}"] = _problems(compose, "analyze", [f"network={name}"], config_dirs)
     groups = {group: [f"{group}={name}" for name in options(group, config_dirs)] for group in GROUPS}
     if "launch" in groups:
