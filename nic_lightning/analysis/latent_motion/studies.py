@@ -34,7 +34,7 @@ from nic_lightning.media.image.memory import to_tensor
 STUDIES = ("curves", "histogram", "panels", "fields", "codec_motion")
 PAIRS = "sintel_final"
 """Where the study codec_motion finds true motion if nothing is named."""
-SAMPLE_MOTION = Affine(translate_x=8, translate_y=-4)
+SAMPLE_MOTION = Affine(translate_x=8, translate_y=-8)
 """Of the frames of the study "fields" that are cut from a photograph."""
 
 
