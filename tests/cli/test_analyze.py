@@ -80,7 +80,7 @@ def test_an_analysis_is_a_run_and_a_section_of_the_report(nic_analyze, capsys: p
     drawn = select(table, study="histogram", layer="conv1")
     assert drawn["draw"].tolist() == [0, 1, 2]
     assert np.isfinite(drawn["shear_y"]).all()
-    assert select(table, study="fields", layer="frame")["epe"][0] < 1  # block matching finds 8 pixels of 96
+    assert select(table, study="fields", layer="frame")["epe"][0] < 0.5  # by block matching
     assert sorted(path.name for path in (folder / "latent_motion").iterdir()) == [
         "curves.png", "fields.png", "histogram.png", "panels.png",
     ]  # fmt: skip

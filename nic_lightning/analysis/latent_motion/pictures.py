@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -70,12 +71,24 @@ def estimated_fields(
 
 
 def field_error(field: Field, truth: Field, geometry: ReceptiveField = PIXELS) -> float:
-    """Mean end-point error in pixels over the values of a field that are known, against true flow (H, W, 2)."""
+    """Mean end-point error in pixels of a field (h, w, 2) against true flow (H, W, 2); NaN if nothing can be compared.
+
+    Left out is what is unknown on either side, and what moves to where no block fits, so that no search can find it.
+    """
+    height, width = field.shape[:2]
     y, x = (
         np.clip(np.rint(np.arange(n) * geometry.stride + geometry.offset).astype(int), 0, length - 1)
-        for n, length in zip(field.shape[:2], truth.shape[:2], strict=True)
+        for n, length in zip((height, width), truth.shape[:2], strict=True)
     )
-    return float(np.nanmean(np.linalg.norm(field - truth[y[:, None], x], axis=-1)))
+    true = truth[y[:, None], x]
+    known = np.isfinite(field).all(-1) & np.isfinite(true).all(-1)
+    if not known.any():
+        return math.nan
+    steps = np.where(known[..., None], true, 0) / geometry.stride
+    ends = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1) + steps
+    places = np.argwhere(known)[:, ::-1]
+    compared = known & ((ends >= places.min(0)) & (ends <= places.max(0))).all(-1)
+    return float(np.linalg.norm(field - true, axis=-1)[compared].mean()) if compared.any() else math.nan
 
 
 @dataclass(frozen=True, eq=False)

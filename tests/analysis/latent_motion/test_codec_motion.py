@@ -116,7 +116,11 @@ def test_fields_and_panels_show_the_motion(make_codec) -> None:
     truth = np.broadcast_to(np.array([4, 0], np.float32), (96, 96, 2))
     assert np.nanmedian(found.in_frame[..., 0]) == 4
     assert np.nanmedian(found.in_layer[..., 0]) == 4  # one value of stride 4
-    assert field_error(found.in_frame[20:-20, 20:-20], truth) < 0.5
+    assert field_error(found.in_frame, truth) < 0.1
+    wrong = np.where(np.isfinite(found.in_frame), 0, np.nan)
+    assert field_error(wrong, truth) == 4
+    assert math.isnan(field_error(found.in_frame, np.full_like(truth, np.nan)))
+    assert math.isnan(field_error(found.in_frame, np.full_like(truth, 90)))  # all leave the frame
     assert len(found.in_channels) == 2
     shown = list(panels(features, "g_a.convs.0", MovedFrames(photo, 64), channels=2))
     assert [panel.name for panel in shown] == ["translation", "rotation", "stretching", "shearing"]
