@@ -70,10 +70,11 @@ def estimated_fields(
     return Fields(_pixels(first[0]), in_frame, layer, geometry, alone, together)
 
 
-def field_error(field: Field, truth: Field, geometry: ReceptiveField = PIXELS) -> float:
+def field_error(field: Field, truth: Field, geometry: ReceptiveField = PIXELS, radius: float = math.inf) -> float:
     """Mean end-point error in pixels of a field (h, w, 2) against true flow (H, W, 2); NaN if nothing can be compared.
 
-    Left out is what is unknown on either side, and what moves to where no block fits, so that no search can find it.
+    Left out is what no search can find: what is unknown on either side, what moves to where no block fits, and what
+    moves further than `radius` values along an axis.
     """
     height, width = field.shape[:2]
     y, x = (
@@ -87,7 +88,8 @@ def field_error(field: Field, truth: Field, geometry: ReceptiveField = PIXELS) -
     steps = np.where(known[..., None], true, 0) / geometry.stride
     ends = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1) + steps
     places = np.argwhere(known)[:, ::-1]
-    compared = known & ((ends >= places.min(0)) & (ends <= places.max(0))).all(-1)
+    found = (ends >= places.min(0)) & (ends <= places.max(0)) & (np.abs(steps) <= radius)
+    compared = known & found.all(-1)
     return float(np.linalg.norm(field - true, axis=-1)[compared].mean()) if compared.any() else math.nan
 
 

@@ -143,11 +143,13 @@ class Study:
             found = estimated_fields(self.features, layer, first, second, self.settings.matching)
             if number == 0:
                 self.drawn.append(Drawn("fields", layer, found, truth))
-            measured = {"frame": (found.in_frame, PIXELS), layer: (found.in_layer, found.geometry)}
-            for name, (one, geometry) in measured.items():
-                yield {"item": item, "layer": name, "way": "all", "epe": field_error(one, truth, geometry)}
+            near, wide = self.settings.matching.radius, self.settings.matching.latent_radius
+            error = field_error(found.in_frame, truth, PIXELS, near)
+            yield {"item": item, "layer": "frame", "way": "all", "epe": error}
+            error = field_error(found.in_layer, truth, found.geometry, wide)
+            yield {"item": item, "layer": layer, "way": "all", "epe": error}
             for channel, one in found.in_channels:
-                error = field_error(one, truth, found.geometry)
+                error = field_error(one, truth, found.geometry, wide)
                 yield {"item": item, "layer": layer, "way": f"channel {channel}", "epe": error}
             self._say(f"fields: {item}")
 

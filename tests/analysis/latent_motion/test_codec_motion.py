@@ -119,6 +119,7 @@ def test_fields_and_panels_show_the_motion(make_codec) -> None:
     assert field_error(found.in_frame, truth) < 0.1
     wrong = np.where(np.isfinite(found.in_frame), 0, np.nan)
     assert field_error(wrong, truth) == 4
+    assert math.isnan(field_error(wrong, truth, radius=3))  # too far for the search
     assert math.isnan(field_error(found.in_frame, np.full_like(truth, np.nan)))
     assert math.isnan(field_error(found.in_frame, np.full_like(truth, 90)))  # all leave the frame
     assert len(found.in_channels) == 2
