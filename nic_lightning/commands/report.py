@@ -45,13 +45,8 @@ def report(
     sources = read_sources(runs)
     made = all_curves(sources, published)
     problems = write_page(sources, made, out, anchor=anchor)
-    tables = [rd_table(sources.rows)] if made else []
-    if of_flow := flow_table(sources.rows):
-        tables.append(of_flow)
-    if features := features_lines(sources.runs):
-        tables.append(features)
-    if motion := latent_motion_lines(sources.runs):
-        tables.append(motion)
+    others = (flow_table(sources.rows), features_lines(sources.runs), latent_motion_lines(sources.runs))
+    tables = [*([rd_table(sources.rows)] if made else []), *filter(None, others)]
     print("\n\n".join(tables) or rd_table([]))
     if problems:
         print(f"\n{counted(len(problems), 'problem')}, which the page lists; the first: {_printable(problems[0])}")
