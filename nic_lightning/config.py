@@ -1,4 +1,4 @@
-"""The top level of every config, and how the console scripts run Hydra.
+"""How configs are composed, and how the console scripts run Hydra.
 
 Nothing here imports torch, and Hydra only inside functions: `nic --help`, `nic-train --cfg job` stay quick.
 """
@@ -12,7 +12,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,8 @@ from nic_lightning.errors import UserError, readers_may_leave
 from nic_lightning.late import load_late
 from nic_lightning.machine import shows_gpu
 from nic_lightning.mistakes import explained, leave_nothing, mistake, without_effect
+from nic_lightning.schemas import AnalyzeConfig, EvaluateConfig
+from nic_lightning.schemas import TrainConfig as TrainConfig
 from nic_lightning.targets import check_targets as check_targets
 from nic_lightning.targets import make_lists
 
@@ -35,110 +36,14 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 100
 
 
-STRINGS, STRINGS_OR_NULL = {"strings": True, "none": False}, {"strings": True, "none": True}
-"""Metadata of fields that take a list of strings, or one string for a list of it: OmegaConf would refuse the latter."""
-
-
-@dataclass
-class CheckpointConfig:
-    """How often training saves its whole state."""
-
-    every_n_steps: int | None = 1000
-    every_n_minutes: float | None = None
-
-
-@dataclass
-class GuardConfig:
-    """What happens when training diverges."""
-
-    restarts: int = 0
-    lower: float = 0.5
-
-
-@dataclass
-class EvaluationConfig:
-    """What is measured with real files after training, and by `nic-evaluate`."""
-
-    datasets: Any = field(default_factory=lambda: ["embedded"], metadata=STRINGS)
-    baselines: Any = field(default_factory=list, metadata=STRINGS)
-    points: Any = field(default=None, metadata=STRINGS_OR_NULL)
-    save_images: int = 2
-    lpips: Any = False
-    fid: Any = field(default_factory=list, metadata=STRINGS)
-    side: int | None = None
-    limit: int | None = None
-    workers: int | None = None
-
-
-@dataclass
-class TranslationConfig:
-    """How `nic-evaluate` measures translations (`metrics/translation.py`); it does where `validation` is named."""
-
-    train: str | None = None
-    validation: str | None = None
-    extractors: Any = field(default_factory=lambda: ["stargan"], metadata=STRINGS)
-    through: Any = field(default_factory=list, metadata=STRINGS)
-    outputs: int = 10
-    batch_size: int = 32
-    limit: int | None = None
-    seed: int = 0
-    sources: int = 4
-
-
-@dataclass
-class LaunchConfig:
-    """How the jobs of a multirun share a machine (`runs/machine/slots.py`)."""
-
-    slots: int | None = None
-
-
-@dataclass
-class TrainConfig:
-    """Top level of conf/train.yaml. Groups are typed by the signatures of their targets (`check_targets`)."""
-
-    codec: Any = "???"
-    task: Any = "???"
-    data: Any = "???"
-    trainer: Any = "???"
-    logger: Any = None
-    callbacks: Any = None
-    name: str = "???"
-    run_dir: str = "???"
-    seed: int = 0
-    deterministic: bool = False
-    tags: Any = field(default_factory=list, metadata=STRINGS)
-    fresh: bool = False
-    ckpt_path: str | None = None
-    init_from: str | None = None
-    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    guard: GuardConfig = field(default_factory=GuardConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    launch: LaunchConfig = field(default_factory=LaunchConfig)
-
-
-@dataclass
-class EvaluateConfig:
-    """Top level of conf/evaluate.yaml."""
-
-    codec: Any = None
-    flow: Any = None
-    run: str | None = None
-    name: str | None = None
-    run_dir: str | None = None
-    device: str = "cpu"
-    root: str | None = None
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    translation: TranslationConfig = field(default_factory=TranslationConfig)
-
-
 def lists_of_strings(config: DictConfig) -> None:
     """Make lists of single strings in place, `evaluation.datasets=kodak`; `ConfigError` for what is neither."""
-    if problems := make_lists(config, (TrainConfig, EvaluateConfig)):
+    if problems := make_lists(config, (TrainConfig, EvaluateConfig, AnalyzeConfig)):
         raise ConfigError(" ".join(problems))
 
 
 def register_schemas() -> None:
-    """Tell Hydra the types of the top level (`schema`, `evaluate_schema`), OmegaConf of `safe_name` and `by_device`.
+    """Tell Hydra the types of the top level, as `schema` and `NAME_schema`, OmegaConf of `safe_name` and `by_device`.
 
     `${by_device:A,B}` is A on a machine that shows a GPU, B on others.
     """
@@ -148,6 +53,7 @@ def register_schemas() -> None:
     store = ConfigStore.instance()
     store.store(name="schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
+    store.store(name="analyze_schema", node=AnalyzeConfig)
     OmegaConf.register_new_resolver("safe_name", safe_name, replace=True)
     OmegaConf.register_new_resolver("by_device", lambda gpu, cpu: gpu if shows_gpu() else cpu, replace=True)
 

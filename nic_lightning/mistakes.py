@@ -23,7 +23,7 @@ def without_effect() -> list[str]:
     hydra = HydraConfig.get()
     given: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     keys = {override.lstrip("+").split("=")[0] for override in given}
-    known = _top_level("schema") | _top_level("evaluate_schema")
+    known = _top_level("schema") | _top_level("evaluate_schema") | _top_level("analyze_schema")
     added = {key for override in given for key in re.findall(r"^\++(\w+)=", override)} - known
     problems = [
         f"There is no key '{key}'{_nearest_key(key)}; the + added one that nothing reads."

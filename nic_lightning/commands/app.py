@@ -27,6 +27,7 @@ ACTIONS = {
         "distribution",
         "evaluation",
         "flow",
+        "latent_motion",
         "report",
         "slimmable",
         "startup",

@@ -59,13 +59,15 @@ def check(
 
 
 def check_configs(config_dirs: Sequence[Path], compose: Compose) -> dict[str, list[str]]:
-    """Problems by config: train.yaml with each option of each group and each experiment; evaluate.yaml, each `flow`.
+    """Problems by config: train.yaml with each option of each group, evaluate.yaml, analyze.yaml, and theirs.
 
     Options of different groups are composed together, since that takes as long as one does; those of a config with
     problems once more, each alone. Launch presets whose launcher is not installed are left out: they are extras.
     """
-    found = {name: _problems(compose, name, []) for name in ("train", "evaluate")}
+    found = {name: _problems(compose, name, []) for name in ("train", "evaluate", "analyze")}
     found |= {f"flow={name}": _problems(compose, "evaluate", [f"flow={name}"], config_dirs) for name in options("flow")}
+    for name in options("network"):
+        found[f"network={name}"] = _problems(compose, "analyze", [f"network={name}"], config_dirs)
     groups = {group: [f"{group}={name}" for name in options(group, config_dirs)] for group in GROUPS}
     if "launch" in groups:
         groups["launch"] = [choice for choice in groups["launch"] if _launcher_installed(choice.partition("=")[2])]

@@ -14,6 +14,7 @@ from nic_lightning.report.curves.text import rd_table
 from nic_lightning.report.page.features import features_lines
 from nic_lightning.report.page.flow import flow_table
 from nic_lightning.report.page.html import all_curves, choose_anchors, write_page
+from nic_lightning.report.page.latent_motion import latent_motion_lines
 from nic_lightning.report.page.reading import read_sources
 
 
@@ -44,11 +45,8 @@ def report(
     sources = read_sources(runs)
     made = all_curves(sources, published)
     problems = write_page(sources, made, out, anchor=anchor)
-    tables = [rd_table(sources.rows)] if made else []
-    if of_flow := flow_table(sources.rows):
-        tables.append(of_flow)
-    if features := features_lines(sources.runs):
-        tables.append(features)
+    others = (flow_table(sources.rows), features_lines(sources.runs), latent_motion_lines(sources.runs))
+    tables = [*([rd_table(sources.rows)] if made else []), *filter(None, others)]
     print("\n\n".join(tables) or rd_table([]))
     if problems:
         print(f"\n{counted(len(problems), 'problem')}, which the page lists; the first: {_printable(problems[0])}")

@@ -70,7 +70,7 @@ def test_inspect_and_check_try_the_files_of_own_codecs(
     assert cli.main(["check", *own]) == 1
     out = capsys.readouterr().out
     assert out.startswith("codec=forgetful\n  The codec's files were tried")
-    assert out.endswith("4 configs checked, 1 with problems.\n")
+    assert out.endswith("5 configs checked, 1 with problems.\n")
     assert cli.main(["check", "--no-files", *own]) == 0
     assert cli.main(["check", "--config-dir", "nowhere"]) == 2
     assert "nowhere is no folder" in capsys.readouterr().err

@@ -29,6 +29,8 @@ from nic_lightning.report.page.embedded import (
 from nic_lightning.report.page.flow import NOTE as FLOW_NOTE
 from nic_lightning.report.page.flow import flow_section
 from nic_lightning.report.page.gallery import Gallery
+from nic_lightning.report.page.latent_motion import NOTE as MOTION_NOTE
+from nic_lightning.report.page.latent_motion import latent_motion_section
 from nic_lightning.report.page.markup import escaped, section
 from nic_lightning.report.page.plots import training_plots
 from nic_lightning.report.page.reading import Sources
@@ -80,6 +82,7 @@ def body(sources: Sources, made: Sequence[Curve], pictures: Gallery, figures: di
         section("complexity", "Complexity", place("costs", len(measured) > 1)),
         section("reconstructions", "Reconstructions", place("pictures", pictures.items), _PICTURES_NOTE, "Pictures"),
         section("amortisation", "Amortisation gap", amortisation_section(sources.runs), AMORTISATION_NOTE),
+        section("latent-motion", "Latent motion", latent_motion_section(sources.runs), MOTION_NOTE, "Motion"),
         section("translations", "Translations", translation_section(sources.runs), TRANSLATIONS_NOTE),
         section("distances", "Fréchet distances", distances, DISTANCES_NOTE, "FID"),
         section("flow", "Optical flow", flow_section(sources.runs, sources.rows), FLOW_NOTE, "Flow"),

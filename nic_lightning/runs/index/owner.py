@@ -11,7 +11,7 @@ import yaml
 from nic_lightning.errors import RunError
 from nic_lightning.runs.index.index import MARKS
 
-Owner = Literal["training", "evaluation", "export", "sweep"]
+Owner = Literal["training", "evaluation", "analysis", "export", "sweep"]
 CHECKPOINTS = "checkpoints"
 EXPORT = "codec.json"
 """The description of an export folder; `codecs.exporting.DESCRIPTION`, which needs torch."""
@@ -19,12 +19,21 @@ JOBS = "jobs.jsonl"
 """In a sweep's folder: one line for each job and start, appended when it ends."""
 RECORD = frozenset(
     {*MARKS, "config.yaml", "overrides.yaml", "environment.json", "git.diff", "resume.yaml", "tags.json", "wandb_id"}
-    | {"restarts.json", "channel_rates.json", "distances.json", "translation.json", "features.npz", EXPORT, JOBS}
+    | {
+        "restarts.json",
+        "channel_rates.json",
+        "distances.json",
+        "translation.json",
+        "features.npz",
+        "latent_motion.parquet",
+    }
+    | {EXPORT, JOBS}
 )
 """Files that say what a run, an export or a sweep is."""
 _NAMES: dict[Owner, str] = {
     "training": "a training (nic-train)",
     "evaluation": "an evaluation (nic-evaluate)",
+    "analysis": "an analysis (nic-analyze)",
     "export": "an exported codec (nic export)",
     "sweep": "the runs of a sweep",
 }
@@ -38,6 +47,8 @@ def owner(folder: Path) -> Owner | None:
         return "training"
     if os.path.lexists(folder / "config.yaml"):
         stored = stored_config(folder) or {}
+        if "study" in stored and "trainer" not in stored:
+            return "analysis"
         return "evaluation" if "run" in stored and "trainer" not in stored else "training"
     if os.path.lexists(folder / "results.parquet"):
         return "evaluation"

@@ -21,6 +21,8 @@ from nic_lightning.runs.settings.preflight import check_before_start
 MEASURED = ("codec", "flow", "run")
 """Config keys of nic-evaluate that say what is measured."""
 """Callbacks that only look, draw, or end a run: they may come, go and change. Every other may change training."""
+_NOT_MEASURED = ("logger", "device", "batch", "name", "run_dir", "tags")
+"""Config keys of nic-analyze that change no result."""
 _WORK = ("checkpoints", "metrics.jsonl", "results.parquet", "wandb_id")
 """A run that failed before it made any of these, over a wrong value most likely, is in nobody's way."""
 
@@ -87,6 +89,29 @@ def claim_for_evaluation(folder: Path, config: Mapping[str, Any]) -> None:
         raise RunError(f"{folder} holds results of something else ({change}); give name=NAME or run_dir=PATH.")
 
 
+def claim_for_analysis(folder: Path, config: Mapping[str, Any]) -> Literal["new", "finished"]:
+    """Decide what `nic-analyze` means in `folder`; an analysis that ended early begins anew.
+
+    Raises RunError when the folder belongs to something else, holds an analysis of other settings, or another process
+    is at it.
+    """
+    refuse_living(folder)
+    refuse_foreign(folder, "analysis")
+    if not (folder / "config.yaml").exists():
+        return "new"
+    stored = stored_config(folder)
+    try:
+        finished = stored is not None and read_status(folder)["state"] == "finished"
+    except RunError:
+        finished = False
+    if not finished or stored is None:
+        return "new"
+    for key in (key for key in config if key not in _NOT_MEASURED):
+        if change := first_difference(key, stored.get(key), config[key]):
+            raise RunError(f"{folder} holds another analysis: {change}; give name=NAME or run_dir=PATH.")
+    return "finished"
+
+
 def refuse_living(folder: Path) -> None:
     """Raise RunError, which names the process, when status.json says that another one is at work in `folder`."""
     try:
@@ -94,7 +119,7 @@ def refuse_living(folder: Path) -> None:
     except RunError:  # damaged, which is no sign of life
         return
     if pid:
-        doing = "measured" if owner(folder) == "evaluation" else "trained"
+        doing = {"evaluation": "measured", "analysis": "analysed"}.get(owner(folder) or "", "trained")
         raise RunError(f"{folder} is being {doing} by process {pid}; wait for it, or end it and start again.")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nic_lightning.errors import RunError, UserError, disk_error
-from nic_lightning.runs.resume.folder import claim, claim_for_evaluation, refuse_living
+from nic_lightning.runs.resume.folder import claim, claim_for_analysis, claim_for_evaluation, refuse_living
 
 LOCK = ".lock"
 """In the run folder, and never removed but by who holds it: another process may be about to lock it."""
@@ -35,6 +35,13 @@ def occupied_for_evaluation(folder: Path, config: Mapping[str, Any]) -> Iterator
     """`occupied` for what `nic-evaluate` writes beside no training; raises what `claim_for_evaluation` raises."""
     with _occupied(folder, lambda: claim_for_evaluation(folder, config)):
         yield
+
+
+@contextmanager
+def occupied_for_analysis(folder: Path, config: Mapping[str, Any]) -> Iterator[Literal["new", "finished"]]:
+    """`occupied` for what `nic-analyze` writes; raises what `claim_for_analysis` raises."""
+    with _occupied(folder, lambda: claim_for_analysis(folder, config)) as meaning:
+        yield meaning
 
 
 @contextmanager

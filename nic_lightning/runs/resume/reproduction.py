@@ -81,7 +81,7 @@ def read(run: Run) -> Reproduction:
     if not isinstance(facts, dict) or run.config is None:
         raise RunError(f"{run.folder} is damaged: {'; '.join(run.problems) or 'environment.json holds no facts'}")
     if not isinstance(run.config.get("trainer"), dict):
-        raise RunError(f"{run.folder} holds no training; nic-evaluate makes its table again.")
+        raise RunError(f"{run.folder} holds no training; nic-evaluate, or nic-analyze, makes its table again.")
     found = facts.get("git")
     git_facts: dict[str, Any] = found if isinstance(found, dict) else {}
     commit = str(git_facts.get("commit") or "")
