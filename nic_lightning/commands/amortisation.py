@@ -13,6 +13,7 @@ from nic_lightning.commands.file_by_file import require_free
 from nic_lightning.commands.options import Count, Overwrite
 from nic_lightning.data.catalog import locate
 from nic_lightning.errors import UserError
+from nic_lightning.runs.index.index import read_run
 from nic_lightning.runs.index.labels import require_labels, require_source
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 FOLDER = "amortisation"
 TABLES = ("points.csv", "images.csv", "channels.parquet")
 FIGURES = ("gains.png", "channels.png", "signature.png")
+FAR = 4
+"""Times as many pixels, or as few, as tables were trained for, from which on it is said."""
 SHOWN = 3
 """Images of the signature."""
 
@@ -82,6 +85,8 @@ def amortisation(
     sources = ImageFolder(images, limit=limit)
     points = [codec.point(label) for label in point] or list(codec.operating_points)
     measured = _Measurement(codec, sources, points)
+    if line := _size_line(run, measured.sizes):
+        print(line)
     measured.write(folder, figures=not no_figures)
     if out is None and not no_wandb:
         measured.log(run)
@@ -97,10 +102,13 @@ class _Measurement:
         self.points: list[dict[str, Any]] = []
         self.by_image: list[dict[str, Any]] = []
         self.by_channel: list[dict[str, Any]] = []
+        self.sizes: dict[str, tuple[int, int]] = {}
+        """Height and width of each image."""
         print(_heading(), flush=True)
         for one in points:
             gaps: list[ImageGap] = []
             for name, image in images:
+                self.sizes[name] = (image.shape[-2], image.shape[-1])
                 gaps.append(image_gap(codec, image[None], one))
                 self.by_image += image_rows(name, gaps[-1])
                 self.by_channel += channel_rows(name, gaps[-1])
@@ -143,6 +151,23 @@ class _Measurement:
             {"item": name, "image": _picture(x), **signature(self.codec, x[None], self.middle)} for name, x in shown
         ]
         signature_figure(made, folder / FIGURES[2])
+
+
+def _size_line(run: Path, sizes: Mapping[str, tuple[int, int]]) -> str | None:
+    """A sentence on images of sizes that a run was not trained for; None where there is none, or nobody says."""
+    task = (read_run(run).config or {}).get("task") if run.is_dir() else None
+    target = task.get("target") if isinstance(task, Mapping) else None
+    if not (isinstance(target, list) and len(target) == 2 and all(isinstance(side, int) for side in target)):
+        return None
+    pixels = target[0] * target[1]
+    far = [name for name, (h, w) in sizes.items() if not pixels / FAR <= h * w <= pixels * FAR]
+    if not far:
+        return None
+    height, width = sizes[far[0]]
+    return (
+        f"Its tables were trained for images of {target[0]}x{target[1]} (task.target): {far[0]}, {height}x{width}, and "
+        f"others of such sizes may keep the static ones; task.target=null trains for all ({len(far)} of {len(sizes)})."
+    )
 
 
 def _picture(x: Tensor) -> Any:

@@ -79,3 +79,13 @@ def test_what_cannot_be_measured_is_said(run: Path, images: list[Path], capsys) 
     assert "say by --out where the tables go" in capsys.readouterr().err
     assert cli.main(["amortisation", str(run), "--images", str(images[0].parent / "none")]) == 2
     assert "none" in capsys.readouterr().err
+
+
+def test_images_of_a_size_never_trained_for_are_told_of(adapted_run: Path, images: list[Path], capsys) -> None:
+    command = ["amortisation", str(adapted_run), "--images", str(images[0].parent), "--no-figures", "--overwrite"]
+    for target, told in (("[512, 768]", True), ("[100, 100]", False), ("null", False), ("[1, a]", False)):
+        (adapted_run / "config.yaml").write_text(f"task: {{target: {target}}}\n")
+        assert cli.main([*command, "--point", "64"]) == 0
+        text = capsys.readouterr().out
+        assert ("Its tables were trained for images of 512x768 (task.target)" in text) == told
+        assert ("task.target=null trains for all (2 of 2)" in text) == told
