@@ -16,7 +16,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from nic_lightning.errors import UserError, choices
+from nic_lightning.errors import DataError, UserError, choices
 from nic_lightning.media.handling import Handler
 
 DEFAULT = "image"
@@ -189,7 +189,9 @@ def medium_of(codec: object) -> Medium:
 
 
 def look_at(path: Path) -> None:
-    """Raise DataError for a file whose beginning no medium knows."""
+    """Raise DataError for a file that is missing, or whose beginning no medium knows."""
+    if not path.exists():
+        raise DataError(f"Cannot read {path}: no such file.")
     refused: list[UserError] = []
     for medium in all_media():
         try:

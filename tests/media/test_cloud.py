@@ -234,6 +234,8 @@ def test_folders_and_hdf5_files_hold_several(tmp_path):
     assert [name for name, _ in several.each] == ["a", "b"]
     assert handler.several(tmp_path / "a.npy") is None
     look_at(tmp_path)
+    with pytest.raises(DataError, match=r"Cannot read .*missing\.off: no such file"):
+        look_at(tmp_path / "missing.off")
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "many.h5", "w") as file:
         file["data"] = np.stack([ball(9, seed) for seed in range(3)])
