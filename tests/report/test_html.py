@@ -318,3 +318,21 @@ def test_imports_without_torch():
     modules = "nic_lightning.report.page.html, nic_lightning.report.curves.text, nic_lightning.report.curves.figures"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules or 'plotly' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_clouds_are_not_called_images(tmp_path: Path) -> None:
+    def cloud(label: str, name: str, bits: float, accuracy: float) -> dict[str, Any]:
+        of_images = ("bpp", "psnr", "ms_ssim_db")
+        whole = {k: v for k, v in row("point_cloud", label, 0.0, 0.0).items() if k not in of_images}
+        own = {"medium": "cloud", "points": 256, "bits": bits, "bits_estimated": bits - 1, "accuracy": accuracy}
+        return {**whole, "dataset": "furniture", "item": name, **own}
+
+    rows = [cloud("10", name, 12.0, 0.5) for name in "ab"] + [cloud("160", name, 40.0, 0.7) for name in "ab"]
+    run = make_run(tmp_path / "run", rows)
+    assert write_report([run], tmp_path / "report.html") == []
+    page = Page(tmp_path / "report.html")
+    assert "clouds, or one cloud, from real files" in page.text
+    assert page.data["item"] == "cloud"
+    assert page.data["cost_names"]["latency"] == "encoding + decoding [ms per cloud]"
+    assert "clouds" in [word for word in page.words if word in ("images", "clouds")]
+    assert "Images" not in page.words

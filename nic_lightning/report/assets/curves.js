@@ -113,7 +113,7 @@
 
   const chips = element("div", { class: "chips", id: "legend" });
   const filter = element("input", { type: "search", placeholder: "filter codecs", "aria-label": "filter codecs", input: fillLegend });
-  const imageList = picker("image", [], "", (image) => choose({ image }), "image");
+  const imageList = picker(data.item, [], "", (image) => choose({ image }), "image");
 
   function names(only = () => true) {
     return [...new Set(curvesHere().filter((i) => only(data.curves[i])).map((i) => data.curves[i].name))];

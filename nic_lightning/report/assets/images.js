@@ -6,7 +6,7 @@ later(() => {
   const SPARE = 12;
   const COLUMNS = [
     { key: "dataset", title: "data set", width: 110 },
-    { key: "item", title: "image", width: 130 },
+    { key: "item", title: data.item, width: 130 },
     { key: "codec", title: "codec", width: 170 },
     { key: "run", title: "run", width: 260 },
     { key: "label", title: "point", width: 90 },
@@ -86,7 +86,7 @@ later(() => {
   const head = element("thead", {}, element("tr", {}, ...heads));
   const grid = element("table", { class: "grid" }, widths, head, body);
   grid.style.minWidth = `${used.reduce((sum, column) => sum + column.width, 0)}px`;
-  const scroller = element("div", { class: "scroll rows", tabindex: "0", "aria-label": "results of single images" }, grid);
+  const scroller = element("div", { class: "scroll rows", tabindex: "0", "aria-label": `results of single ${data.item}s` }, grid);
 
   function line(row) {
     const cells = used.map((column) => element("td", { class: isText(column) ? null : "n", title: isText(column) ? text(row, column) : null }, text(row, column)));
@@ -142,7 +142,7 @@ later(() => {
     }, id);
   }
 
-  const search = element("input", { type: "search", placeholder: "image, codec, run", "aria-label": "filter rows", id: "image-filter", input: () => {
+  const search = element("input", { type: "search", placeholder: `${data.item}, codec, run`, "aria-label": "filter rows", id: "image-filter", input: () => {
     chosen.words = search.value;
     update();
   } });

@@ -11,11 +11,11 @@ from nic_lightning.runs.record.results import mean
 
 COSTS = {
     "macs": "multiply-accumulates per pixel",
-    "latency": "encoding + decoding [ms per image]",
+    "latency": "encoding + decoding [ms per {item}]",
     "memory": "peak memory [MiB]",
     "parameters": "parameters",
 }
-"""Costs, and what their axes are called. Entropy models are left out of operations and parameters."""
+"""Costs, and what their axes are called ({item}: one input). Operations and parameters leave out entropy models."""
 
 
 def costs(made: Sequence[Curve]) -> list[dict[str, list[float] | None]]:

@@ -42,23 +42,29 @@ OPENS_WITH = 24
 """Curves that are drawn at first; the legend shows the rest."""
 Data = dict[str, Any]
 _CURVES_NOTE = (
-    "Means over a data set&rsquo;s images, or one image, from real files. Solid: learned codecs; dashed: classic ones; "
-    "dotted: published. A double click on a plot shows all of it."
+    "Means over a data set&rsquo;s {items}, or one {item}, from real files. Solid: learned codecs; dashed: classic "
+    "ones; dotted: published. A double click on a plot shows all of it."
 )
 _BD_NOTE = (
     "Bjontegaard deltas, piecewise cubic (pchip): rate at equal quality, less is better, and quality at equal rate; "
-    "95&nbsp;% intervals by bootstrap over images. &ldquo;Over&rdquo; is what both curves cover, and its part of what "
+    "95&nbsp;% intervals by bootstrap over {items}. &ldquo;Over&rdquo; is what both curves cover, and its part of what "
     "either covers (in italics below one half). Curves that do not overlap or are not monotone have no value."
 )
 _RATES_NOTE = "Files count whole, with their header; the estimate is the entropy model&rsquo;s, without it."
-_IMAGES_NOTE = "A click on a row shows the curves of its image."
-_CHANNELS_NOTE = "Estimated by the entropy model, mean over images."
+_IMAGES_NOTE = "A click on a row shows the curves of its {item}."
+_CHANNELS_NOTE = "Estimated by the entropy model, mean over {items}."
 _SCHEDULE_NOTE = (
     "Validation images, a curve for each update, from light (naive training) to dark; and the lambda of every width."
 )
 _PICTURES_NOTE = (
-    "Rate and quality of the single image. Error maps show the absolute difference to the original times the gain."
+    "Rate and quality of the single {item}. Error maps show the absolute difference to the original times the gain."
 )
+
+
+def words(made: Sequence[Curve]) -> tuple[str, str]:
+    """What one input of the curves is called, and several: as their medium says, where they have one in common."""
+    medium, *others = media_of(made)
+    return ("input", "inputs") if others else (medium.name, medium.items)
 
 
 def body(sources: Sources, made: Sequence[Curve], pictures: Gallery, figures: dict[str, Data]) -> list[str]:
@@ -75,20 +81,27 @@ def body(sources: Sources, made: Sequence[Curve], pictures: Gallery, figures: di
     )
     distances = _plots(distance_plots(sources), figures) + distance_section(sources)
     has_channels = any(source.channels for source in sources.all)
+    item, items = words(made)
+
+    def about(note: str) -> str:
+        return note.format(item=item, items=items)
+
     return [
-        section("summary", "Summary", sections.summary(sources.all, made)),
-        section("curves", "Rate-distortion curves", place("rd", made), _CURVES_NOTE, "Curves"),
-        section("bd-rate", "BD-rate", place("deltas", len(made) > 1), _BD_NOTE),
+        section("summary", "Summary", sections.summary(sources.all, made, items)),
+        section("curves", "Rate-distortion curves", place("rd", made), about(_CURVES_NOTE), "Curves"),
+        section("bd-rate", "BD-rate", place("deltas", len(made) > 1), about(_BD_NOTE)),
         section("complexity", "Complexity", place("costs", len(measured) > 1)),
-        section("reconstructions", "Reconstructions", place("pictures", pictures.items), _PICTURES_NOTE, "Pictures"),
+        section(
+            "reconstructions", "Reconstructions", place("pictures", pictures.items), about(_PICTURES_NOTE), "Pictures"
+        ),
         section("amortisation", "Amortisation gap", amortisation_section(sources.runs), AMORTISATION_NOTE),
         section("latent-motion", "Latent motion", latent_motion_section(sources.runs), MOTION_NOTE, "Motion"),
         section("translations", "Translations", translation_section(sources.runs), TRANSLATIONS_NOTE),
         section("distances", "Fréchet distances", distances, DISTANCES_NOTE, "FID"),
         section("flow", "Optical flow", flow_section(sources.runs, sources.rows), FLOW_NOTE, "Flow"),
-        section("per-image", "Images", place("images", measured), _IMAGES_NOTE),
+        section("per-image", items.capitalize(), place("images", measured), about(_IMAGES_NOTE)),
         section("rates", "Real and estimated rate", sections.rate_tables(measured), _RATES_NOTE, "Rates"),
-        section("channels", "Channel rates", place("channel-rates", has_channels), _CHANNELS_NOTE, "Channels"),
+        section("channels", "Channel rates", place("channel-rates", has_channels), about(_CHANNELS_NOTE), "Channels"),
         section("schedule", "Lambda schedule", _plots(schedule_plots(logs), figures), _SCHEDULE_NOTE, "Schedule"),
         section("training", "Training", f'<div class="controls">{search}</div>{training}' if training else ""),
         section("configuration", "Configuration", sections.configurations(sources.runs)),
@@ -112,7 +125,8 @@ def page_data(
         "rows": row_data(rows, membership(made, rows), media_of(made)),
         "deltas": delta_data(made, anchors),
         "costs": costs(made),
-        "cost_names": COSTS,
+        "cost_names": {cost: axis.format(item=words(made)[0]) for cost, axis in COSTS.items()},
+        "item": words(made)[0],
         "channels": channel_data(sources, made),
         "configs": config_data(sources.runs),
     }

@@ -21,12 +21,12 @@ _MAX_CONFIGURATIONS = 8_000_000
 _SHOWN_PACKAGES = ("torch", "compressai", "pillow")
 
 
-def summary(sources: Sequence[Source], made: Sequence[Curve]) -> str:
-    """Counts at a glance, and a line for each run."""
+def summary(sources: Sequence[Source], made: Sequence[Curve], items: str = "images") -> str:
+    """Counts at a glance, of inputs that are called `items`, too, and a line for each run."""
     images = {(row["dataset"], row["item"]) for source in sources for row in source.rows}
     known = {dataset for dataset, _ in images} | set(datasets(made))  # flow has no curves, published ones have no rows
     learned = sum(len(curve.points) for curve in made if not curve.classic and not curve.published)
-    facts = [("runs", len(sources)), ("data sets", len(known)), ("images", len(images))]
+    facts = [("runs", len(sources)), ("data sets", len(known)), (items, len(images))]
     facts += [("learned operating points", learned)] if made else []
     cards = "".join(f'<div class="card"><b>{n}</b><span>{name}</span></div>' for name, n in facts)
     lines = []
