@@ -9,14 +9,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
-
-import numpy as np
+from typing import TYPE_CHECKING, BinaryIO
 
 from nic_lightning.bitstream.container import version_of
 from nic_lightning.bitstream.fields import STREAM, varint
 from nic_lightning.bitstream.stream import StreamHeader, StreamReader, header_bytes
 from nic_lightning.errors import BitstreamError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 BLOCK = 64
 """Items of a block."""
@@ -59,6 +60,8 @@ class JoinedWriter:
     def flush(self) -> None:
         """Write the items that wait for their block to be full, as a shorter one."""
         if self._items:
+            import numpy as np  # what only looks at files takes none
+
             body = np.packbits(np.concatenate(self._items)).tobytes()
             if len(body) > MAX_BODY:
                 raise ValueError(f"A block has at most {MAX_BODY:,} bytes of strings.")

@@ -50,7 +50,7 @@ class ClassificationTask(RateDistortionTask):
         learning_rate_factors: Mapping[str, float] | None = None,
     ):
         if not isinstance(codec, CloudCodec):
-            raise UserError(f"Codec {codec.name} tells no classes; give codec=point_cloud.")
+            raise UserError(f"Codec {codec.name} has no classes; give codec=point_cloud.")
         if not 0 <= chamfer < math.inf:
             raise UserError(f"task.chamfer is {chamfer:g}; give a weight of 0 or more.")
         super().__init__(

@@ -191,8 +191,8 @@ def test_bash_completes_commands_options_choices_and_files(shell) -> None:
     assert set(NAMES) <= set(shell("nic", ""))
     assert shell("nic", "comp") == ["completion", "compress"] or shell("nic", "comp") == ["compress", "completion"]
     assert set(shell("nic", "compress", "--")) == {
-        "--run", "--out", "--point", "--mode", "--bpp", "--psnr", "--max-macs", "--max-latency-ms", "--overwrite",
-        "--help",
+        "--run", "--out", "--point", "--mode", "--bpp", "--bits", "--psnr", "--max-macs", "--max-latency-ms",
+        "--overwrite", "--help",
     }  # fmt: skip
     assert set(shell("nic", "runs", "l")) == {"list"}
     assert "--state" in shell("nic", "runs", "list", "runs", "--")  # a folder that is called like a command

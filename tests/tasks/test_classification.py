@@ -80,7 +80,7 @@ def test_reconstruction_is_learned_beside(shapes):
 
 
 def test_what_it_is_not_for_is_refused(shapes):
-    with pytest.raises(UserError, match="tells no classes"):
+    with pytest.raises(UserError, match="has no classes"):
         ClassificationTask(CompressiveAutoencoder(4))
     with pytest.raises(UserError, match=r"task\.chamfer"):
         ClassificationTask(PointCloudCodec(), chamfer=-1.0)
