@@ -112,7 +112,7 @@ def test_a_sequence_gives_what_its_triples_give_and_its_first_frame_uses_two(net
     for config in (
         preset("dcflow", **small),
         preset("timcflow", **small),
-        preset("simplified", **small),
+        preset("simplified", ratio=3, **small),
         preset("timcflow", strategy="three_frames", interpolation="none", **small),
         preset("timcflow", strategy="two_weightings", interpolation="none", **small),
     ):
@@ -131,7 +131,7 @@ def test_a_sequence_gives_what_its_triples_give_and_its_first_frame_uses_two(net
 
 def test_stages_and_the_strategies_that_need_no_backward_flow(network, textures):
     frames = [frame[60:180, 100:280] for frame in occluding_square(textures, 1)[0]]
-    config = preset("simplified", max_displacement=24, strategy="large_regions", refinement={"outer": 1})
+    config = preset("simplified", ratio=3, max_displacement=24, strategy="large_regions", refinement={"outer": 1})
     result = Pipeline(config, network, keep_volumes=True).run(*frames)
     assert set(result.stages) == {"volume", "filtered", "labels", "kept", "matches", "dense"}
     assert result.stages["volume"].shape == (40, 60, 17, 17)
