@@ -45,9 +45,10 @@ def find_scale(window: Window, config: FlowConfig, network: FeatureNetwork, kern
 
     Labels are whole, so at a third of the scale motion is told in steps of 3 pixels. Frames of a ninth of the scale
     are matched first; where regions there move by at most `SLOW` pixels, that is 13 of full size, full size is taken,
-    and labels reach 9 pixels further than those regions move. It has 9 times the pixels but fewer than a ninth of the
-    labels of the whole range, so the volume is smaller. Large frames stay at a third, for the memory of their features;
-    frames too small for a third are matched at full size.
+    and labels reach 9 or 14 pixels: as far as such regions may move before rounding. It has 9 times the pixels but
+    841 labels at most, of which the whole range at a third has 25,921, so the volume is a third as large. Things
+    smaller than a region may move further and be missed. Large frames stay at a third, for the memory of their
+    features; frames too small for a third are matched at full size.
     """
     if config.ratio != "auto":
         return config
@@ -62,7 +63,7 @@ def find_scale(window: Window, config: FlowConfig, network: FeatureNetwork, kern
         motion = _largest_motion(window, ratio, two, network, kernels)
     if motion > SLOW:
         return third
-    reach = ratio * (motion + 1)
+    reach = max(ratio, ratio * motion + ratio // 2 + 1)
     given = reach if config.max_displacement == "auto" else config.max_displacement
     return replace(config, ratio=1, max_displacement=min(reach, given))
 
