@@ -22,7 +22,6 @@ from nic_lightning.metrics.flow_errors import flow_errors
 BEFORE: dict[str, Any] = {"ratio": 3, "outside_cost": 64}
 VARIANTS: dict[str, FlowConfig] = {
     "simplified": preset("simplified"),
-    "simplified, no filter": preset("simplified", cost_filter=None, refinement=None),
     "timcflow": preset("timcflow"),
     "simplified, before": preset("simplified", **BEFORE),
 }
