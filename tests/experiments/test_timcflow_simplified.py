@@ -6,6 +6,7 @@ import csv
 import re
 import sys
 
+from nic_lightning.flow.semi_global_matching import Potts
 from nic_lightning.flow.settings import PRESETS
 from tests.experiments.programs import EXPERIMENTS, program
 
@@ -35,6 +36,8 @@ def test_the_errors_of_the_whole_pipeline_are_told(capsys, monkeypatch):
 def test_the_preset_is_what_most_scenes_of_large_motion_choose(capsys, monkeypatch):
     config = PRESETS["simplified"]
     window = config.cost_filter
+    assert window is not None
+    assert isinstance(config.smoothness, Potts)
     wanted = [
         *(config.outside_cost, window.radius, window.sigma_space, window.sigma_colour),
         *(config.smoothness.near, config.smoothness.far),
