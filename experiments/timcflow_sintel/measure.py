@@ -15,11 +15,12 @@ from nic_lightning.flow.consistency import matches
 from nic_lightning.flow.features import FeatureNetwork
 from nic_lightning.flow.pipeline import Pipeline, Result
 from nic_lightning.flow.scaling import scale_up
-from nic_lightning.flow.semi_global_matching import winner_takes_all
+from nic_lightning.flow.semi_global_matching import Potts, winner_takes_all
 from nic_lightning.flow.settings import preset
 from nic_lightning.metrics.flow_errors import flow_errors
 
 COLUMNS = ["method", "stage", "scene", "frame", "epe_all", "epe_noc", "epe_occ", "density", "density_occ"]
+MEASURED = {"ratio": 3, "outside_cost": 64, "smoothness": Potts()}  # what timcflow_simplified replaces
 COUNTS = ["n_all", "n_noc", "n_occ"]
 
 
@@ -42,7 +43,8 @@ def stages(result: Result, ratio: int, size: tuple[int, int], filtered: bool) ->
 
 def rows(items: list[FlowItem], network: FeatureNetwork) -> Iterator[dict[str, object]]:
     for name in ("dcflow", "timcflow", "simplified"):
-        config = preset(name)
+        config = preset(name, **MEASURED) if name == "simplified" else preset(name)
+        assert config.ratio != "auto"
         pipeline = Pipeline(config, network, keep_volumes=config.cost_filter is None)
         for item in items:
             truth = item.truth()

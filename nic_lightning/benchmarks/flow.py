@@ -140,7 +140,7 @@ def _pipelines_and_peers(frames: list[np.ndarray], max_displacement: int, repeat
     from nic_lightning.flow.pipeline import Pipeline
 
     network = FeatureNetwork().eval()
-    full, narrow = (preset("simplified", max_displacement=reach) for reach in (max_displacement, "auto"))
+    full, narrow = (preset("simplified", ratio=3, max_displacement=reach) for reach in (max_displacement, "auto"))
     runs = {
         "simplified, a lone triple": Pipeline(full, network).run,
         "simplified, range auto": Pipeline(narrow, network).run,

@@ -72,7 +72,7 @@ def _flow(threads: int) -> Callable[[], object]:
 
     numba.set_num_threads(threads)
     frames = moving_frames(240, 320, 3)
-    pipeline = Pipeline(preset("simplified", max_displacement=16), FeatureNetwork().eval())
+    pipeline = Pipeline(preset("simplified", ratio=3, max_displacement=16), FeatureNetwork().eval())
     return lambda: pipeline.run(*frames)
 
 

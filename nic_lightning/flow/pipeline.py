@@ -9,6 +9,7 @@ labels -> [which to keep] -> [interpolation, or scaling up] -> [variational refi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from nic_lightning.flow.features import FeatureNetwork, Frame, extract
 from nic_lightning.flow.interpolation import interpolate
 from nic_lightning.flow.kernels import Kernels, kernels_for
 from nic_lightning.flow.matching import Matching
-from nic_lightning.flow.range import find_radius
+from nic_lightning.flow.range import find_radius, find_scale, first_ratio
 from nic_lightning.flow.refinement import refine
 from nic_lightning.flow.results import Result, Window
 from nic_lightning.flow.scaling import scale_up
@@ -76,7 +77,8 @@ class Pipeline:
             self._frame(following, result),
             None if after is None or self.config.strategy != "three_frames" else self._frame(after, result),
         )
-        return self._flow(window, result)
+        config = self._scale(window, result)
+        return self._flow(window.each(partial(self._at, config, result)), config, result)
 
     def sequence(self, frames: Iterable[np.ndarray]) -> Iterator[Result]:
         """Flow from each frame to the next, one result less than frames; at most four frames are held.
@@ -92,25 +94,42 @@ class Pipeline:
             held.append(self._frame(image, result))
             if len(held) < 2 + ahead:
                 continue
-            yield self._flow(_latest(held, ahead), result, carry, carried)
+            config = self._scale(_latest(held, ahead), result)
+            held = [self._at(config, result, frame) for frame in held]
+            yield self._flow(_latest(held, ahead), config, result, carry, carried)
             result, carried, held = Result(), carry, held[-2 - ahead :]
         if ahead and len(held) >= 2:
-            yield self._flow(_latest(held, False), result)
+            config = self._scale(_latest(held, False), result)
+            held = [self._at(config, result, frame) for frame in held]
+            yield self._flow(_latest(held, False), config, result)
 
     def _frame(self, image: np.ndarray, result: Result) -> Frame:
         with result.timed("features"):
-            return extract(self.network, image, self.config.ratio)
+            return extract(self.network, image, first_ratio(self.config, image.shape))
 
-    def _flow(self, window: Window, result: Result, carry: bool = False, carried: bool = False) -> Result:
+    def _scale(self, window: Window, result: Result) -> FlowConfig:
+        with result.timed("range"):
+            return find_scale(window, self.config, self.network, self._kernels)
+
+    def _at(self, config: FlowConfig, result: Result, frame: Frame) -> Frame:
+        """The frame at the scale of `config`."""
+        ratio = _number(config.ratio)
+        if frame.luma.shape == tuple(size // ratio for size in frame.original.shape[:2]):
+            return frame
+        with result.timed("features"):
+            return extract(self.network, frame.original, ratio)
+
+    def _flow(
+        self, window: Window, config: FlowConfig, result: Result, carry: bool = False, carried: bool = False
+    ) -> Result:
         """Flow of one window. `carry` keeps its pair's costs for the next one, `carried` has those of the last."""
-        config = self.config
         with result.timed("range"):
             radius = find_radius(window, config, self.network, self._kernels)
         result.stages["labels"] = self._matching.labels(window, radius, carry, carried, result)
         if config.strategy != "none":
             result.stages["kept"] = self._keep(window, result)
         with result.timed("interpolation"):
-            result.flow = result.stages["dense"] = self._dense(window, result.stages)
+            result.flow = result.stages["dense"] = self._dense(window, _number(config.ratio), result.stages)
         if config.refinement is not None:
             with result.timed("refinement"):
                 images = window.current.original, window.following.original
@@ -135,19 +154,24 @@ class Pipeline:
             others[:] = costs_at(features, window.previous.features, -labels, outside)
         return consistency.keep_by_cost(labels, stages["backward"], costs, others, unique=config.unique)
 
-    def _dense(self, window: Window, stages: dict[str, np.ndarray]) -> np.ndarray:
+    def _dense(self, window: Window, ratio: int, stages: dict[str, np.ndarray]) -> np.ndarray:
         """Labels, where they are kept, as flow of the full size."""
         config, labels, image = self.config, stages["labels"], window.current.original
         kept = stages.get("kept")
         if config.interpolation != "none":
             kept = np.ones(labels.shape[:2], bool) if kept is None else kept
-            stages["matches"] = consistency.matches(labels, kept, config.ratio)
+            stages["matches"] = consistency.matches(labels, kept, ratio)
             return interpolate(image, window.following.original, stages["matches"], method=config.interpolation)
         if kept is None:
-            return scale_up(labels, config.ratio, image.shape[:2], config.bilinear)
-        stages["matches"] = consistency.matches(labels, kept, config.ratio)
+            return scale_up(labels, ratio, image.shape[:2], config.bilinear)
+        stages["matches"] = consistency.matches(labels, kept, ratio)
         known = np.where(kept[..., None], labels, np.float32(np.nan))
-        return scale_up(known, config.ratio, image.shape[:2], bilinear=False)
+        return scale_up(known, ratio, image.shape[:2], bilinear=False)
+
+
+def _number(ratio: int | str) -> int:
+    assert isinstance(ratio, int)
+    return ratio
 
 
 def _latest(held: list[Frame], ahead: bool) -> Window:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -53,3 +53,11 @@ class Window:
         if len(shapes) > 1:
             sizes = " and ".join(sorted(f"{width}x{height}" for height, width, _ in shapes))
             raise DataError(f"The frames of a sequence have to be of one size, but there are {sizes}.")
+
+    def each(self, change: Callable[[Frame], Frame]) -> Window:
+        """The window of changed frames."""
+        frames = (self.previous, self.current, self.following, self.after)
+        previous, current, following, after = (None if frame is None else change(frame) for frame in frames)
+        assert current is not None
+        assert following is not None
+        return Window(previous, current, following, after)

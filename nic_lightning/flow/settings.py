@@ -32,6 +32,7 @@ class FlowConfig:
             $NIC_DATA/weights; or features of your own: a run folder of `nic-train experiment=flow_features`, its
             checkpoint, or its `features.npz`.
         ratio: full-size pixels to one pixel of the working scale, along each axis. Labels are whole at that scale.
+            "auto" takes 1 for frames that move by 13 pixels or less, 3 for others; see `range.find_scale`.
         max_displacement: full-size pixels along each axis; "auto" looks for the range at a third of the scale first.
         lambdas: weights of the triple cost, Eq. 5.8; (1, 0, 0) uses two frames. The thesis names (0, 0, 1) the best,
             for winner-takes-all, and no weights for the whole pipeline. In a config also "learned": those that the file
@@ -53,7 +54,7 @@ class FlowConfig:
     """
 
     weights: str = "sintel"
-    ratio: int = 3
+    ratio: int | Literal["auto"] = 3
     max_displacement: int | Literal["auto"] = 242
     lambdas: Lambdas = MINIMUM
     outside_cost: int = OUTSIDE
@@ -75,9 +76,10 @@ class FlowConfig:
         ):
             if value not in choices:
                 raise UserError(f"There is no {name} '{value}'; there are {', '.join(choices)}.")
-        if self.ratio < 1:
-            raise UserError(f"The working scale is 1/ratio with a ratio of 1 or more, not {self.ratio}.")
-        if self.max_displacement != "auto" and not self.ratio <= self.max_displacement < 100 * self.ratio:
+        ratio = 3 if self.ratio == "auto" else self.ratio
+        if not isinstance(ratio, int) or ratio < 1:
+            raise UserError(f"The working scale is 1/ratio with a ratio of 1 or more, or 'auto', not {self.ratio}.")
+        if self.max_displacement != "auto" and not ratio <= self.max_displacement < 100 * ratio:
             raise UserError(
                 f"max_displacement is at least the ratio and below 100 ratios, or 'auto', not {self.max_displacement}."
             )
@@ -110,9 +112,12 @@ class FlowConfig:
 PRESETS = {
     "dcflow": FlowConfig(lambdas=TWO_FRAMES, strategy="check", interpolation="ric", refinement={}),
     "timcflow": FlowConfig(strategy="by_cost", interpolation="ric", refinement={}),
-    "simplified": FlowConfig(cost_filter=BilateralFilter(), refinement={}),
+    "simplified": FlowConfig(
+        ratio="auto", outside_cost=100, cost_filter=BilateralFilter(), smoothness=Potts(10, 1200), refinement={}
+    ),
 }
-"""DCFlow (Xu et al. 2017); TIMCflow (thesis Fig. 5.3 b, strategy 3); its simplified pipeline (Fig. 5.6)."""
+"""DCFlow (Xu et al. 2017); TIMCflow (thesis Fig. 5.3 b, strategy 3); its simplified pipeline (Fig. 5.6), where the
+thesis leaves open what experiments/timcflow_simplified has chosen."""
 
 
 def preset(name: str, **changes: Any) -> FlowConfig:

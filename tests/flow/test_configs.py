@@ -7,6 +7,7 @@ import yaml
 
 from nic_lightning.config import CONF_DIR, compose, options
 from nic_lightning.flow.refinement import DEFAULTS
+from nic_lightning.flow.semi_global_matching import Potts
 from nic_lightning.flow.settings import PRESETS
 
 
@@ -29,3 +30,10 @@ def test_every_file_says_in_its_first_line_what_it_is():
         text = (CONF_DIR / "flow" / f"{name}.yaml").read_text()
         assert text.startswith("# ")
         assert yaml.safe_load(text)["_target_"].startswith("nic_lightning.")
+
+
+def test_what_is_chosen_for_the_simplified_pipeline_leaves_the_others_as_published():
+    for name in ("dcflow", "timcflow"):
+        config = PRESETS[name]
+        assert (config.ratio, config.outside_cost, config.cost_filter) == (3, 64, None)
+        assert config.smoothness == Potts(7, 600, 0.02)

@@ -112,7 +112,7 @@ def test_a_sequence_gives_what_its_triples_give_and_its_first_frame_uses_two(net
     for config in (
         preset("dcflow", **small),
         preset("timcflow", **small),
-        preset("simplified", **small),
+        preset("simplified", ratio=3, **small),
         preset("timcflow", strategy="three_frames", interpolation="none", **small),
         preset("timcflow", strategy="two_weightings", interpolation="none", **small),
     ):
@@ -131,7 +131,7 @@ def test_a_sequence_gives_what_its_triples_give_and_its_first_frame_uses_two(net
 
 def test_stages_and_the_strategies_that_need_no_backward_flow(network, textures):
     frames = [frame[60:180, 100:280] for frame in occluding_square(textures, 1)[0]]
-    config = preset("simplified", max_displacement=24, strategy="large_regions", refinement={"outer": 1})
+    config = preset("simplified", ratio=3, max_displacement=24, strategy="large_regions", refinement={"outer": 1})
     result = Pipeline(config, network, keep_volumes=True).run(*frames)
     assert set(result.stages) == {"volume", "filtered", "labels", "kept", "matches", "dense"}
     assert result.stages["volume"].shape == (40, 60, 17, 17)
@@ -178,12 +178,44 @@ def test_the_range_is_found_on_smaller_frames(network, textures):
     assert right[8:-8, 8:-8].all()
 
 
+def test_small_motion_is_matched_at_full_size(network, textures):
+    auto = preset("simplified", ratio="auto", refinement=None)
+    results = {}
+    for step in (2, 30):
+        frames = [textures[1][150:330, 200 - step * t : 500 - step * t] for t in (-1, 0, 1)]
+        results[step] = Pipeline(auto, network).run(*frames)
+        np.testing.assert_array_equal(np.median(results[step].flow, (0, 1)), (step, 0))
+    assert results[2].stages["labels"].shape == (180, 300, 2)  # 2 pixels are no whole label at a third
+    assert results[30].stages["labels"].shape == (60, 100, 2)
+    third = Pipeline(replace(auto, ratio=3), network).run(*frames)
+    np.testing.assert_array_equal(results[30].flow, third.flow)
+
+
+def test_the_scale_of_a_sequence_follows_its_motion(network, textures):
+    places = np.cumsum([0, 2, 2, 15, 15])
+    frames = [textures[1][150:250, 200 - place : 380 - place] for place in places]
+    config = preset("simplified", ratio="auto", refinement=None, max_displacement=45)
+    results = list(Pipeline(config, network).sequence(iter(frames)))
+    assert [len(result.stages["labels"]) for result in results] == [100, 100, 33, 33]
+    for t, result in enumerate(results):
+        alone = Pipeline(config, network).run(frames[t - 1] if t else None, *frames[t : t + 2])
+        np.testing.assert_array_equal(result.flow, alone.flow)
+    tiny = [frame[:20, :40] for frame in frames[:2]]
+    assert Pipeline(config, network).run(None, *tiny).stages["labels"].shape == (20, 40, 2)
+
+
 def test_wrong_settings_and_frames_are_told(network):
     with pytest.raises(UserError, match="no flow pipeline 'dcflo'"):
         preset("dcflo")
     with pytest.raises(UserError, match="no setting 'radius'"):
         preset("dcflow", radius=3)
-    for wrong in ({"strategy": "best"}, {"interpolation": "linear"}, {"ratio": 0}, {"max_displacement": 2}):
+    for wrong in (
+        {"strategy": "best"},
+        {"interpolation": "linear"},
+        {"ratio": 0},
+        {"ratio": "half"},
+        {"max_displacement": 2},
+    ):
         with pytest.raises(UserError):
             preset("dcflow", **wrong)
     black = np.zeros((60, 60, 3), np.uint8)

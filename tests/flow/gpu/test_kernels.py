@@ -156,7 +156,7 @@ def test_a_pipeline_runs_on_the_device(kernels):
     random = np.random.default_rng(2)
     texture = random.integers(0, 256, (90, 140, 3), dtype=np.uint8)
     frames = [texture[10 + 3 * t : 70 + 3 * t, 20 - 6 * t + 20 : 110 - 6 * t + 20] for t in range(4)]
-    config = preset("simplified", max_displacement=12, refinement=None)
+    config = preset("simplified", ratio=3, max_displacement=12, refinement=None)
     wanted = list(Pipeline(config, network).sequence(frames))
     features = extract(network, frames[0], 3).features
     found = list(Pipeline(config, network, kernels=kernels, keep_volumes=True).sequence(frames))
