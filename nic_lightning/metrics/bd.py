@@ -17,6 +17,8 @@ from nic_lightning.media.base import DEFAULT, Medium, find_medium
 METHODS = ("pchip", "akima", "cubic")
 """Interpolations. "cubic" is Bjontegaard's own, one polynomial of degree three through all points."""
 KINDS = ("rate", "quality")
+_RISE = 1e-8
+"""Of the quality of a curve that is drawn on flat: the protocol's, so that it stays strictly monotone."""
 Points = Sequence[Mapping[str, Any]]
 """Points of a curve in any order, each with its rate ("bpp" of images) and the metric, and perhaps a "label"."""
 
@@ -42,7 +44,12 @@ class BdResult:
 
 
 def bd_rate(
-    anchor: Points, test: Points, metric: str = "psnr", method: str = "pchip", medium: Medium | None = None
+    anchor: Points,
+    test: Points,
+    metric: str = "psnr",
+    method: str = "pchip",
+    medium: Medium | None = None,
+    flat: bool = False,
 ) -> BdResult:
     """BD-rate of `test` against `anchor`.
 
@@ -53,22 +60,30 @@ def bd_rate(
         metric: key of the quality: "psnr", "ms_ssim_db", "accuracy", ..., or "lpips" (lower is better).
         method: one of METHODS.
         medium: what the curves are of, which says how the rate is called and whether less is better; None: images.
+        flat: draw the test curve on to the highest rate of the anchor, if it ends before, at its best quality. A
+            classifier that is right as often as it can be gains nothing by more bits. This is the protocol of Ulhaq
+            and Bajić, MMSP 2023, which takes method "akima" and draws no anchor on.
 
     Raises:
         BdError: a curve has too few points (fewer than two; four for "cubic"), a value is missing, quality does not
             rise with the rate, or the curves do not overlap. The sentence names the points.
     """
-    return _delta(anchor, test, metric, "rate", method, medium or find_medium(None))
+    return _delta(anchor, test, metric, "rate", method, medium or find_medium(None), flat)
 
 
 def bd_quality(
-    anchor: Points, test: Points, metric: str = "psnr", method: str = "pchip", medium: Medium | None = None
+    anchor: Points,
+    test: Points,
+    metric: str = "psnr",
+    method: str = "pchip",
+    medium: Medium | None = None,
+    flat: bool = False,
 ) -> BdResult:
     """BD-PSNR, BD-MS-SSIM, BD-LPIPS, BD-accuracy: mean gain of `test` over `anchor` at the same rate.
 
     Arguments and errors are those of `bd_rate`; the curves have to overlap in rate instead.
     """
-    return _delta(anchor, test, metric, "quality", method, medium or find_medium(None))
+    return _delta(anchor, test, metric, "quality", method, medium or find_medium(None), flat)
 
 
 def bd_rate_of_values(
@@ -146,13 +161,20 @@ def usable_points(
     return rates, qualities
 
 
-def _delta(anchor: Points, test: Points, metric: str, kind: str, method: str, medium: Medium) -> BdResult:
+def _drawn_on(rates: list[float], qualities: list[float], last: float) -> tuple[list[float], list[float]]:
+    """A curve that goes on to the rate `last`, if it ends before, at its best quality."""
+    return (rates, qualities) if rates[-1] >= last else ([*rates, last], [*qualities, qualities[-1] + _RISE])
+
+
+def _delta(anchor: Points, test: Points, metric: str, kind: str, method: str, medium: Medium, flat: bool) -> BdResult:
     import bjontegaard
 
     if method not in METHODS:
         raise BdError(f"There is no interpolation {method!r}; choose one of {', '.join(METHODS)}.")
     roles = ((anchor, "anchor"), (test, "test"))
     curves = [usable_points(points, metric, role, medium, method) for points, role in roles]
+    if flat:
+        curves[1] = _drawn_on(*curves[1], last=curves[0][0][-1])
     sign = medium.sign(metric)
     ranges = [_range(rates, qualities, kind) for rates, qualities in curves]
     low, high = max(ends[0] for ends in ranges), min(ends[1] for ends in ranges)

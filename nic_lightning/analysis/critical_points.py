@@ -1,0 +1,60 @@
+"""The points of a cloud that a point-cloud codec looks at: any others can be left out, and the string stays the same.
+
+Qi et al., "PointNet", CVPR 2017, section 5.3; for codecs Ulhaq and Bajić, "Learned point cloud compression for
+classification", MMSP 2023. Each channel keeps its largest value over the points, so a codec of N channels has at most N
+critical points. Many of them only move a latent inside its bin, so the string needs fewer still.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nic_lightning.codecs.point_cloud import PointCloudCodec
+from nic_lightning.errors import UserError
+
+
+@torch.no_grad()
+def critical_points(codec: PointCloudCodec, cloud: Tensor) -> Tensor:
+    """Points (C, 3), C <= channels, in the order of the cloud, that have the largest value of some channel.
+
+    A channel that no point excites, all zeros, takes the first point that the codec sees.
+
+    Args:
+        codec: in evaluation mode.
+        cloud: (P, 3); of one larger than `codec.points` the codec sees a subset, and the points are of that.
+    """
+    seen = _seen(codec, cloud)
+    # In float64 as the encoder is: in float32 two points that nearly tie would be told apart by rounding.
+    state = {**dict(codec.g_a.layers.named_parameters()), **dict(codec.g_a.layers.named_buffers())}
+    precise = {name: t.detach().double() if t.is_floating_point() else t for name, t in state.items()}
+    features: Tensor = torch.func.functional_call(codec.g_a.layers, precise, (seen.double().T[None],))
+    return seen[features[0].argmax(dim=1).unique()]
+
+
+@torch.no_grad()
+def minimal_points(codec: PointCloudCodec, cloud: Tensor) -> Tensor:
+    """Critical points (M, 3), M >= 1, of which none can be left out without another string; there may be other sets.
+
+    Latents depend monotonically on the set of points, so a point that is once needed stays so when others go, and one
+    pass over the points finds such a set. Arguments as of `critical_points`.
+    """
+    kept = critical_points(codec, cloud)
+    wanted = _symbols(codec, kept)
+    for point in kept.clone():
+        fewer = kept[(kept != point).any(dim=1)]
+        if len(fewer) and torch.equal(_symbols(codec, fewer), wanted):
+            kept = fewer
+    return kept
+
+
+def _seen(codec: PointCloudCodec, cloud: Tensor) -> Tensor:
+    if codec.training:
+        raise UserError("Critical points are those of a codec in evaluation mode; call codec.eval() first.")
+    if cloud.ndim != 2 or cloud.shape[1] != 3 or not len(cloud):
+        raise UserError(f"Critical points are those of a cloud (P, 3) of one or more points, not {tuple(cloud.shape)}.")
+    return codec.pad(cloud[None])[0]
+
+
+def _symbols(codec: PointCloudCodec, points: Tensor) -> Tensor:
+    return codec.entropy_y.quantise(codec.analysis(points[None], codec.operating_points[0]))
