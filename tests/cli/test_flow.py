@@ -144,7 +144,7 @@ def test_our_own_pipeline(frames, tmp_path, capsys, nic_data, monkeypatch):
         (["--config", "dis_fst"], "the nearest of 10 are dis_fast, dis_ultrafast"),
         (["--config", "raft_small"], "get https://download.pytorch.org"),
         (["--weights", "/nowhere/w.npz"], "no feature weights at /nowhere/w.npz"),
-        (["--set", "ratio=0"], "ratio of 1 or more, not 0"),
+        (["--set", "ratio=0"], "ratio of 1 or more, or 'auto', not 0"),
         (["--set", "max_displacement=0"], "max_displacement is at least"),
         (["--set", "max_displacment=5"], "did you mean 'max_displacement'"),
         (["--set", "ratio"], "KEY=VALUE"),
