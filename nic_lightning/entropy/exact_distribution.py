@@ -213,6 +213,10 @@ def _correct(cdf, lengths, offsets, live, corrections, first, log2, exp2):  # pr
             down = top - logits[k]
             logits[k] = total
             total += exp2[down & 255] >> min(down >> 8, 62)
-        for k in range(symbols):
-            cdf[r, k] = k + logits[k] * (65535 - symbols) // total
+        reciprocal, spare = 1.0 / total, 65535 - symbols
+        for k in range(symbols):  # a quotient below 2^16 by float64 is off by 1 at most, and a remainder shows it
+            scaled = logits[k] * spare
+            quotient = np.int64(scaled * reciprocal)
+            remainder = scaled - quotient * total
+            cdf[r, k] = k + quotient + (remainder >= total) - (remainder < 0)
         cdf[r, symbols], cdf[r, symbols + 1] = 65535, 1 << 16
