@@ -18,7 +18,7 @@ from nic_lightning.entropy.side_information import SideInformation, parts_of_lar
 from nic_lightning.errors import UserError
 from nic_lightning.losses.rate_distortion import bits
 from nic_lightning.metrics.fidelity import psnr
-from nic_lightning.tasks.rate_distortion import RateDistortionTask
+from nic_lightning.tasks.rate_distortion import RateDistortionTask, require_lambdas
 
 SIDE = ("q", "flag")
 """Likelihoods of what is sent once an image, whatever its size."""
@@ -51,6 +51,8 @@ class EncodingDistributionTask(RateDistortionTask):
         warmup: steps in which they rise linearly from a hundredth.
         decay: last steps of `trainer.max_steps` in which they fall linearly towards 0.
     """
+
+    weighs_distortion = False
 
     def __init__(
         self,
@@ -141,9 +143,7 @@ class EncodingDistributionTask(RateDistortionTask):
 
 def _thaw(codec: EncodingDistribution) -> None:
     """Let the wrapped codec's parameters be trained; UserError where a point has no lambda to weigh distortion by."""
-    unknown = [point.label for point in codec.operating_points if point.lmbda is None]
-    if unknown:
-        raise UserError(f"Point {unknown[0]} of the wrapped codec has no lambda: task.end_to_end cannot train it.")
+    require_lambdas(codec.base)
     codec.base.requires_grad_(True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,13 @@ from nic_lightning.losses.rate_distortion import DISTORTIONS, bits, rate_distort
 from nic_lightning.metrics.fidelity import psnr
 from nic_lightning.tasks.base import QUANTILES, CodecTask
 from nic_lightning.tasks.schedule import WarmupAndDecay
+
+
+def require_lambdas(codec: LearnedCodec) -> None:
+    """Raise UserError where a point has no lambda, as of foreign weights: nothing says what distortion weighs."""
+    unknown = [point.label for point in codec.operating_points if point.lmbda is None]
+    if unknown:
+        raise UserError(f"Point {unknown[0]} of codec {codec.name} has no lambda to train with; give codec.lmbda.")
 
 
 class RateDistortionTask(CodecTask):
@@ -42,6 +49,9 @@ class RateDistortionTask(CodecTask):
         compile: compile the transforms with TorchDynamo when training on a GPU.
     """
 
+    weighs_distortion: ClassVar[bool] = True
+    """Whether every operating point has to have a lambda."""
+
     def __init__(
         self,
         codec: LearnedCodec,
@@ -63,6 +73,8 @@ class RateDistortionTask(CodecTask):
             raise UserError(
                 f"Codec {codec.name} translates; rate and distortion do not train that: give task=translation."
             )
+        if self.weighs_distortion:
+            require_lambdas(codec)
         if distortion not in DISTORTIONS:
             raise UserError(f"task.distortion is {distortion!r}; it can be {' or '.join(DISTORTIONS)}.")
         self.distortion = distortion

@@ -91,7 +91,9 @@ def test_end_to_end_the_transforms_learn_and_static_tables_stay(tmp_path):
 def test_end_to_end_needs_the_lambda_of_every_point():
     base = {"_target_": "nic_lightning.codecs.factorised_prior.FactorisedPrior", "width": 4, "latents": 4}
     codec = codec_of({**CONFIG, "base": {**base, "lmbda": None, "label": "q3"}})
-    with pytest.raises(UserError, match=r"q3 of the wrapped codec has no lambda: task\.end_to_end cannot train it"):
+    with pytest.raises(
+        UserError, match=r"Point q3 of codec factorised_prior has no lambda to train with; give codec\.lmbda"
+    ):
         EncodingDistributionTask(codec, end_to_end=True)
 
 

@@ -52,6 +52,12 @@ def test_codecs_and_data_of_another_task(make_codec):
         task.on_fit_start()
 
 
+def test_weights_of_an_unknown_lambda_are_not_trained_for_rate_alone(make_codec):
+    codec = make_codec("factorised_prior", latents=6, lmbda=None, label="theirs")
+    with pytest.raises(UserError, match=r"Point theirs of codec factorised_prior has no lambda to train with"):
+        RateDistortionTask(codec)
+
+
 @pytest.mark.parametrize("distortion", ["MSE", "msssim", "ms_ssim", ""])
 def test_a_distortion_that_does_not_exist(distortion):
     with pytest.raises(UserError, match=r"task\.distortion .* mse or ms-ssim"):
