@@ -41,7 +41,7 @@ class ProgramCodec(StillImageCodec):
         super().__init__([-qp for qp in qps])
         if not timeout_s > 0:
             raise UserError(f"{self.name} needs a timeout_s above 0, not {timeout_s}.")
-        self.encoder, self.decoder = (_found(program, self.name, self.origin) for program in programs)
+        self.encoder, self.decoder = (find_program(program, self.name, self.origin) for program in programs)
         self.timeout_s = timeout_s
 
     def _label(self, quality: float) -> str:
@@ -110,7 +110,8 @@ def run(command: Sequence[str], folder: Path, seconds: float, memory: int | None
     return f"{how}: {said[-1].strip().rstrip('.')[:200]}" if said else how
 
 
-def _found(program: str, codec: str, origin: str) -> str:
+def find_program(program: str, codec: str, origin: str) -> str:
+    """The absolute path of a program on PATH; raises MissingCodec that says where to get it."""
     path = shutil.which(program)
     if path is None:
         raise MissingCodec(f"{codec} needs the program {program}, which is not on PATH: {origin}.")

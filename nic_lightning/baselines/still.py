@@ -169,12 +169,12 @@ class StillImageCodec(ImageCoding, ABC):
     def _decode(self, data: bytes) -> Pixels: ...
 
 
-def need(module: str, package: str, codec: str) -> ModuleType:
+def need(module: str, package: str, codec: str, extra: str = "baselines") -> ModuleType:
     """Import an optional package; raises MissingCodec with the command that installs it."""
     try:
         return importlib.import_module(module)
     except ImportError:
-        command = "pip install 'nic_lightning[baselines]'"
+        command = f"pip install 'nic_lightning[{extra}]'"
         raise MissingCodec(f"{codec} needs the package {package}, which is not installed: {command}.") from None
 
 

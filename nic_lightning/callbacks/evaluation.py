@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -79,6 +79,9 @@ def evaluate_into_run(
         codec.require_files()
     medium = medium_of(codec)
     _require_one_medium(medium, baselines, fid)
+    for baseline in baselines:
+        if hasattr(baseline, "accompany"):
+            cast(Any, baseline).accompany(codec)
     sets = open_sets(datasets, medium, root, side)  # a missing one is found before hours of work
     ranks = ranks or Ranks()
     extractors = [load_extractor(wanted) for wanted in fid]
