@@ -39,6 +39,7 @@ class _Wishes:
     per_image: bool
     draws: int
     seed: int
+    flat: bool
     pareto: bool
     hull: bool
     form: str
@@ -55,6 +56,7 @@ def bd(
     per_image: bool = False,
     draws: Annotated[int, Parameter(metavar="N", converter=count)] = 1000,
     seed: Annotated[int, Parameter(metavar="N", converter=count)] = 0,
+    flat: bool = False,
     pareto: Annotated[bool, Parameter(group=_FRONT)] = False,
     hull: Annotated[bool, Parameter(group=_FRONT)] = False,
     as_json: Annotated[bool, Parameter(name="--json", group=_FORM)] = False,
@@ -78,6 +80,7 @@ def bd(
         per_image: a delta for each image, and their mean
         draws: bootstrap draws; 0: no intervals
         seed: of the draws
+        flat: draw each curve on to the anchor's highest rate at its best quality, as papers on classification do
         pareto: join each codec's runs and keep the points that no other beats
         hull: the same, and of these the points on the convex hull
         as_json: print JSON
@@ -87,9 +90,10 @@ def bd(
     Examples:
         nic bd runs --anchor jpeg
         nic bd runs/first --published vtm bpg --metric ms_ssim_db --latex
+        nic bd clouds --anchor draco --metric accuracy --method akima --flat
     """
     form = "json" if as_json else "csv" if csv else "latex" if latex else "text"
-    options = (per_image, draws, seed, pareto, hull, form)
+    options = (per_image, draws, seed, flat, pareto, hull, form)
     return _compare(_Wishes(runs, published, dataset, anchor, metric, kind, method, *options))
 
 
@@ -166,7 +170,7 @@ def _anchor(made: Sequence[Curve], dataset: str, wanted: str | None) -> Curve | 
 
 def _rows(made: Sequence[Curve], anchor: Curve, wishes: _Wishes) -> Rows:
     options = {"kind": wishes.kind, "method": wishes.method, "per_image": wishes.per_image}
-    options |= {"draws": wishes.draws, "seed": wishes.seed}
+    options |= {"draws": wishes.draws, "seed": wishes.seed, "flat": wishes.flat}
     others = [curve for curve in made if curve.dataset == anchor.dataset and curve is not anchor]
     return list(zip(comparisons(made, anchor, _metric(anchor, wishes.metric), **options), others, strict=True))
 
@@ -181,6 +185,7 @@ def _shown(tables: Sequence[tuple[Curve, Rows]], wishes: _Wishes) -> str:
     parts = []
     for anchor, rows in tables:
         title = bd_table.title(anchor, _metric(anchor, wishes.metric), wishes.kind, wishes.method, wishes.per_image)
+        title += ", test curves drawn on flat" * wishes.flat
         body = (bd_table.as_latex if latex else bd_table.as_text)(rows, wishes.kind)
         parts.append(f"{'% ' if latex else ''}{title}\n{body}")
         if (wishes.pareto or wishes.hull) and not latex:

@@ -17,7 +17,7 @@ from nic_lightning.media.base import DEFAULT, Medium, find_medium
 METHODS = ("pchip", "akima", "cubic")
 """Interpolations. "cubic" is Bjontegaard's own, one polynomial of degree three through all points."""
 KINDS = ("rate", "quality")
-_RISE = 1e-8
+RISE = 1e-8
 """Of the quality of a curve that is drawn on flat: the protocol's, so that it stays strictly monotone."""
 Points = Sequence[Mapping[str, Any]]
 """Points of a curve in any order, each with its rate ("bpp" of images) and the metric, and perhaps a "label"."""
@@ -163,7 +163,7 @@ def usable_points(
 
 def _drawn_on(rates: list[float], qualities: list[float], last: float) -> tuple[list[float], list[float]]:
     """A curve that goes on to the rate `last`, if it ends before, at its best quality."""
-    return (rates, qualities) if rates[-1] >= last else ([*rates, last], [*qualities, qualities[-1] + _RISE])
+    return (rates, qualities) if rates[-1] >= last else ([*rates, last], [*qualities, qualities[-1] + RISE])
 
 
 def _delta(anchor: Points, test: Points, metric: str, kind: str, method: str, medium: Medium, flat: bool) -> BdResult:

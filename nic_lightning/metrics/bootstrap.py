@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nic_lightning.media.base import Medium, find_medium
+from nic_lightning.metrics.bd import RISE
 from nic_lightning.metrics.interpolation import integrals
 
 Array = NDArray[np.float64]
@@ -57,6 +58,7 @@ def bootstrap(
     draws: int = DRAWS,
     seed: int = 0,
     medium: Medium | None = None,
+    flat: bool = False,
 ) -> Interval | None:
     """Interval of the delta of two curves of means; None when too many draws have none.
 
@@ -69,10 +71,21 @@ def bootstrap(
         draws: how often images are drawn.
         seed: of the draws; the same seed and number of images draw the same images.
         medium: what the curves are of; None: images.
+        flat: draw the test curve on, as `bd_rate` does.
     """
     weights = image_weights(len(anchor.rates), draws, seed)
-    values = deltas(_means(anchor, weights), _means(test, weights), metric, kind, method, medium)
-    return _interval(values, draws)
+    first, second = _means(anchor, weights), _means(test, weights)
+    options = (metric, kind, method, medium)
+    if not flat:
+        return _interval(deltas(first, second, *options), draws)
+    short = second.rates[:, -1] < first.rates[:, -1]
+    sign = (medium or find_medium(None)).sign(metric)
+    longer = Measured(
+        np.column_stack([second.rates, first.rates[:, -1]]),
+        np.column_stack([second.qualities, second.qualities[:, -1] + sign * RISE]),
+    )
+    parts = [(_rows(first, rows), _rows(drawn, rows)) for drawn, rows in ((longer, short), (second, ~short))]
+    return _interval(np.concatenate([deltas(*pair, *options) for pair in parts if len(pair[0].rates)]), draws)
 
 
 def bootstrap_mean(values: Array, *, draws: int = DRAWS, seed: int = 0) -> Interval:
@@ -118,6 +131,10 @@ def deltas(
     out = np.full(len(sound), np.nan)
     out[sound] = 100 * (10**mean - 1) if kind == "rate" else sign * mean
     return out
+
+
+def _rows(curve: Measured, chosen: NDArray[np.bool_]) -> Measured:
+    return Measured(curve.rates[chosen], curve.qualities[chosen])
 
 
 def _means(curve: Measured, weights: Array) -> Measured:

@@ -112,6 +112,26 @@ def test_fronts(tmp_path: Path, runs: list[str], capsys):
     assert all(point["run"] in ("one", "two_50%") for point in found["points"])
 
 
+def test_curves_drawn_on_flat(tmp_path: Path, capsys):
+    """Pchip over a decade of rates each: means of 50, 60, 70 are 55 and 65; of 50, 60, 60 they are 56.25 and 60."""
+    for name, accuracies in (("long", (0.5, 0.6, 0.7)), ("short", (0.5, 0.6))):
+        head = {"codec": name, "dataset": "furniture", "run": name, "medium": "cloud"}
+        made = [
+            head | {"item": f"{i}", "label": f"{k}", "bits": 10.0 ** (k + 1), "accuracy": accuracy}
+            for k, accuracy in enumerate(accuracies)
+            for i in range(6)
+        ]
+        write_results(tmp_path / name / "results.parquet", made)
+    arguments = ["bd", str(tmp_path), "--anchor", "long", "--metric", "accuracy", "--kind", "quality", "--json"]
+    found = []
+    for more in ([], ["--flat"]):
+        assert main([*arguments, *more]) == 0
+        found += json.loads(capsys.readouterr().out)
+    assert [row["value"] for row in found] == pytest.approx([0, (0.5625 + 0.6) / 2 - 0.6], abs=1e-6)
+    assert main([*arguments[:-1], "--flat"]) == 0
+    assert "test curves drawn on flat" in capsys.readouterr().out
+
+
 def test_published_curves_alone(tmp_path: Path, capsys):
     path = tmp_path / "mine.csv"
     path.write_text("bpp,psnr\n0.2,30\n0.6,34\n")

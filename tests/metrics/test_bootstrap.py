@@ -4,6 +4,7 @@ import bjontegaard
 import numpy as np
 import pytest
 
+from nic_lightning.metrics.bd import bd_quality, bd_rate
 from nic_lightning.metrics.bootstrap import Measured, bootstrap, bootstrap_mean, deltas, image_weights
 from nic_lightning.metrics.interpolation import integrals
 
@@ -52,6 +53,28 @@ def test_intervals_are_those_of_a_slow_computation(kind: str, method: str):
     assert found is not None
     assert found.failed == 0
     assert (found.low, found.high) == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])), abs=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["rate", "quality"])
+def test_curves_drawn_on_flat_are_drawn_on_in_each_draw(kind: str):
+    """Some draws of the test curve end before the anchor's, and some behind it."""
+    anchor, test = measured(1), measured(2)
+    test = Measured(test.rates * anchor.rates[:, -1].mean() / test.rates[:, -1].mean(), test.qualities)
+    found = bootstrap(anchor, test, "psnr", kind, "pchip", draws=60, seed=3, flat=True)
+    values, short = [], 0
+    for picked in np.random.default_rng(3).integers(24, size=(60, 24)):
+        rows = [
+            [
+                {"bpp": r, "psnr": q}
+                for r, q in zip(c.rates[picked].mean(axis=0), c.qualities[picked].mean(axis=0), strict=True)
+            ]
+            for c in (anchor, test)
+        ]
+        short += rows[1][-1]["bpp"] < rows[0][-1]["bpp"]
+        values.append((bd_rate if kind == "rate" else bd_quality)(*rows, flat=True).value)
+    assert 5 < short < 55
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])), abs=1e-6)
 
 
 def test_two_points_and_lpips():

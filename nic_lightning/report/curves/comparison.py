@@ -26,9 +26,11 @@ class _Wanted:
     draws: int
     seed: int
     medium: Medium
+    flat: bool
 
     def delta(self, anchor: Points, test: Points) -> BdResult:
-        return (bd_rate if self.kind == "rate" else bd_quality)(anchor, test, self.metric, self.method, self.medium)
+        function = bd_rate if self.kind == "rate" else bd_quality
+        return function(anchor, test, self.metric, self.method, self.medium, self.flat)
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ def compare(
     per_image: bool = False,
     draws: int = 0,
     seed: int = 0,
+    flat: bool = False,
 ) -> Comparison:
     """Delta of `test` against `anchor`, or why there is none.
 
@@ -76,6 +79,7 @@ def compare(
         per_image: a delta for each image's own curves, and their mean; else the delta of the curves of means.
         draws: bootstrap draws for the interval; 0: no interval.
         seed: of the draws.
+        flat: draw the test curve on to the highest rate of the anchor at its best quality (`metrics.bd.bd_rate`).
 
     Raises:
         UserError: there is no such metric, kind or method.
@@ -85,7 +89,7 @@ def compare(
             raise UserError(f"Curves are not compared by {value!r}; choose one of {', '.join(known)}.")
     problem = _different_images(anchor, test)
     if problem is None:
-        wanted = _Wanted(metric, kind, method, draws, seed, anchor.medium)
+        wanted = _Wanted(metric, kind, method, draws, seed, anchor.medium, flat)
         try:
             if anchor.published or test.published:
                 return _with_published(anchor, test, wanted, per_image)
@@ -146,7 +150,7 @@ def _interval(anchor: Curve, test: Curve, wanted: _Wanted) -> tuple[Interval | N
     first, second = _measured(anchor, wanted.metric), _measured(test, wanted.metric)
     if first is None or second is None:
         return None, f"There is no interval, because some {wanted.medium.items} have no value."
-    options = {"draws": wanted.draws, "seed": wanted.seed}
+    options = {"draws": wanted.draws, "seed": wanted.seed, "flat": wanted.flat}
     interval = bootstrap(first, second, wanted.metric, wanted.kind, wanted.method, medium=wanted.medium, **options)
     often = (
         f"There is no interval: with other {wanted.medium.items} the curves are often not monotone or do not overlap."
