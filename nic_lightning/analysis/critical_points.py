@@ -7,6 +7,8 @@ critical points. Many of them only move a latent inside its bin, so the string n
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -46,6 +48,40 @@ def minimal_points(codec: PointCloudCodec, cloud: Tensor) -> Tensor:
         if len(fewer) and torch.equal(_symbols(codec, fewer), wanted):
             kept = fewer
     return kept
+
+
+@dataclass(frozen=True)
+class CriticalStudy:
+    """What a codec looks at in one cloud, and what it makes of it."""
+
+    seen: Tensor
+    """(P, 3): what it encodes, of a larger cloud a subset."""
+    critical: Tensor
+    """(C, 3), of `critical_points`."""
+    minimal: Tensor
+    """(M, 3), of `minimal_points`."""
+    bits: int
+    """Of the cloud in a stream."""
+    decided: int
+    """The class that the receiver takes for the most probable one."""
+    reconstruction: Tensor | None
+    """(P', 3); None where the codec makes no points."""
+    same: bool
+    """Whether the critical points alone give the string of the whole cloud."""
+
+
+@torch.no_grad()
+def study(codec: PointCloudCodec, cloud: Tensor) -> CriticalStudy:
+    """Both sets of points of a cloud (P, 3), and its round trip; arguments and errors as of `critical_points`."""
+    seen = _seen(codec, cloud)
+    critical, point = critical_points(codec, cloud), codec.operating_points[0]
+    encoded = codec.compress(seen[None], point)
+    result = codec.decompress(encoded, point)
+    made = None if result.points is None else result.points[0]
+    same = codec.compress(critical[None], point).strings == encoded.strings
+    decided = int(result.log_probabilities[0].argmax())
+    bits = codec.stream_bits(encoded)
+    return CriticalStudy(seen, critical, minimal_points(codec, cloud), bits, decided, made, same)
 
 
 def _seen(codec: PointCloudCodec, cloud: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from nic_lightning.commands.options import read
 
 COMMANDS = {
     "Train": ("lambdas", "resume"),
-    "Measure": ("amortisation", "bd", "fid", "grid", "inspect", "report", "results"),
+    "Measure": ("amortisation", "bd", "critical_points", "fid", "grid", "inspect", "report", "results"),
     "Use": ("compress", "decompress", "export", "flow", "truncate"),
     "Runs": ("dashboard", "runs"),
     "Data": ("data",),

@@ -15,6 +15,7 @@ from nic_lightning.report.curves.comparison import compare
 from nic_lightning.report.curves.curves import curves
 from nic_lightning.report.page.html import write_report
 from nic_lightning.runs.record.channels import write_channel_rates
+from nic_lightning.runs.record.critical_points import write_shown
 from tests.browser.tab import Tab
 from tests.report import test_gaps
 from tests.report.samples import CLASSIC, LEARNED, make_run, row
@@ -293,3 +294,28 @@ def test_rates_and_quality_of_a_plot_are_means_over_the_same_images(browser: Any
     tab.until(lambda: tab.xs("jpeg") == pytest.approx([0.1, 0.2, 0.3, 0.4]))
     assert not tab.page.locator("#curves .panel .note").first.is_visible()
     assert tab.complaints == []
+
+
+def test_clouds_can_be_turned(browser: Any, tmp_path: Path, artefacts: Path) -> None:
+    run = make_run(tmp_path / "clouds", MAE[:1])
+    points = np.random.default_rng(0).uniform(-0.6, 0.6, (200, 3)).round(3).tolist()
+    cloud = {"item": "a", "true": "chair", "decided": "table", "bits": 40, "points": points, "critical": points[:9]}
+    (run / "critical_points").mkdir()
+    write_shown(run / "critical_points", [cloud | {"minimal": points[:5], "reconstruction": points[:50]}])
+    write_report([run], tmp_path / "report.html")
+    tab = Tab(browser, tmp_path / "report.html", viewport={"width": 1300, "height": 900})
+    tab.page.locator("#critical-points").scroll_into_view_if_needed()
+    scene = tab.page.locator("#critical-points .gl-container canvas").first
+    scene.wait_for()
+    told = tab.page.locator("#critical-points .legendtext").all_text_contents()
+    assert told == ["encoded (200)", "critical (9)", "minimal (5)", "reconstruction (50)"]
+    eye = "document.querySelector('#critical-points .plot').layout.scene.camera.eye"
+    before, box = tab.page.evaluate(eye), scene.bounding_box()
+    assert box is not None
+    tab.page.mouse.move(box["x"] + 150, box["y"] + 120)
+    tab.page.mouse.down()
+    tab.page.mouse.move(box["x"] + 230, box["y"] + 150, steps=5)
+    tab.page.mouse.up()
+    tab.until(lambda: tab.page.evaluate(eye) != before)
+    tab.page.screenshot(path=artefacts / "report-critical-points.png")
+    tab.page.close()

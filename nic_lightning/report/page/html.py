@@ -24,6 +24,7 @@ from nic_lightning.report.page.layout import Data, body, page_data
 from nic_lightning.report.page.markup import escaped
 from nic_lightning.report.page.reading import Source, Sources, read_sources
 from nic_lightning.runs.index.owner import refuse_record
+from nic_lightning.runs.record.critical_points import FOLDER as CRITICAL_POINTS
 from nic_lightning.runs.record.files import write_atomically
 from nic_lightning.runs.record.latent_motion import LATENT_MOTION
 from nic_lightning.runs.record.translation import TRANSLATION
@@ -123,7 +124,7 @@ def write_page(
 
 
 def _has_results(source: Source) -> bool:
-    others = any((source.run.folder / name).exists() for name in (TRANSLATION, POINTS, LATENT_MOTION))
+    others = any((source.run.folder / name).exists() for name in (TRANSLATION, POINTS, CRITICAL_POINTS, LATENT_MOTION))
     return bool(source.rows) or others or trains_features(source.run)
 
 

@@ -12,6 +12,8 @@ from nic_lightning.report.page.amortisation import NOTE as AMORTISATION_NOTE
 from nic_lightning.report.page.amortisation import amortisation_section
 from nic_lightning.report.page.channels import channel_data
 from nic_lightning.report.page.complexity import COSTS, costs
+from nic_lightning.report.page.critical_points import NOTE as CRITICAL_NOTE
+from nic_lightning.report.page.critical_points import critical_plots, critical_table
 from nic_lightning.report.page.deltas import delta_data
 from nic_lightning.report.page.distances import NOTE as DISTANCES_NOTE
 from nic_lightning.report.page.distances import distance_plots, distance_section
@@ -80,6 +82,7 @@ def body(sources: Sources, made: Sequence[Curve], pictures: Gallery, figures: di
         '<div class="controls"><input type="search" id="training-filter" placeholder="filter runs and labels"></div>'
     )
     distances = _plots(distance_plots(sources), figures) + distance_section(sources)
+    critical = _plots(critical_plots(sources.runs), figures) + critical_table(sources.runs)
     has_channels = any(source.channels for source in sources.all)
     item, items = words(made)
 
@@ -95,6 +98,7 @@ def body(sources: Sources, made: Sequence[Curve], pictures: Gallery, figures: di
             "reconstructions", "Reconstructions", place("pictures", pictures.items), about(_PICTURES_NOTE), "Pictures"
         ),
         section("amortisation", "Amortisation gap", amortisation_section(sources.runs), AMORTISATION_NOTE),
+        section("critical-points", "Critical points", critical, CRITICAL_NOTE),
         section("latent-motion", "Latent motion", latent_motion_section(sources.runs), MOTION_NOTE, "Motion"),
         section("translations", "Translations", translation_section(sources.runs), TRANSLATIONS_NOTE),
         section("distances", "Fréchet distances", distances, DISTANCES_NOTE, "FID"),
