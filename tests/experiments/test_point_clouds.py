@@ -16,12 +16,14 @@ from tests.experiments.programs import program
 FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "point_clouds"
 
 
-def _run(folder: Path, seed: int, state: str, bits: list[float]) -> None:
+def _run(folder: Path, seed: int, state: str, bits: list[float], points: int = 256) -> None:
     folder.mkdir()
     (folder / "status.json").write_text(json.dumps({"state": state}))
-    (folder / "config.yaml").write_text(yaml.safe_dump({"codec": {"size": "micro", "lmbda": 10.0}, "seed": seed}))
+    codec = {"size": "micro", "lmbda": 10.0, "points": points}
+    (folder / "config.yaml").write_text(yaml.safe_dump({"codec": codec, "seed": seed}))
+    times = {"encode_ms": [1.0, 2.0], "decode_ms": [3.0, 4.0]}
     table = {"bits": bits, "bytes": [20, 22], "bits_estimated": [6.0, 7.0], "accuracy": [1.0, 0.0]}
-    pd.DataFrame(table).to_parquet(folder / "results.parquet")
+    pd.DataFrame(table | times).to_parquet(folder / "results.parquet")
 
 
 def test_only_finished_runs_count(tmp_path: Path):
@@ -40,3 +42,33 @@ def test_only_finished_runs_count(tmp_path: Path):
 def test_no_finished_run_is_told(tmp_path: Path):
     with pytest.raises(UserError, match="no finished run"):
         program("point_clouds").Clouds(FOLDER).collect(tmp_path, tmp_path)
+
+
+def _baseline(folder: Path, classifier: str, bits: list[float], accuracies: list[float]) -> None:
+    """A run of Draco with two grids, one cloud each."""
+    folder.mkdir()
+    (folder / "status.json").write_text(json.dumps({"state": "finished"}))
+    codec = {"_target_": "nic_lightning.baselines.draco.Draco", "classifier": f"elsewhere/{classifier}", "points": 64}
+    (folder / "config.yaml").write_text(yaml.safe_dump({"codec": codec}))
+    table = {"label": ["b1", "b2"], "bits": bits, "accuracy": accuracies, "encode_ms": [1.0, 1.0]}
+    pd.DataFrame(table | {"decode_ms": [1.0, 1.0]}).to_parquet(folder / "results.parquet")
+
+
+def test_codecs_of_the_geometry_are_compared_at_equal_accuracy(tmp_path: Path):
+    """Half of our clouds are right, at 10 bits and 168 of a file; Draco's line from .4 to .6 is there at 600 bits."""
+    _run(tmp_path / "ours", 0, "finished", [9, 11])
+    _run(tmp_path / "more", 0, "finished", [19, 21], points=1024)
+    _baseline(tmp_path / "draco", "ours", [400, 800], [0.4, 0.6])
+    assert program("point_clouds").Clouds(FOLDER).collect(tmp_path, tmp_path / "out") == []
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "| micro | 10 | 0.500 | 10.0 | 168 | 600 | 60.0, 3.6 | - | - |" in page
+    assert "| micro | 10 | 1024 | 1 | 20.0 | 0.500 |" in page
+    assert [row["grid"] for row in read_csv(tmp_path / "out" / "baselines.csv")] == ["1", "2"]
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"accuracy.png", "latency.png", "published.png"}
+
+
+def test_an_accuracy_beyond_theirs_has_no_number(tmp_path: Path):
+    _run(tmp_path / "ours", 0, "finished", [9, 11])
+    _baseline(tmp_path / "draco", "ours", [400, 800], [0.3, 0.4])
+    program("point_clouds").Clouds(FOLDER).collect(tmp_path, tmp_path / "out")
+    assert "| micro | 10 | 0.500 | 10.0 | 168 | - | - | - | - |" in (tmp_path / "out" / "README.md").read_text()
