@@ -24,8 +24,8 @@ def match_blocks(
 
     The values are rounded to at most 4096 steps of their common range, so that sums are exact and ties are ties. Among
     equal sums the first displacement wins, in the order of rows, then columns, from the upper left. Displacements whose
-    block does not lie in the frame are left out. For each displacement, squared differences are shifted once and summed
-    by running sums, so the time hardly depends on the size of the block.
+    block does not lie in the frame are left out. Sums of blocks are running sums, down and along, so the time does not
+    depend on the size of the block.
 
     Args:
         first: (h, w), or (C, h, w), of which the differences of all channels are summed.
@@ -45,12 +45,8 @@ def match_blocks(
         raise UserError(f"Blocks of {block} samples and a search of +-{radius}: give an odd side, and 0 or more.")
     if block > min(height, width):
         raise UserError(f"Blocks of {block}x{block} samples do not fit into {width}x{height}; give a smaller block.")
-    best = np.full((height, width), np.iinfo(np.int32).max, np.int32)
-    found = np.zeros((height, width), np.int32)
-    _match(a, b, block, radius, best, found)
-    side = 2 * radius + 1
-    field = np.stack([found % side - radius, found // side - radius], -1).astype(np.float32)
-    field[best == np.iinfo(np.int32).max] = np.nan
+    field = np.full((height, width, 2), np.nan, np.float32)
+    _match(*_laid_out(a, b, radius), _outside(width, block, radius), block, radius, field)
     return field
 
 
@@ -96,77 +92,141 @@ def luma(frame: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.tensordot(LUMA, frame.astype(np.float32), 1)
 
 
-@njit(cache=True, nogil=True)
-def _match(a, b, block, radius, best, found):  # pragma: no cover
-    """Sums down the columns are kept as the block goes down, sums along a row are made by doubling.
+LANES, GROUPS = 8, 3
+"""Displacements along a row that are side by side in memory, one vector instruction wide, and groups of them at once.
 
-    So all work is loops over rows of int32, which vectorise; unsigned indices save the test whether one is below 0.
-    """
-    _, height, width = a.shape
-    reach, levels = block // 2, 1
-    while 1 << levels <= block:
-        levels += 1
-    squares = np.zeros((block, width), np.int32)  # of the rows of a block, in turns
-    sums, total = np.zeros((levels, width), np.int32), np.zeros(width, np.int32)
+Running sums along a row depend on the one before, but those of different displacements do not: so the innermost loops
+go over displacements. All rows are flat, place k = 8 x + lane, and the value before lies 8 places back.
+"""
+_WORST = np.iinfo(np.int32).max
+
+
+@njit(cache=True, nogil=True)
+def _laid_out(a, b, radius):  # pragma: no cover
+    """(C, h, 8 w), each value of `a` 8 times; and (C, h, groups, 8 w), `b` at the group's displacements, else 0."""
+    channels, height, width = a.shape
+    groups = GROUPS * -(-(2 * radius + 1) // (LANES * GROUPS))
+    spread = np.empty((channels, height, LANES * width), np.int16)
+    moved = np.zeros((channels, height, groups, LANES * width), np.int16)
+    row = np.zeros(width + LANES * groups, np.int16)  # `radius` zeros, then the row
+    for c in range(channels):
+        for y in range(height):
+            for x in range(width):
+                row[x + radius] = b[c, y, x]
+                for lane in range(LANES):
+                    spread[c, y, LANES * x + lane] = a[c, y, x]
+            for g in range(groups):
+                for x in range(width):
+                    for lane in range(LANES):
+                        moved[c, y, g, LANES * x + lane] = row[x + LANES * g + lane]
+    return spread, moved
+
+
+def _outside(width: int, block: int, radius: int) -> NDArray[np.int32]:
+    """(groups, 8 (width - block + 1)): the largest int32 where a block's partner leaves the frame, else 0."""
+    groups = GROUPS * -(-(2 * radius + 1) // (LANES * GROUPS))
+    number = np.arange(LANES * groups).reshape(groups, 1, LANES)
+    first = np.arange(width - block + 1)[:, None] + number - radius
+    inside = (number <= 2 * radius) & (first >= 0) & (first + block <= width)
+    return np.where(inside, 0, _WORST).astype(np.int32).reshape(groups, -1)
+
+
+@njit(cache=True, nogil=True)
+def _match(a, b, outside, block, radius, field):  # pragma: no cover
+    """Sums down the columns are kept as the block goes down; `_keep_better` sums them along the row."""
+    channels, height, n = a.shape
+    groups, many = outside.shape
+    side, reach = 2 * radius + 1, block // 2
+    columns = np.zeros((groups, n), np.int32)
+    sums = np.zeros((GROUPS, many + LANES), np.int32)
+    best = np.full((height, many), _WORST, np.int32)
+    found = np.zeros((height, many), np.int32)
     for dy in range(-radius, radius + 1):
         top, bottom = max(0, -dy), min(height, height - dy)  # rows of `a` whose partner is in `b`
-        for dx in range(-radius, radius + 1):
-            left, right = max(0, -dx), min(width, width - dx)
-            if bottom - top < block or right - left < block:
-                continue
-            squares[:], sums[:] = 0, 0
-            number = np.int32((dy + radius) * (2 * radius + 1) + dx + radius)
-            for y in range(top, bottom):
-                slot = np.uintp((y - top) % block)
-                places = np.uintp(y), np.uintp(y + dy), np.uintp(left), np.uintp(left + dx)
-                _take_row(a, b, places, np.uintp(right - left), squares, slot, sums)
-                if y - top >= block - 1:
-                    _sum_along(sums, total, np.uintp(right - left), np.uintp(block))
-                    corner = np.uintp(y - reach), np.uintp(left + reach)
-                    _keep_better(total, best, found, corner, np.uintp(right - left - block + 1), number)
+        columns[:] = 0
+        for y in range(top, bottom if bottom - top >= block else top):
+            for g in range(groups):
+                for c in range(channels):
+                    if y - top < block:
+                        _enter(a[c, y], b[c, y + dy, g], columns[g])
+                    else:
+                        _move(a[c, y], b[c, y + dy, g], a[c, y - block], b[c, y + dy - block, g], columns[g])
+            for g in range(0, groups if y - top >= block - 1 else 0, GROUPS):
+                for i in range(GROUPS):
+                    _begin(columns[g + i], sums[i], np.uintp(block - 1))
+                number, last = np.int32((dy + radius) * side + LANES * g), LANES * (block - 1)
+                _keep_better(
+                    sums[0], sums[1], sums[2], columns[g], columns[g + 1], columns[g + 2],
+                    columns[g, last:], columns[g + 1, last:], columns[g + 2, last:],
+                    outside[g], outside[g + 1], outside[g + 2], best[y - reach], found[y - reach], number,
+                )  # fmt: skip
+    for y in range(reach, height - reach):
+        for x in range(many // LANES):
+            _choose(best[y], found[y], LANES * x, side, radius, field[y, x + reach])
 
 
 @njit(cache=True, nogil=True)
-def _take_row(a, b, places, n, squares, slot, sums):  # pragma: no cover
-    """Put the squared differences of a row in the place of those of the row that leaves the block."""
-    ya, yb, xa, xb = places
-    for x in range(n):
-        difference = a[0, ya, x + xa] - b[0, yb, x + xb]
-        square = difference * difference
-        sums[0, x] += square - squares[slot, x]
-        squares[slot, x] = square
-    for c in range(np.uintp(1), np.uintp(len(a))):
-        for x in range(n):
-            difference = a[c, ya, x + xa] - b[c, yb, x + xb]
-            square = difference * difference
-            sums[0, x] += square
-            squares[slot, x] += square
+def _enter(a, b, column):  # pragma: no cover
+    """Add the squared differences of a row."""
+    for k in range(np.uintp(len(column))):
+        difference = np.int32(a[k]) - np.int32(b[k])
+        column[k] += difference * difference
 
 
 @njit(cache=True, nogil=True)
-def _sum_along(sums, total, n, block):  # pragma: no cover
-    """total[x] = sum of sums[0, x : x + block]; sums[k, x] become those of 2^k values."""
-    one = np.uintp(1)
-    many, level, size, place = n - block + one, np.uintp(0), one, np.uintp(0)
-    while size <= block:
-        if block & size and place == 0:
-            for x in range(many):
-                total[x] = sums[level, x]
-        elif block & size:
-            for x in range(many):
-                total[x] += sums[level, x + place]
-        place += block & size
-        if size + size <= block:
-            for x in range(n - size - size + one):
-                sums[level + one, x] = sums[level, x] + sums[level, x + size]
-        level += one
-        size += size
+def _move(a, b, old_a, old_b, column):  # pragma: no cover
+    """Add those of a row, and take away those of the row that leaves the block."""
+    for k in range(np.uintp(len(column))):
+        new, old = np.int32(np.int16(a[k] - b[k])), np.int32(np.int16(old_a[k] - old_b[k]))  # at most 4095
+        column[k] += np.int32(new * new) - np.int32(old * old)
 
 
 @njit(cache=True, nogil=True)
-def _keep_better(total, best, found, corner, many, number):  # pragma: no cover
-    y, left = corner
-    for x in range(many):
-        better = total[x] < best[y, x + left]
-        best[y, x + left] = total[x] if better else best[y, x + left]
-        found[y, x + left] = number if better else found[y, x + left]
+def _begin(column, sums, count):  # pragma: no cover
+    """sums[lane]: of the first block without its last column."""
+    for lane in range(np.uintp(LANES)):
+        total = np.int32(0)
+        for x in range(count):
+            total += column[np.uintp(LANES) * x + lane]
+        sums[lane] = total
+
+
+@njit(cache=True, nogil=True)
+def _keep_better(  # pragma: no cover
+    sums0, sums1, sums2, leaving0, leaving1, leaving2, entering0, entering1, entering2,
+    outside0, outside1, outside2, best, found, number,
+):  # fmt: skip
+    """sums[k]: of a block without its last column, from the place before it; what is better is kept.
+
+    Three groups in one loop, written out, since it is vectorised so: their running sums do not wait for one another.
+    """
+    number1, number2 = np.int32(number + np.int32(LANES)), np.int32(number + np.int32(2 * LANES))
+    for k in range(np.uintp(len(best))):
+        total0 = np.int32(sums0[k] + entering0[k])
+        total1 = np.int32(sums1[k] + entering1[k])
+        total2 = np.int32(sums2[k] + entering2[k])
+        sums0[k + np.uintp(LANES)] = total0 - leaving0[k]
+        sums1[k + np.uintp(LANES)] = total1 - leaving1[k]
+        sums2[k + np.uintp(LANES)] = total2 - leaving2[k]
+        least, which = np.int32(total0 | outside0[k]), number
+        other = np.int32(total1 | outside1[k])
+        which = number1 if other < least else which
+        least = other if other < least else least
+        other = np.int32(total2 | outside2[k])
+        which = number2 if other < least else which
+        least = other if other < least else least
+        kept = best[k]
+        found[k] = which if least < kept else found[k]
+        best[k] = least if least < kept else kept
+
+
+@njit(cache=True, nogil=True)
+def _choose(best, found, start, side, radius, vector):  # pragma: no cover
+    """The best of the lanes of a place; among equal ones the first displacement."""
+    least, number = best[start], found[start]
+    for lane in range(1, LANES):
+        sum_, own = best[start + lane], found[start + lane] + lane
+        if sum_ < least or (sum_ == least and own < number):
+            least, number = sum_, own
+    if least < _WORST:
+        vector[0], vector[1] = number % side - radius, number // side - radius
