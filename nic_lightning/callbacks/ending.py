@@ -10,6 +10,7 @@ from __future__ import annotations
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping, Timer
 
+from nic_lightning.callbacks.plateau import StopOnPlateau
 from nic_lightning.config import ConfigError
 from nic_lightning.errors import Interrupted
 
@@ -57,5 +58,7 @@ def ended_by(trainer: pl.Trainer) -> str | None:
             "a hook does that); the same command continues the run."
         )
     others = [callback for callback in callbacks if not type(callback).__module__.startswith(_OURS)]
-    stopping = [c for c in others if isinstance(c, EarlyStopping) and c.wait_count >= c.patience] or others
+    stopping = [c for c in others if isinstance(c, EarlyStopping) and c.wait_count >= c.patience]
+    stopping += [c for c in callbacks if isinstance(c, StopOnPlateau) and c.since >= c.patience]
+    stopping = stopping or others
     return ", ".join(type(callback).__name__ for callback in stopping) or type(trainer.lightning_module).__name__

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
 
 from nic_lightning.codecs.clouds import CloudCodec
 from nic_lightning.codecs.learned import LearnedCodec
@@ -14,6 +15,7 @@ from nic_lightning.data.cloud_module import Clouds
 from nic_lightning.errors import UserError
 from nic_lightning.losses.classification import rate_accuracy
 from nic_lightning.media.cloud.chamfer import chamfer_distance
+from nic_lightning.tasks.optimizers import Make
 from nic_lightning.tasks.rate_distortion import RateDistortionTask
 
 
@@ -34,6 +36,8 @@ class ClassificationTask(RateDistortionTask):
         decay: last steps of `trainer.max_steps` in which they fall linearly towards 0.
         freeze: parameter name prefixes of the codec that are not trained.
         learning_rate_factors: by parameter name prefix, what the networks' learning rate is multiplied with there.
+        optimizer: makes the optimiser, a partial of conf/optimizer; None: Adam.
+        schedule: makes the schedule, a partial of conf/schedule, in place of `halve_at`, `warmup` and `decay`.
     """
 
     def __init__(
@@ -48,6 +52,8 @@ class ClassificationTask(RateDistortionTask):
         decay: int = 0,
         freeze: Sequence[str] = (),
         learning_rate_factors: Mapping[str, float] | None = None,
+        optimizer: Make | None = None,
+        schedule: Callable[..., LRScheduler] | None = None,
     ):
         if not isinstance(codec, CloudCodec):
             raise UserError(f"Codec {codec.name} has no classes; give codec=point_cloud.")
@@ -56,7 +62,7 @@ class ClassificationTask(RateDistortionTask):
         super().__init__(
             codec, codec_config, learning_rate=learning_rate, quantile_learning_rate=quantile_learning_rate,
             halve_at=halve_at, warmup=warmup, decay=decay, freeze=freeze, learning_rate_factors=learning_rate_factors,
-            compile=False,
+            optimizer=optimizer, schedule=schedule, compile=False,
         )  # fmt: skip
         self.clouds, self.chamfer = codec, chamfer
 

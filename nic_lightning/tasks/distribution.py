@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import LRScheduler
 
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.encoding_distribution import EncodingDistribution
@@ -18,6 +19,7 @@ from nic_lightning.entropy.side_information import SideInformation, parts_of_lar
 from nic_lightning.errors import UserError
 from nic_lightning.losses.rate_distortion import bits
 from nic_lightning.metrics.fidelity import psnr
+from nic_lightning.tasks.optimizers import Make
 from nic_lightning.tasks.rate_distortion import RateDistortionTask, require_lambdas
 
 SIDE = ("q", "flag")
@@ -50,6 +52,8 @@ class EncodingDistributionTask(RateDistortionTask):
         halve_at: steps at which both are halved.
         warmup: steps in which they rise linearly from a hundredth.
         decay: last steps of `trainer.max_steps` in which they fall linearly towards 0.
+        optimizer: makes the optimiser, a partial of conf/optimizer; None: Adam.
+        schedule: makes the schedule, a partial of conf/schedule, in place of `halve_at`, `warmup` and `decay`.
     """
 
     weighs_distortion = False
@@ -65,6 +69,8 @@ class EncodingDistributionTask(RateDistortionTask):
         halve_at: Sequence[int] = (),
         warmup: int = 0,
         decay: int = 0,
+        optimizer: Make | None = None,
+        schedule: Callable[..., LRScheduler] | None = None,
     ):
         if not isinstance(codec, EncodingDistribution):
             raise UserError(
@@ -76,7 +82,7 @@ class EncodingDistributionTask(RateDistortionTask):
             _thaw(codec)
         super().__init__(
             codec, codec_config, learning_rate=learning_rate, quantile_learning_rate=quantile_learning_rate,
-            halve_at=halve_at, warmup=warmup, decay=decay, compile=False,
+            halve_at=halve_at, warmup=warmup, decay=decay, optimizer=optimizer, schedule=schedule, compile=False,
         )  # fmt: skip
         self.end_to_end = end_to_end
         self.target = None if target is None else (int(target[0]), int(target[1]))

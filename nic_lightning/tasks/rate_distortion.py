@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +17,7 @@ from nic_lightning.errors import UserError
 from nic_lightning.losses.rate_distortion import DISTORTIONS, bits, rate_distortion
 from nic_lightning.metrics.fidelity import psnr
 from nic_lightning.tasks.base import QUANTILES, CodecTask
+from nic_lightning.tasks.optimizers import Group, Make, adam, kernels_of
 from nic_lightning.tasks.schedule import WarmupAndDecay
 
 
@@ -45,6 +46,9 @@ class RateDistortionTask(CodecTask):
         freeze: parameter name prefixes of the codec that are not trained, such as [g_a, g_s].
         learning_rate_factors: by parameter name prefix, what the network's learning rate is multiplied with there.
         average: decay of a moving average of the weights, .999 or so, which is validated and decoded with; None: none.
+        optimizer: makes the optimiser of named groups (`tasks/optimizers.py`), a partial of conf/optimizer; None: Adam.
+        schedule: makes the schedule of the optimiser and trainer.max_steps (`tasks/schedule.py`), a partial of
+            conf/schedule, in place of `halve_at`, `warmup` and `decay`.
         channels_last: memory format of images and kernels; faster on CPUs and on tensor cores.
         compile: compile the transforms with TorchDynamo when training on a GPU.
     """
@@ -65,6 +69,8 @@ class RateDistortionTask(CodecTask):
         freeze: Sequence[str] = (),
         learning_rate_factors: Mapping[str, float] | None = None,
         average: float | None = None,
+        optimizer: Make | None = None,
+        schedule: Callable[..., LRScheduler] | None = None,
         channels_last: bool = True,
         compile: bool = True,
     ):
@@ -81,6 +87,9 @@ class RateDistortionTask(CodecTask):
         self.learning_rate, self.quantile_learning_rate = learning_rate, quantile_learning_rate
         self.halve_at, self.compile_transforms = list(halve_at), compile
         self.warmup, self.decay = warmup, decay
+        self.make_optimizer, self.make_schedule = optimizer or adam, schedule
+        if schedule is not None and (warmup or decay or halve_at):
+            raise UserError("task.schedule takes the place of task.warmup, decay and halve_at: leave these out.")
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         _freeze(codec, freeze)
         self.learning_rate_factors = dict(learning_rate_factors or {})
@@ -140,27 +149,29 @@ class RateDistortionTask(CodecTask):
         self.log_dict(values, batch_size=len(x), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        """Adam with groups "network", "network.PREFIX" for each learning rate factor, and "quantiles".
+        """The optimiser with groups "network", "network.PREFIX" for each learning rate factor, and "quantiles".
 
-        All learning rates follow `halve_at`, `warmup` and `decay`.
+        All learning rates follow the schedule.
         """
         rates = {"network": self.learning_rate}
         rates |= {f"network.{prefix}": self.learning_rate * f for prefix, f in self.learning_rate_factors.items()}
         rates[QUANTILES] = self.quantile_learning_rate
-        groups: list[dict[str, Any]] = [{"params": [], "lr": rate, "name": name} for name, rate in rates.items()]
-        places = {group["name"]: group["params"] for group in groups}
+        kernels = kernels_of(self.codec)
+        groups = {name: Group(name, rate, kernels=kernels) for name, rate in rates.items()}
         for name, parameter in self.codec.named_parameters():
             if parameter.requires_grad:
-                places[self._group(name)].append(parameter)
+                groups[self._group(name)].parameters.append(parameter)
         # A fused step unscales float16's gradients itself, and only after they were clipped.
         scaled = self._trainer is not None and str(self.trainer.precision).startswith("16")
-        optimizer = torch.optim.Adam([g for g in groups if g["params"]], fused=not scaled)
+        optimizer = self.make_optimizer([group for group in groups.values() if group.parameters], not scaled)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
 
     def _schedule(self, optimizer: torch.optim.Optimizer) -> LRScheduler:
-        if not self.warmup and not self.decay:
+        if self.make_schedule is None and not self.warmup and not self.decay:
             return MultiStepLR(optimizer, self.halve_at, gamma=0.5)
         steps = self.trainer.max_steps
+        if self.make_schedule is not None:
+            return self.make_schedule(optimizer, steps if steps > 0 else None)
         return WarmupAndDecay(optimizer, steps if steps > 0 else None, self.warmup, self.decay, self.halve_at)
 
     def _group(self, name: str) -> str:

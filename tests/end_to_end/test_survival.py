@@ -36,7 +36,11 @@ MODES = {
     "one process": (*RECIPE, f"data.samples_per_epoch={2 * EPOCH}"),
     "two processes": (*RECIPE, f"data.samples_per_epoch={4 * EPOCH}", "trainer=ddp_cpu"),
 }
-
+_OTHERWISE = (*(part for part in MODES["one process"] if "halve_at" not in part), "callbacks=[plateau,best]")
+_OTHERWISE += ("callbacks.plateau.patience=1", "callbacks.plateau.threshold=1000", "task.average=0.9")
+MODES["muon"] = (*_OTHERWISE, "optimizer=muon", "schedule=cosine", "task.schedule.warmup=5")
+MODES["adamw"] = (*_OTHERWISE, "optimizer=adamw", "schedule=one_cycle")
+MODES["prodigy"] = (*_OTHERWISE, "optimizer=prodigy", "schedule=cosine")
 
 MODES["schedule, two processes"] = (
     *MODES["two processes"][3:],
@@ -182,6 +186,21 @@ def test_killed_in_an_epoch_and_in_a_validation(tmp_path, reference):
     assert training.kill_when(in_validation)
     training.finish()
     assert_same(training, reference("one process"))
+
+
+@pytest.mark.parametrize(
+    "mode", ["muon", pytest.param("adamw", marks=pytest.mark.slow), pytest.param("prodigy", marks=pytest.mark.slow)]
+)
+def test_killed_with_another_optimiser_and_schedule(mode, tmp_path, reference):
+    """Each validation but the first lowers the learning rates, since none is better by so much."""
+    training = Training(tmp_path, "killed", MODES[mode])
+    assert training.kill_when(after_lines(25, 0.01))
+    assert training.kill_when(in_validation)
+    training.finish()
+    assert_same(training, reference(mode))
+    end = torch.load(training.run / "checkpoints" / "last.ckpt", weights_only=True)
+    groups = end["optimizer_states"][0].get("param_groups") or end["optimizer_states"][0]["parts"][0]["param_groups"]
+    assert 0 < groups[0]["lr"] < 1e-6 if mode != "prodigy" else groups[0]["lr"] < 1e-2
 
 
 @pytest.mark.slow  # a start for each fraction of a second

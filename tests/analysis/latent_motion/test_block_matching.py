@@ -30,7 +30,9 @@ def plain(first: np.ndarray, second: np.ndarray, block: int, radius: int) -> np.
     return field
 
 
-@pytest.mark.parametrize(("shape", "block", "radius"), [((17, 23), 5, 3), ((3, 12, 9), 3, 4), ((2, 7, 7), 7, 2), ((6, 34), 3, 13)])
+@pytest.mark.parametrize(
+    ("shape", "block", "radius"), [((17, 23), 5, 3), ((3, 12, 9), 3, 4), ((2, 7, 7), 7, 2), ((6, 34), 3, 13)]
+)
 def test_it_is_the_plain_search(shape, block, radius) -> None:
     draw = np.random.default_rng(0)
     first, second = (np.round(4 * draw.random(shape)) / 4 for _ in range(2))  # few values, so that there are ties
