@@ -65,17 +65,24 @@ class LpipsAlex(nn.Module):
         """LPIPS of any images with the originals x, whose features are made once."""
         if min(x.shape[-2:]) < MIN_SIDE:
             return lambda x_hat: x_hat.new_full((x_hat.shape[0],), float("nan"))
-        taps = [_unit(tap) for tap in self._taps(x)]
+        originals = self.features_of(x)
 
         @torch.no_grad()
         def distance_to(x_hat: Tensor) -> Tensor:
-            distance = x_hat.new_zeros(x_hat.shape[0])
-            for k, (a, b) in enumerate(zip(taps, self._taps(x_hat), strict=True)):
-                difference = (a - _unit(b)).square()
-                distance = distance + self.get_submodule(f"lin{k}")(difference).mean((1, 2, 3))
-            return distance
+            return self.distances(originals, self.features_of(x_hat))
 
         return distance_to
+
+    def features_of(self, x: Tensor) -> list[Tensor]:
+        """Features of images (N, 3, H, W) of 31 pixels a side or more, at five depths, of length 1 over channels."""
+        return [_unit(tap) for tap in self._taps(x)]
+
+    def distances(self, first: list[Tensor], second: list[Tensor]) -> Tensor:
+        """LPIPS of images by their features, shape (N,); gradients pass."""
+        distance = second[0].new_zeros(second[0].shape[0])
+        for k, (a, b) in enumerate(zip(first, second, strict=True)):
+            distance = distance + self.get_submodule(f"lin{k}")((a - b).square()).mean((1, 2, 3))
+        return distance
 
     @torch.no_grad()
     def between(self, images: Tensor) -> Tensor:

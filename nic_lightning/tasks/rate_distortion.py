@@ -14,9 +14,10 @@ from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.data.domains import DomainFolders
 from nic_lightning.errors import UserError
-from nic_lightning.losses.rate_distortion import DISTORTIONS, bits, rate_distortion
+from nic_lightning.losses.rate_distortion import Distortion, bits, rate_distortion
 from nic_lightning.metrics.fidelity import psnr
 from nic_lightning.tasks.base import QUANTILES, CodecTask
+from nic_lightning.tasks.distortion import chosen_distortion
 from nic_lightning.tasks.optimizers import Group, Make, adam, kernels_of
 from nic_lightning.tasks.schedule import WarmupAndDecay
 
@@ -37,7 +38,8 @@ class RateDistortionTask(CodecTask):
     Args:
         codec: what is trained.
         codec_config: the codec's plain config, kept in checkpoints so that they can be decoded from alone.
-        distortion: "mse" or "ms-ssim" (lambda * (1 - MS-SSIM); crops must then exceed 160 pixels a side).
+        distortion: "mse", "l1", "ms-ssim" (1 - MS-SSIM; crops must then exceed 160 pixels a side), "lpips"; a mixture
+            of these by weights, {"mse": 1, "lpips": .05}; or a function of (x_hat, x).
         learning_rate: of the network.
         quantile_learning_rate: of the quantiles.
         halve_at: steps at which both learning rates are halved.
@@ -60,7 +62,7 @@ class RateDistortionTask(CodecTask):
         self,
         codec: LearnedCodec,
         codec_config: dict[str, Any] | None = None,
-        distortion: str = "mse",
+        distortion: str | Mapping[str, float] | Distortion = "mse",
         learning_rate: float = 1e-4,
         quantile_learning_rate: float = 1e-3,
         halve_at: Sequence[int] = (),
@@ -81,9 +83,7 @@ class RateDistortionTask(CodecTask):
             )
         if self.weighs_distortion:
             require_lambdas(codec)
-        if distortion not in DISTORTIONS:
-            raise UserError(f"task.distortion is {distortion!r}; it can be {' or '.join(DISTORTIONS)}.")
-        self.distortion = distortion
+        self.distortion, self.cost = chosen_distortion(distortion)
         self.learning_rate, self.quantile_learning_rate = learning_rate, quantile_learning_rate
         self.halve_at, self.compile_transforms = list(halve_at), compile
         self.warmup, self.decay = warmup, decay
@@ -117,7 +117,7 @@ class RateDistortionTask(CodecTask):
         loss = x.new_zeros(())
         with parametrize.cached():  # kernels stored as coefficients are worked out once for all points
             for point, crops, output in self.codec.training_outputs(x):
-                terms = rate_distortion(output, crops, point.lmbda or 0.0, self.distortion)
+                terms = rate_distortion(output, crops, point.lmbda or 0.0, self.cost)
                 loss = loss + terms.loss
                 logged |= {
                     f"train/bpp@{point.label}": terms.bpp,
@@ -144,7 +144,7 @@ class RateDistortionTask(CodecTask):
             bpp = bits(output.likelihoods) / (x.shape[0] * x.shape[2] * x.shape[3])
             values[f"val/{name}/bpp_estimated@{point.label}"] = bpp
             values[f"val/{name}/psnr@{point.label}"] = psnr(x, output.x_hat.float()).mean()
-            total = total + rate_distortion(output, x, point.lmbda or 0.0, "mse").loss
+            total = total + rate_distortion(output, x, point.lmbda or 0.0).loss
         values[f"val/{name}/loss"] = total
         self.log_dict(values, batch_size=len(x), sync_dist=True)
 

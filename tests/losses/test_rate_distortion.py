@@ -8,7 +8,7 @@ from compressai.losses import RateDistortionLoss
 
 from nic_lightning.codecs.base import CodecOutput
 from nic_lightning.errors import UserError
-from nic_lightning.losses.rate_distortion import COMPRESSAI_FACTOR, bits, rate_distortion
+from nic_lightning.losses.rate_distortion import COMPRESSAI_FACTOR, bits, ms_ssim_loss, rate_distortion
 
 
 def output(n: int = 2, side: int = 32, seed: int = 0) -> tuple[CodecOutput, torch.Tensor]:
@@ -55,7 +55,7 @@ def test_gradient_of_a_sum_is_the_sum_of_gradients():
 
 def test_ms_ssim():
     ours, x = output(side=176)
-    found = rate_distortion(ours, x, 10.0, "ms-ssim")
+    found = rate_distortion(ours, x, 10.0, ms_ssim_loss)
     expected = RateDistortionLoss(lmbda=10.0, metric="ms-ssim")(
         {"x_hat": ours.x_hat, "likelihoods": ours.likelihoods}, x
     )
@@ -69,7 +69,7 @@ def test_ms_ssim():
 def test_ms_ssim_of_small_crops_is_refused_with_a_sentence():
     ours, x = output(side=160)
     with pytest.raises(UserError, match="160"):
-        rate_distortion(ours, x, 10.0, "ms-ssim")
+        rate_distortion(ours, x, 10.0, ms_ssim_loss)
 
 
 def test_half_precision_images_are_compared_in_float32():

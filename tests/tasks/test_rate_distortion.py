@@ -60,7 +60,7 @@ def test_weights_of_an_unknown_lambda_are_not_trained_for_rate_alone(make_codec)
 
 @pytest.mark.parametrize("distortion", ["MSE", "msssim", "ms_ssim", ""])
 def test_a_distortion_that_does_not_exist(distortion):
-    with pytest.raises(UserError, match=r"task\.distortion .* mse or ms-ssim"):
+    with pytest.raises(UserError, match=r"no distortion .* task\.distortion; .*mse, l1, ms-ssim, lpips"):
         RateDistortionTask(codec_of(), distortion=distortion)
 
 
