@@ -176,7 +176,7 @@ def _classic(config: DictConfig) -> tuple[ImageCodec, Path, str]:
     from nic_lightning.codecs.learned import is_learned
 
     codec = instantiate(config.codec, _convert_="all")
-    if is_learned(codec):
+    if is_learned(codec) and not codec.is_trained:
         raise UserError(f"Codec {codec.name} needs trained weights: give run=RUN instead of codec={codec.name}.")
     name = config.name or codec.name
     return codec, Path(config.run_dir or Path("runs") / name), name

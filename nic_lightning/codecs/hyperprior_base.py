@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,8 +124,8 @@ class HyperpriorCodec(PlainTransforms):
         """Latents (c, p) of symbols, float32: what the synthesis transform takes, and later passes know."""
         return symbols + part.means.to(symbols)
 
-    def side_model(self, point: OperatingPoint) -> tuple[FactorisedCoding, float]:
-        """Entropy model of z, and its quantisation bin width."""
+    def side_model(self, point: OperatingPoint) -> tuple[FactorisedCoding, Any]:
+        """Entropy model of z, and its quantisation bin width; in training perhaps a tensor, which is learned."""
         return self.entropy_z, 1.0
 
     def likelihoods(self, y: Tensor, point: OperatingPoint) -> tuple[Tensor, dict[str, Tensor]]:

@@ -39,6 +39,8 @@ def tiny(name: str) -> tuple[LearnedCodec, dict] | None:
     if isinstance(config.get("base"), dict):  # the config of a codec that is wrapped
         config |= {"base": config["base"] | {"width": TINY["width"]}, "bins": 16, "hidden": 4, "side": 2}
     config |= {key: value for key, value in TINY.items() if isinstance(config.get(key), int)}
+    if "arch" in config:  # null stands for the sizes of the architecture
+        config |= {"width": TINY["width"], "latents": TINY["latents"]}
     for key in config.keys() & {"widths", "hyper_widths"}:
         config[key] = [2, 3] if key == "hyper_widths" else [2, 4]
     if isinstance(config.get("lambdas"), list) and len(config["lambdas"]) > 1:
