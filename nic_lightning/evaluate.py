@@ -177,7 +177,8 @@ def _classic(config: DictConfig) -> tuple[ImageCodec, Path, str]:
 
     codec = instantiate(config.codec, _convert_="all")
     if is_learned(codec) and not codec.is_trained:
-        raise UserError(f"Codec {codec.name} needs trained weights: give run=RUN instead of codec={codec.name}.")
+        other = ", or codec.weights=FILE" if "weights" in codec.files else f" instead of codec={codec.name}"
+        raise UserError(f"Codec {codec.name} needs trained weights: give run=RUN{other}.")
     name = config.name or codec.name
     return codec, Path(config.run_dir or Path("runs") / name), name
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from nic_lightning.codecs.wrapped.archs import ARCHS
 from nic_lightning.codecs.wrapped.weights import point_of_file, state_of, weights_of_state
 
 _OWN = {
@@ -33,7 +34,9 @@ def from_compressai(content: Mapping[Any, Any], file: Path) -> tuple[dict[str, A
     if state is None:
         return None
     found = weights_of_state(state, file)
-    config: dict[str, Any] = {"width": found.size.width, "latents": found.size.latents, **point_of_file(file)}
+    config: dict[str, Any] = {"width": found.size.width, "latents": found.size.latents}
+    if ARCHS[found.arch].qualities:  # others have a point for each of their rates
+        config |= point_of_file(file)
     if found.arch in _OWN:
         target, arguments = _OWN[found.arch]
         config |= arguments

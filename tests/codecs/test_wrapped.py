@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 import torch
 
+import nic_lightning
 from nic_lightning.codecs.exporting import export_codec
 from nic_lightning.codecs.loading import load_codec
 from nic_lightning.codecs.wrapped.archs import ARCHS
-from nic_lightning.codecs.wrapped.codec import CompressaiCodec
+from nic_lightning.codecs.wrapped.codec import CompressaiCodec, model_of
 from nic_lightning.errors import BitstreamError, RunError, UserError
+from nic_lightning.layers.precision import in_float64
+from nic_lightning.testing import check_codec, codec_checks
 from tests.codecs import compressai_models as small
 
 FIXED = [arch for arch in ARCHS if ARCHS[arch].qualities]
@@ -255,3 +258,106 @@ def test_every_rate_has_a_point_of_its_own_in_the_file(wrapped):
         codec.point_at(1.0)
     with pytest.raises(BitstreamError):
         codec.unpack(data[:-1])
+
+
+def test_a_file_for_all_rates_is_loaded_with_its_points(theirs, tmp_path):
+    model = theirs["bmshj2018-hyperprior-vbr", True]
+    run = load_codec(saved(model.state_dict(), tmp_path / "bmshj2018-hyperprior-mse-vbr-cddd26be.pth.tar"))
+    assert len(run.operating_points) == 8
+    image = small.images()[0]
+    sizes = [len(run.encode(image, point=point)) for point in run.operating_points]
+    assert sizes == sorted(sizes)
+    # A string's length is a multiple of 4 bytes, 0.004 bpp here.
+    assert abs(8 * len(run.encode(image, bpp=0.3)) / image[0, 0].numel() - 0.3) < 0.02 * 0.3 + 0.004
+
+
+@pytest.mark.parametrize("arch", ["cheng2020-anchor", "elic2022-chandelier", "mbt2018-vbr"])
+@pytest.mark.parametrize(
+    "name", ["hostile_bytes_end_in_a_sentence", "everything_is_trained", "builds_and_runs_on_the_meta_device"]
+)
+def test_what_every_codec_promises(wrapped, arch, name):
+    codec = wrapped.get(arch, wrapped.get((arch, False)))
+    (check,) = [check for check in codec_checks(codec, config_of(codec)) if check.name == name]
+    check()
+
+
+def test_a_serial_context_is_what_it_says_pixel_by_pixel(wrapped):
+    """The plain decoder: one 5x5 crop of what is known, and the three 1/1 layers, for each position in raster order."""
+    codec: Any = wrapped["cheng2020-anchor"]
+    (point,) = codec.operating_points
+    encoded = codec.compress(small.images()[0], point)
+    y_hat, features = encoded.latents["y"].double(), in_float64(codec.h_s, encoded.latents["z"])
+    y = codec.analysis(small.images()[0], point).double()
+    kernel = (codec.context.prediction.weight * codec.context.prediction.mask).double()
+    layers = copy.deepcopy(codec.context.parameters_of).double()
+    padded = torch.nn.functional.pad(torch.zeros_like(y_hat), (2, 2, 2, 2))
+    with torch.no_grad():
+        for i in range(y.shape[-2]):
+            for j in range(y.shape[-1]):
+                crop = padded[..., i : i + 5, j : j + 5]
+                seen = torch.nn.functional.conv2d(crop, kernel, codec.context.prediction.bias.double())
+                _, means = layers(torch.cat([features[..., i : i + 1, j : j + 1], seen], 1)).chunk(2, 1)
+                means = means[0, :, 0, 0]
+                padded[0, :, i + 2, j + 2] = (torch.round(y[0, :, i, j] - means) + means).float().double()
+    # Means to the last digit of float32, of values up to 20.
+    torch.testing.assert_close(padded[..., 2:-2, 2:-2], y_hat, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("arch", ["mbt2018", "elic2022-official", "mbt2018-mean-vbr"])
+def test_a_model_object_becomes_a_codec(theirs, arch):
+    model = copy.deepcopy(theirs.get(arch, theirs.get((arch, True))))
+    before = copy.deepcopy(model.state_dict())
+    codec = nic_lightning.wrap(model)
+    image = small.images()[0]
+    assert codec.decode(codec.encode(image), "torch").shape == image.shape[1:]
+    same_as_compressai(codec, model, image, codec.default_point, **variable(codec, model))
+    assert all(torch.equal(before[name], value) for name, value in codec.compressai_state().items() if len(value))
+
+
+def variable(codec: Any, model: Any) -> dict[str, Any]:
+    """How CompressAI is told of the default point, its tables of z made for it."""
+    if ARCHS[codec.arch].qualities:
+        return {}
+    gain = codec.gain_at(codec.default_point).float()
+    model.update(force=True, scale=gain)
+    return {"inputscale": gain}
+
+
+def test_what_is_no_model_of_compressai_is_one_sentence(theirs):
+    class Own(type(theirs["mbt2018"])):
+        """Of another forward pass, perhaps."""
+
+    for other in (torch.nn.Conv2d(1, 1, 1), "mbt2018", Own(4, 4)):
+        with pytest.raises(
+            UserError, match=r"^wrap takes a model of CompressAI \(bmshj2018-factorized, .*\), not .*\.$"
+        ):
+            nic_lightning.wrap(other)
+    model = copy.deepcopy(theirs["mbt2018-vbr", False])
+    model.no_quantoffset = True
+    with pytest.raises(UserError, match="only models with no_quantoffset=False"):
+        nic_lightning.wrap(model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ARCHS)
+def test_full_sizes(arch):
+    """Parameters are as many as CompressAI's, and a file of an untrained codec decodes to its forward pass."""
+    torch.manual_seed(0)
+    codec = CompressaiCodec(arch=arch).eval()
+    codec.update_tables()
+    theirs = model_of(arch, codec.size)
+    theirs.load_state_dict(codec.compressai_state())
+    gains = 8 if "gain" in codec.state_dict() else 0  # a buffer here: it is not trained
+    own = sum(parameter.numel() for parameter in codec.parameters()) + gains
+    assert own == sum(parameter.numel() for parameter in theirs.parameters())
+    image, point = small.smooth_images(120, 190), codec.operating_points[-1]
+    with torch.no_grad():
+        expected = codec(image, point).x_hat.clamp(0, 1)
+    assert torch.equal(codec.decompress(*codec.unpack(codec.pack(codec.compress(image, point), point))), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("arch", "side_steps"), [*((arch, False) for arch in FIXED), *VARIABLE])
+def test_every_promise_of_every_architecture(wrapped, arch, side_steps):
+    codec = wrapped.get(arch, wrapped.get((arch, side_steps)))
+    check_codec(codec, config_of(codec))

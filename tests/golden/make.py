@@ -30,9 +30,19 @@ FOLDER = Path(__file__).parent
 TINY = {"width": 4, "deep": 4, "hidden": 4, "base": 2, "widest": 4, "latents": 4, "hyper": 3, "halvings": 2, "size": 32}
 
 
+VARIANTS = {
+    "compressai_serial": ["codec=compressai", "codec.arch=mbt2018"],
+    "compressai_tree": ["codec=compressai", "codec.arch=cheng2020-anchor-checkerboard"],
+    "compressai_variable": ["codec=compressai", "codec.arch=bmshj2018-hyperprior-vbr", "codec.side_steps=true"],
+    "compressai_variable_serial": ["codec=compressai", "codec.arch=mbt2018-vbr"],
+}
+"""Codecs of one YAML that code in other ways."""
+
+
 def tiny(name: str) -> tuple[LearnedCodec, dict] | None:
     """A codec of a few thousand weights that vary, and its config; None for a classic one."""
-    config = OmegaConf.to_container(compose("train", [f"codec={name}"]).codec, resolve=True)
+    overrides = VARIANTS.get(name, [f"codec={name}"])
+    config = OmegaConf.to_container(compose("train", overrides).codec, resolve=True)
     assert isinstance(config, dict)
     if not config["_target_"].startswith("nic_lightning.codecs."):
         return None
@@ -104,7 +114,7 @@ def load(folder: Path) -> LearnedCodec:
 def main() -> None:
     """Write what is missing."""
     conf = FOLDER.parents[1] / "conf" / "codec"
-    for name in sorted(path.stem for path in conf.glob("*.yaml")):
+    for name in [*sorted(path.stem for path in conf.glob("*.yaml")), *VARIANTS]:
         folder = FOLDER / name
         if not folder.exists():
             made = tiny(name)
