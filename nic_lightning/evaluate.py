@@ -176,7 +176,7 @@ def _classic(config: DictConfig) -> tuple[ImageCodec, Path, str]:
     from nic_lightning.codecs.learned import is_learned
 
     codec = instantiate(config.codec, _convert_="all")
-    if is_learned(codec) and not codec.is_trained:
+    if is_learned(codec) and not codec.comes_trained:
         other = ", or codec.weights=FILE" if "weights" in codec.files else f" instead of codec={codec.name}"
         raise UserError(f"Codec {codec.name} needs trained weights: give run=RUN{other}.")
     name = config.name or codec.name

@@ -36,7 +36,7 @@ class LearnedCodec(ImageCoding, ImageFiles):
     lambda_range: tuple[float, float] | None = None
     """Reachable lambdas when the codec's lambda is continuous."""
     _reaches: dict[tuple[object, ...], Reach | None] | None = None
-    is_trained = False
+    comes_trained = False
     """Whether its config has given it trained weights; others get theirs from a run."""
     translates: ClassVar[bool] = False
     """Whether files can be decoded into another domain than that of their image; then there are `domains`."""

@@ -84,7 +84,7 @@ class CompressaiCodec(LearnedCodec):
         names = tuple(model.state_dict())
         self.take(model, point)
         self.arch, self.size, self.side_steps, self._names = arch, size, side_steps, names
-        self.is_trained = found is not None
+        self.comes_trained = found is not None
         if found is not None:
             self.load_state_dict(found.state)
 

@@ -44,5 +44,5 @@ def wrap(model: object, *, lmbda: float | None = None, label: str = "model") -> 
         arch=arch, width=size.width, latents=size.latents, groups=size.groups, side_steps=found.side_steps, **point
     )
     codec.load_state_dict(found.state)
-    codec.is_trained = True
+    codec.comes_trained = True
     return codec.eval().requires_grad_(False).to(next(model.parameters()).device)  # pyright: ignore
