@@ -40,10 +40,8 @@ def from_compressai(content: Mapping[Any, Any], file: Path) -> tuple[dict[str, A
     if found.arch in _OWN:
         target, arguments = _OWN[found.arch]
         config |= arguments
-        own = {k: v for k, v in found.state.items() if "_reparam." not in k}  # constants of GDN
     else:
         target = "wrapped.codec.CompressaiCodec"
         groups = None if found.size.groups is None else list(found.size.groups)
         config |= {"arch": found.arch, "groups": groups, "side_steps": found.side_steps}
-        own = found.state
-    return {"_target_": f"nic_lightning.codecs.{target}", **config}, own, found.made
+    return {"_target_": f"nic_lightning.codecs.{target}", **config}, found.state, found.made

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from nic_lightning.codecs.wrapped.archs import ARCHS, Size
-from nic_lightning.codecs.wrapped.codec import CompressaiCodec, model_of
+from nic_lightning.codecs.wrapped.codec import CompressaiCodec
+from nic_lightning.codecs.wrapped.networks import model_of
 from nic_lightning.testing import smooth_images
 
 GROUPS = (2, 2, 2, 2, 8)

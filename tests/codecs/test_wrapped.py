@@ -14,8 +14,10 @@ import torch
 import nic_lightning
 from nic_lightning.codecs.exporting import export_codec
 from nic_lightning.codecs.loading import load_codec
+from nic_lightning.codecs.starting import start_from
 from nic_lightning.codecs.wrapped.archs import ARCHS
-from nic_lightning.codecs.wrapped.codec import CompressaiCodec, model_of
+from nic_lightning.codecs.wrapped.codec import CompressaiCodec
+from nic_lightning.codecs.wrapped.networks import model_of
 from nic_lightning.errors import BitstreamError, RunError, UserError
 from nic_lightning.layers.precision import in_float64
 from nic_lightning.testing import check_codec, codec_checks
@@ -179,6 +181,15 @@ def test_weight_files_are_recognised(theirs, tmp_path, arch):
     torch.testing.assert_close(decoded[0], decoded[1], rtol=0, atol=1e-5)  # float32's last digits, in another order
     if run.name == arch:
         assert run.fingerprint() == codec.fingerprint()
+
+
+@pytest.mark.parametrize("arch", ["bmshj2018-factorized", "mbt2018-mean", "elic2022-official"])
+def test_training_begins_with_a_weight_file(theirs, tmp_path, arch):
+    file = saved(theirs[arch].state_dict(), tmp_path / "weights.pth")
+    codec, twin = small.codec(arch), small.codec(arch)
+    start_from(codec, file)
+    twin.load_compressai(theirs[arch].state_dict())
+    assert codec.fingerprint() == twin.fingerprint()
 
 
 def test_names_of_old_releases_and_of_the_zoo(theirs, tmp_path):

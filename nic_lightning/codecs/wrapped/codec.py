@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import importlib
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nic_lightning.codecs.base import OperatingPoint, single_point
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.loading import find_checkpoint, misfit, read_checkpoint
-from nic_lightning.codecs.wrapped.archs import ARCHS, DEFAULT_QUALITY, Size, arch_of, lambda_of, size_of
-from nic_lightning.codecs.wrapped.names import newest, ours
+from nic_lightning.codecs.wrapped.archs import ARCHS, DEFAULT_QUALITY, arch_of, lambda_of, size_of
+from nic_lightning.codecs.wrapped.names import is_constant, newest, ours
+from nic_lightning.codecs.wrapped.networks import model_of, take_own_gdn
 from nic_lightning.codecs.wrapped.weights import TABLES, Weights, point_of_file, state_of, weights_of_state
 from nic_lightning.errors import RunError, UserError
 
@@ -81,9 +81,11 @@ class CompressaiCodec(LearnedCodec):
             raise UserError(f"codec.side_steps is true; {arch} has one bin width of z: leave it out.")
         point = point_of(arch, quality, lmbda, label, weights, size.width)
         model = model_of(arch, size, side_steps)
-        names = tuple(model.state_dict())
+        theirs = model.state_dict()
+        take_own_gdn(model)
         self.take(model, point)
-        self.arch, self.size, self.side_steps, self._names = arch, size, side_steps, names
+        self.arch, self.size, self.side_steps = arch, size, side_steps
+        self._theirs = {key: value if is_constant(key) else None for key, value in theirs.items()}
         self.comes_trained = found is not None
         if found is not None:
             self.load_state_dict(found.state)
@@ -118,7 +120,10 @@ class CompressaiCodec(LearnedCodec):
         rate, by `update(force=True, scale=...)`.
         """
         state, factorised = self.state_dict(), self._factorised
-        found = {key: state[ours(newest(key), factorised)] for key in self._names}
+        found = {
+            key: state[ours(newest(key), factorised)] if constant is None else constant
+            for key, constant in self._theirs.items()
+        }
         stepped = TABLES if self.side_steps else ()
         return found | {f"entropy_bottleneck.{name}": torch.empty(0, dtype=torch.int32) for name in stepped}
 
@@ -170,22 +175,3 @@ def point_of(
         label = label or f"q{quality or DEFAULT_QUALITY}"
         lmbda = lambda_of(arch, quality)
     return single_point(lmbda, label, width)
-
-
-def model_of(arch: str, size: Size, side_steps: bool = False) -> nn.Module:
-    """CompressAI's model of a size, on the device where tensors are made."""
-    models = compressai_models()
-    sizes = (size.width,) if ARCHS[arch].square else (size.width, size.latents)
-    options: dict[str, Any] = {} if size.groups is None else {"groups": list(size.groups)}
-    if side_steps:
-        options["vr_entbttlnck"] = True
-    with torch.device("cpu"):  # on the meta device some of its tensors would be made on the CPU all the same
-        model = getattr(models, ARCHS[arch].model)(*sizes, **options)
-    return model.to(torch.get_default_device())
-
-
-def compressai_models() -> Any:
-    """The module compressai.models; what its packages warn of when they are imported is not about us."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return importlib.import_module("compressai.models")

@@ -42,6 +42,11 @@ def newest(key: str) -> str:
     return f"{old[1]}{_NEW_DENSITY[old[2]]}.{old[3]}" if old else key
 
 
+def is_constant(key: str) -> bool:
+    """Whether a name is of a constant of GDN, which ours has no buffers for."""
+    return "_reparam." in key
+
+
 def ours(key: str, factorised: bool) -> str:
     """Our name of what has `key` in CompressAI's newest release; of a model with a factorised prior alone or not."""
     if factorised:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nic_lightning.codecs.wrapped.archs import ARCHS, LAMBDAS, MOST_CHANNELS, Size
-from nic_lightning.codecs.wrapped.names import arch_of_state, newest, ours, size_of_state
+from nic_lightning.codecs.wrapped.names import arch_of_state, is_constant, newest, ours, size_of_state
 from nic_lightning.codecs.wrapped.side_steps import side_steps
 from nic_lightning.entropy.factorised import EntropyBottleneck
 from nic_lightning.entropy.gaussian import GaussianConditional
@@ -63,7 +63,7 @@ def weights_of_state(state: Mapping[str, Tensor], source: object, arch: str | No
         raise RunError(f"{source} holds a model of CompressAI that is not read here, only {', '.join(ARCHS)}.")
     factorised = ARCHS[arch].family.startswith("factorised.")
     renamed: dict[str, Tensor] = {}
-    for key, value in state.items():
+    for key, value in ((key, value) for key, value in state.items() if not is_constant(key)):
         twin = renamed.setdefault(ours(key, factorised), value)
         if twin is not value and not torch.equal(twin, value):
             raise RunError(f"{source} has Gaussian tables that differ from group to group: {key} is no table of ours.")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from nic_lightning.codecs.wrapped.archs import ARCHS
-from nic_lightning.codecs.wrapped.codec import CompressaiCodec, compressai_models
+from nic_lightning.codecs.wrapped.codec import CompressaiCodec
 from nic_lightning.codecs.wrapped.names import newest, size_of_state
+from nic_lightning.codecs.wrapped.networks import compressai_models
 from nic_lightning.codecs.wrapped.weights import weights_of_state
 from nic_lightning.errors import UserError
 
