@@ -247,8 +247,31 @@ def test_weights_of_another_architecture_are_one_sentence(theirs, tmp_path):
         CompressaiCodec(weights=file)
     with pytest.raises(RunError, match=r"holds no model of CompressAI"):
         CompressaiCodec(weights=saved({"some": torch.zeros(1)}, tmp_path / "b.pth"))
+    with pytest.raises(UserError, match=r"^codec\.width is 8, and that of codec\.weights is 16: leave it out\.$"):
+        CompressaiCodec(arch="mbt2018", weights=file, width=8)
+    cut = {key: value for key, value in theirs["mbt2018"].state_dict().items() if key != "g_s.2.bias"}
+    with pytest.raises(UserError, match=r"b\.pth does not fit mbt2018 of this size: g_s\.2\.bias is missing there\.$"):
+        CompressaiCodec(arch="mbt2018", weights=saved(cut, tmp_path / "b.pth"))
     with pytest.raises(UserError, match=r"does not fit mbt2018 of this size: .* is .* there and .* here\.$"):
         CompressaiCodec(arch="mbt2018", width=4, latents=4).load_compressai(theirs["mbt2018"].state_dict())
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"Gain": torch.full((8,), torch.nan)}, "has no bin widths of z for eight gains"),
+        ({"Gain": torch.ones(3)}, "has no bin widths of z for eight gains"),
+        ({"gayn2zqstep.2.weight": torch.ones(3, 3)}, "has another network of the bin width of z"),
+        ({"gayn2zqstep.4.bias": None}, "has another network of the bin width of z"),
+        ({"g_a.0.weight": torch.zeros(2000, 3, 5, 5)}, "has latents of more than 1024 channels"),
+        ({"h_s.4.bias": torch.zeros(3)}, "does not fit"),
+    ],
+)
+def test_hostile_weights_are_one_sentence(theirs, tmp_path, changes, sentence):
+    state = dict(theirs["mbt2018-mean-vbr", True].state_dict()) | changes
+    file = saved({key: value for key, value in state.items() if value is not None}, tmp_path / "odd.pth")
+    with pytest.raises(RunError, match=sentence):
+        load_codec(file)
 
 
 def test_a_config_from_outside_reads_no_file(tmp_path):

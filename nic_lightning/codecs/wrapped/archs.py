@@ -12,6 +12,8 @@ LAMBDAS = (0.0018, 0.0035, 0.0067, 0.013, 0.025, 0.0483, 0.0932, 0.18)
 MOST_CHANNELS = 1024
 """Of networks that are built, and of latents that tables are made for while a file is read."""
 DEFAULT_QUALITY = 3
+STEPPED = ("bmshj2018-hyperprior-vbr", "mbt2018-mean-vbr")
+"""Architectures in which the bin width of z may depend on the rate."""
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,13 @@ from torch import Tensor
 from nic_lightning.codecs.base import OperatingPoint, single_point
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.loading import find_checkpoint, misfit, read_checkpoint
-from nic_lightning.codecs.wrapped.archs import ARCHS, DEFAULT_QUALITY, arch_of, lambda_of, size_of
+from nic_lightning.codecs.wrapped.archs import ARCHS, DEFAULT_QUALITY, STEPPED, Size, arch_of, lambda_of, size_of
 from nic_lightning.codecs.wrapped.names import is_constant, newest, ours
 from nic_lightning.codecs.wrapped.networks import model_of, take_own_gdn
 from nic_lightning.codecs.wrapped.weights import TABLES, Weights, point_of_file, state_of, weights_of_state
 from nic_lightning.errors import RunError, UserError
 
 DEFAULT = "mbt2018-mean"
-STEPPED = ("bmshj2018-hyperprior-vbr", "mbt2018-mean-vbr")
-"""Architectures in which the bin width of z may depend on the rate."""
 
 
 class CompressaiCodec(LearnedCodec):
@@ -73,10 +71,10 @@ class CompressaiCodec(LearnedCodec):
         side_steps: bool = False,
     ):
         found = None if weights is None else read_weights(weights, arch)
-        if found is None:
-            size = size_of(arch, quality, width, latents, groups)
-        else:
-            size, side_steps = found.size, found.side_steps
+        size = size_of(arch, quality, width, latents, groups) if found is None else size_of_weights(found)
+        if found is not None:
+            require_size(size, width, latents, groups)
+            side_steps = found.side_steps
         if side_steps and arch not in STEPPED:
             raise UserError(f"codec.side_steps is true; {arch} has one bin width of z: leave it out.")
         point = point_of(arch, quality, lmbda, label, weights, size.width)
@@ -88,7 +86,7 @@ class CompressaiCodec(LearnedCodec):
         self._theirs = {key: value if is_constant(key) else None for key, value in theirs.items()}
         self.comes_trained = found is not None
         if found is not None:
-            self.load_state_dict(found.state)
+            self._load(found.state, f"codec.weights={weights}")
 
     def take(self, model: Any, point: OperatingPoint | None) -> None:
         """Begin as a module, with the networks of a model; what of it is not taken is forgotten."""
@@ -133,11 +131,13 @@ class CompressaiCodec(LearnedCodec):
         Raises UserError for a state that does not fit.
         """
         renamed = {newest(key): value for key, value in state.items()}
-        found = weights_of_state(renamed, "The state", self.arch)
-        problem = misfit(self.state_dict(), found.state)
+        self._load(weights_of_state(renamed, "The state", self.arch).state, "The state")
+
+    def _load(self, state: Mapping[str, Tensor], source: str) -> None:
+        problem = misfit(self.state_dict(), state)
         if problem is not None:
-            raise UserError(f"The state does not fit {self.arch} of this size: {problem}.")
-        self.load_state_dict(found.state)
+            raise UserError(f"{source} does not fit {self.arch} of this size: {problem}.")
+        self.load_state_dict(state)
 
     @property
     def _factorised(self) -> bool:
@@ -155,6 +155,19 @@ def read_weights(file: str, arch: str) -> Weights:
     if found.arch != arch:
         raise UserError(f"codec.weights={file} holds {found.arch} and not {arch}: give codec.arch={found.arch}.")
     return found
+
+
+def size_of_weights(found: Weights) -> Size:
+    """Size of a file's model; raises UserError for one that is too large to be built."""
+    return size_of(found.arch, None, found.size.width, found.size.latents, found.size.groups)
+
+
+def require_size(size: Size, width: int | None, latents: int | None, groups: Sequence[int] | None) -> None:
+    """Raise UserError where the arguments say another size than the weights have."""
+    own = {"width": size.width, "latents": size.latents, "groups": None if size.groups is None else list(size.groups)}
+    for (name, value), given in zip(own.items(), (width, latents, groups), strict=True):
+        if given is not None and value != (list(given) if isinstance(given, Sequence) else given):
+            raise UserError(f"codec.{name} is {given}, and that of codec.weights is {value}: leave it out.")
 
 
 def point_of(

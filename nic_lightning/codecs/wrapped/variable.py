@@ -16,7 +16,9 @@ from nic_lightning.codecs.wrapped.archs import LAMBDAS
 from nic_lightning.codecs.wrapped.codec import CompressaiCodec
 from nic_lightning.codecs.wrapped.side_steps import LEAST, side_step, side_steps
 from nic_lightning.entropy.factorised import BetweenSteps, EntropyBottleneck, FactorisedCoding
+from nic_lightning.entropy.gaussian import GaussianConditional
 from nic_lightning.entropy.model import LowerBound
+from nic_lightning.layers.precision import without_autocast
 
 _PART = 2**16
 """Latents whose offsets are worked out at a time."""
@@ -76,7 +78,7 @@ class Variable(CompressaiCodec, LambdaLadder, HyperpriorCodec):
 
     def _exact_offset(self, scales: Tensor, gain: Tensor) -> Tensor:
         weights = {name: value.detach().double().cpu() for name, value in self.offsets.named_parameters()}
-        with torch.autocast("cpu", enabled=False):
+        with without_autocast("cpu"):  # on CPUs it makes bfloat16 of float64, too
             return torch.func.functional_call(self.offsets, weights, (_with_gain(scales, gain),))[..., 0].neg()
 
     def training_outputs(self, x: Tensor) -> Iterator[tuple[OperatingPoint, Tensor, CodecOutput]]:
@@ -94,7 +96,7 @@ class Variable(CompressaiCodec, LambdaLadder, HyperpriorCodec):
         scales, centred = scales * gain, (y - means) * gain
         size = centred.abs()
         rounded = size + (torch.round(size) - size).detach()
-        offset = -self.offsets(_with_gain(scales.clamp_min(self.entropy_y.SCALE_MIN), gain))[..., 0]
+        offset = -self.offsets(_with_gain(scales, gain))[..., 0]
         moved = rounded + torch.where(rounded > 0.5, offset, 0.0)
         y_hat = centred.detach().sign() * moved / gain + means
         return y_hat, self.entropy_y.likelihood(centred + noise, scales, torch.zeros_like(scales))
@@ -107,7 +109,7 @@ class Variable(CompressaiCodec, LambdaLadder, HyperpriorCodec):
 
 def _with_gain(scales: Tensor, gain: Tensor) -> Tensor:
     """Inputs of the network of the offsets, (..., 2)."""
-    scales = scales.clamp_min(0.11)
+    scales = scales.clamp_min(GaussianConditional.SCALE_MIN)
     return torch.stack([scales, gain.to(scales).expand(scales.shape)], -1)
 
 

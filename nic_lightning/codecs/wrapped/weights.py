@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nic_lightning.codecs.wrapped.archs import ARCHS, LAMBDAS, MOST_CHANNELS, Size
+from nic_lightning.codecs.wrapped.archs import ARCHS, LAMBDAS, MOST_CHANNELS, STEPPED, Size
 from nic_lightning.codecs.wrapped.names import arch_of_state, is_constant, newest, ours, size_of_state
 from nic_lightning.codecs.wrapped.side_steps import side_steps
 from nic_lightning.entropy.factorised import EntropyBottleneck
@@ -68,7 +69,7 @@ def weights_of_state(state: Mapping[str, Tensor], source: object, arch: str | No
         if twin is not value and not torch.equal(twin, value):
             raise RunError(f"{source} has Gaussian tables that differ from group to group: {key} is no table of ours.")
     renamed.pop("QuantOffset", None)  # of the first variable-rate releases, without effect
-    stepped = any(key.startswith("side_step.") for key in renamed)
+    stepped = arch in STEPPED and any(key.startswith("side_step.") for key in renamed)
     made = _complete(renamed, size, factorised, stepped, source)
     return Weights(arch, size, renamed, made, stepped)
 
@@ -81,13 +82,24 @@ def _complete(state: dict[str, Tensor], size: Size, factorised: bool, stepped: b
         _complete_model(EntropyBottleneck(_bounded(size.latents, source), filters), "entropy_y.", state, source)
     else:
         channels = _bounded(size.width, source)
-        steps = side_steps(state) if stepped else (1.0,)
+        steps = _steps_of(state, source) if stepped else (1.0,)
         for name in TABLES if stepped else ():  # CompressAI keeps those of one point at a time
             state["entropy_z." + name] = torch.empty(0, dtype=torch.int32)
         _complete_model(EntropyBottleneck(channels, filters, steps), "entropy_z.", state, source)
         _complete_model(GaussianConditional(), "entropy_y.", state, source)
     tables = {key: value for key, value in state.items() if key.endswith("_quantized_cdf")}
     return sum(value.nbytes for key, value in tables.items() if value is not before.get(key))
+
+
+def _steps_of(state: Mapping[str, Tensor], source: object) -> tuple[float, ...]:
+    """Bin widths of z at the eight gains."""
+    try:
+        steps = side_steps(state)
+    except (KeyError, RuntimeError) as error:
+        raise RunError(f"{source} has another network of the bin width of z than CompressAI's models.") from error
+    if len(steps) != len(LAMBDAS) or not all(map(math.isfinite, steps)):
+        raise RunError(f"{source} has no bin widths of z for eight gains, each a number.")
+    return steps
 
 
 def _bounded(channels: int, source: object) -> int:
