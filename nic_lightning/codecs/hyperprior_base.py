@@ -48,7 +48,8 @@ class HyperpriorCodec(PlainTransforms):
     A method hands its parts to the constructor. h_s gives features of all latents' positions, (N, F, 4h, 4w) of z
     (N, C, h, w). Without a context model F is M or 2 M: scales, or scales and then means, of M latents. A context model
     is a module `(features, known) -> (scales, means)` whose positions of the first colour of a checkerboard depend on
-    no latent, and the others on those of the first (`layers/checkerboard.py`): latents are coded in two passes.
+    no latent, and the others on those of the first (`layers/checkerboard.py`): latents are coded in two passes. Another
+    order is another `passes`, with its `noisy_likelihood` for training.
 
     Sender and receiver have to find the same tables, so bits are made and read with h_s and context in float64 on the
     CPU: its rounding differs between machines in the 16th digit, the tables in the first.
