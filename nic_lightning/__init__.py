@@ -3,6 +3,7 @@
 What stands here is the public API, which docs/python.md shows with examples:
 
 - `load(NAME_OR_PATH)`: a codec of a run, a checkpoint or an export; `codec.encode(image)` and `codec.decode(data)`.
+- `wrap(model)`: a codec of a CompressAI model.
 - `results(FOLDER)`: the results of runs as a pandas table.
 - `bd_rate(rates, qualities, rates, qualities)`: Bjontegaard delta rate in per cent.
 - `testing.check_codec(codec)`: whether a codec of your own keeps what codecs promise.
@@ -18,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nic_lightning import testing
     from nic_lightning.codecs.loading import load, load_codec
+    from nic_lightning.codecs.wrapped.wrapping import wrap
     from nic_lightning.metrics.bd import bd_rate_of_values as bd_rate
     from nic_lightning.runs.index.table import results
 
-__all__ = ["bd_rate", "load", "load_codec", "results", "testing"]
+__all__ = ["bd_rate", "load", "load_codec", "results", "testing", "wrap"]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -30,6 +32,7 @@ _HOMES = {
     "load_codec": "nic_lightning.codecs.loading:load_codec",
     "results": "nic_lightning.runs.index.table:results",
     "testing": "nic_lightning.testing",
+    "wrap": "nic_lightning.codecs.wrapped.wrapping:wrap",
 }
 
 

@@ -176,8 +176,9 @@ def _classic(config: DictConfig) -> tuple[ImageCodec, Path, str]:
     from nic_lightning.codecs.learned import is_learned
 
     codec = instantiate(config.codec, _convert_="all")
-    if is_learned(codec):
-        raise UserError(f"Codec {codec.name} needs trained weights: give run=RUN instead of codec={codec.name}.")
+    if is_learned(codec) and not codec.comes_trained:
+        other = ", or codec.weights=FILE" if "weights" in codec.files else f" instead of codec={codec.name}"
+        raise UserError(f"Codec {codec.name} needs trained weights: give run=RUN{other}.")
     name = config.name or codec.name
     return codec, Path(config.run_dir or Path("runs") / name), name
 

@@ -157,7 +157,7 @@ def build(config: DictConfig, plain: dict[str, Any]) -> tuple[Any, Any]:
     points_of(codec, config.evaluation.points)  # a wrong label is found before training
     if config.evaluation.datasets:
         codec.require_files()  # for the same reason
-    task = make_task(codec=codec, codec_config=plain["codec"])
+    task = make_task(codec=codec, codec_config=codec.config_to_keep(plain["codec"]))
     try_files(codec)  # what would else show at the first file after training
     if main_process() and (package := foreign_package(config.codec._target_)):
         print(

@@ -36,10 +36,14 @@ class LearnedCodec(ImageCoding, ImageFiles):
     lambda_range: tuple[float, float] | None = None
     """Reachable lambdas when the codec's lambda is continuous."""
     _reaches: dict[tuple[object, ...], Reach | None] | None = None
+    comes_trained = False
+    """Whether its config has given it trained weights; others get theirs from a run."""
     translates: ClassVar[bool] = False
     """Whether files can be decoded into another domain than that of their image; then there are `domains`."""
     nested: ClassVar[tuple[str, ...]] = ()
     """Arguments of the constructor that are plain configs of other codecs."""
+    files: ClassVar[tuple[str, ...]] = ()
+    """Arguments that name files, which only a user's own config may, and none in a checkpoint or export."""
     receiver_options: ClassVar[tuple[ReceiverOption, ...]] = ()
     """What only a receiver has: options of `nic decompress`, arguments of `decoding`."""
 
@@ -132,6 +136,10 @@ class LearnedCodec(ImageCoding, ImageFiles):
     def config_of(self, whole: Mapping[str, Any]) -> dict[str, Any]:
         """The config that builds this codec, a part of the one that the config `whole` builds."""
         return dict(whole)
+
+    def config_to_keep(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What of the config that built this codec goes into checkpoints: all but files."""
+        return dict(config) | {name: None for name in self.files if name in config}
 
     def require_onnx(self) -> None:
         """Raise UserError where the transforms cannot be ONNX files."""

@@ -225,6 +225,8 @@ def _checked(config: object, nested: bool) -> tuple[type[LearnedCodec], dict[str
             _checked(value, nested=False)
         elif not _is_plain(value):
             raise UserError("its codec arguments are not plain values.")
+        elif name in kind.files and value is not None:
+            raise UserError(f"its codec config names a file, {name}, which is for command lines alone.")
     return kind, arguments
 
 

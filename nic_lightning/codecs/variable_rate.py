@@ -26,6 +26,10 @@ class LambdaLadder(LearnedCodec):
 
     def __init__(self, lambdas: Sequence[float]):
         super().__init__()
+        self.set_ladder(lambdas)
+
+    def set_ladder(self, lambdas: Sequence[float]) -> None:
+        """The trained lambdas, 1 to 15 that rise; UserError for others."""
         self.lambdas = [float(value) for value in lambdas]
         rising = sorted({v for v in self.lambdas if 0 < v < math.inf}) == self.lambdas
         if not rising or not 1 <= len(self.lambdas) <= 15:
@@ -72,6 +76,11 @@ class LambdaLadder(LearnedCodec):
             _GRID * math.log(point.lmbda / self.lambdas[i]) / math.log(self.lambdas[i + 1] / self.lambdas[i])
         )
 
+    def neighbours(self, point: OperatingPoint) -> tuple[int, float]:
+        """Index i of the trained point at or below, and the weight t of the one above it."""
+        i, steps = divmod(self._place(point), _GRID)
+        return i, steps / _GRID
+
     def point_to_bytes(self, point: OperatingPoint) -> bytes:
         """Index of a trained point, or a marker and the place on the grid."""
         if point.index >= 0:
@@ -102,11 +111,6 @@ class VariableRateCodec(LambdaLadder):
     def __init__(self, lambdas: Sequence[float]):
         super().__init__(lambdas)
         self._between: tuple[object, BetweenBottlenecks | None] = (None, None)
-
-    def neighbours(self, point: OperatingPoint) -> tuple[int, float]:
-        """Index i of the trained point at or below, and the weight t of the one above it."""
-        i, steps = divmod(self._place(point), _GRID)
-        return i, steps / _GRID
 
     def bottleneck(self, models: nn.ModuleList, point: OperatingPoint) -> EntropyBottleneck | BetweenBottlenecks:
         """The factorised entropy model of a point: a trained one, or one between two."""

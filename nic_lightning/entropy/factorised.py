@@ -135,24 +135,27 @@ class EntropyBottleneck(FactorisedCoding, EntropyModel):
         """Centres of the quantisation grid, (1, C, 1, 1)."""
         return self.quantiles[:, 0, 1].detach()[None, :, None, None]
 
-    def forward(self, y: Tensor, training: bool | None = None, step: float = 1.0) -> tuple[Tensor, Tensor]:
+    def forward(self, y: Tensor, training: bool | None = None, step: float | Tensor = 1.0) -> tuple[Tensor, Tensor]:
         """Noisy (training) or rounded latents and their likelihoods, both (N, C, h, w), float32.
 
         The noise is uniform and as wide as a bin; the likelihood is the density's mass in the bin around the latent.
+        In training the bin width may be a tensor, (), which gradients reach.
         """
         training = self.training if training is None else training
         with without_autocast(y.device.type):
             y = y.to(self.quantiles.dtype)
             if training:
-                y_hat = y + torch.empty_like(y).uniform_(-step / 2, step / 2)
+                half = step / 2 if isinstance(step, float) else 0.5
+                noise = torch.empty_like(y).uniform_(-half, half)
+                y_hat = y + (noise if isinstance(step, float) else noise * step)
             else:
-                y_hat = self.dequantise(self.quantise(y, step), step)
+                y_hat = self.dequantise(self.quantise(y, float(step)), float(step))
             n, c, h, w = y_hat.shape
             flat = y_hat.permute(1, 0, 2, 3).reshape(c, 1, -1)
             likelihood = self.likelihood_lower_bound(self._mass(flat, step)[0])
             return y_hat, likelihood.view(c, n, h, w).permute(1, 0, 2, 3)
 
-    def _mass(self, values: Tensor, step: float) -> tuple[Tensor, Tensor, Tensor]:
+    def _mass(self, values: Tensor, step: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Probability of the bin around each value (C, 1, M), and the logits at its lower and upper edge."""
         edges = torch.cat([values - step / 2, values + step / 2], dim=-1)
         lower, upper = self._logits_cumulative(edges, stop_gradient=False).chunk(2, dim=-1)
@@ -235,11 +238,30 @@ class BetweenBottlenecks(FactorisedCoding):
         self.medians = (1 - t) * low.medians + t * high.medians
         self.tables = interpolate(low.tables, high.tables, t)
 
-    def __call__(self, y: Tensor, training: bool = False) -> tuple[Tensor, Tensor]:
+    def __call__(self, y: Tensor, training: bool = False, step: float = 1.0) -> tuple[Tensor, Tensor]:
         """Rounded latents and their likelihoods by the interpolated tables, both (N, C, h, w)."""
         if training:
             raise UserError("Entropy models between two trained lambdas are for evaluation; train at a trained lambda.")
-        symbols = self.quantise(y)
+        symbols = self.quantise(y, step)
         rows = np.tile(self._rows(y), len(y))
         bits = torch.from_numpy(self.tables.bits(to_int32(symbols), rows)).view_as(y).to(y)
-        return self.dequantise(symbols), torch.exp2(-bits)
+        return self.dequantise(symbols, step), torch.exp2(-bits)
+
+
+class BetweenSteps(BetweenBottlenecks):
+    """Entropy model of a bin width between two that one bottleneck has tables of: same interface, evaluation only.
+
+    Quantiles of symbols are proportional to one over the bin width, so tables are mixed with the weights that mix it.
+
+    Args:
+        model: a bottleneck of several steps.
+        i: index of the first of the two; the other is the next.
+        step: the bin width.
+    """
+
+    def __init__(self, model: EntropyBottleneck, i: int, step: float):
+        self.channels, self.steps, self.medians = model.channels, (step,), model.medians
+        low, high = (model.tables.some(slice(k * self.channels, (k + 1) * self.channels)) for k in (i, i + 1))
+        first, last = (1 / model.steps[k] for k in (i, i + 1))
+        t = 0.0 if first == last else min(1.0, max(0.0, (1 / step - first) / (last - first)))
+        self.tables = interpolate(low, high, t)

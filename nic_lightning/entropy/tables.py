@@ -38,6 +38,10 @@ class CdfTables:
         if not fits:
             raise RunError("The checkpoint's CDF tables are damaged or were never made; save it after update_tables().")
 
+    def some(self, rows: slice) -> CdfTables:
+        """The tables of some rows."""
+        return CdfTables(self.cdf[rows], self.lengths[rows], self.offsets[rows])
+
     @cached_property
     def jump(self) -> np.ndarray:
         """For each row and each 256th part of the mass, the entry where the search starts (uint16)."""

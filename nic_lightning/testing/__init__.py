@@ -193,7 +193,7 @@ _CHECKS: dict[str, tuple[_Applies, Callable[[Subject], None]]] = {
     "a_narrowed_export_reads_the_files_of_the_whole": (
         _narrowable, learned.a_narrowed_export_reads_the_files_of_the_whole,
     ),
-    "everything_is_trained": (_learned, learned.everything_is_trained),
+    "everything_comes_trained": (_learned, learned.everything_comes_trained),
     "builds_and_runs_on_the_meta_device": (_learned_with_config, learned.builds_and_runs_on_the_meta_device),
     "entropy_models_are_named_so": (_learned, learned.entropy_models_are_named_so),
     "an_image_too_small_for_a_metric_is_in_no_mean_of_it": (

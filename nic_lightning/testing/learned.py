@@ -132,7 +132,7 @@ def a_narrowed_export_reads_the_files_of_the_whole(subject: Subject) -> None:
             before = size
 
 
-def everything_is_trained(subject: Subject) -> None:
+def everything_comes_trained(subject: Subject) -> None:
     """A pass over all points reaches every parameter with finite gradients: distributed training refuses others."""
     twin = copy.deepcopy(subject.codec).requires_grad_(True).train()
     # Statistics over a batch need more than one of what has no places, as images have.

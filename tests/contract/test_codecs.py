@@ -19,7 +19,7 @@ NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "code
 SMALL = {"width": 8, "hidden": 6, "base": 4, "widest": 8, "latents": 6, "hyper": 4, "halvings": 2, "size": 32}
 """Arguments that are made small wherever a codec has them; lists of widths are divided by 24."""
 
-EXCITEMENT = {"light": 2.0, "mean_scale": 2.0}
+EXCITEMENT = {"light": 2.0, "mean_scale": 2.0, "mbt2018-mean": 2.0}
 """Of codecs whose latents would leave their tables by far at 4: an escaped symbol takes more than the 30 bits that the
 estimate counts for it at most."""
 
@@ -37,6 +37,8 @@ def config(request) -> dict:
 def small(config: dict) -> dict:
     """The same with small arguments, those of a wrapped codec's config included."""
     made = config | {key: value for key, value in SMALL.items() if isinstance(config.get(key), int)}
+    if "arch" in config:  # null stands for the sizes of the architecture
+        made |= {"width": SMALL["width"], "latents": SMALL["latents"]}
     for key in config.keys() & {"widths", "hyper_widths"}:
         made[key] = [max(2, width // 24) for width in config[key]]
     return {key: small(value) if isinstance(value, dict) else value for key, value in made.items()}

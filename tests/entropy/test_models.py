@@ -7,7 +7,7 @@ import pytest
 import torch
 from compressai.entropy_models import EntropyBottleneck as ReferenceBottleneck
 
-from nic_lightning.entropy.factorised import BetweenBottlenecks, EntropyBottleneck
+from nic_lightning.entropy.factorised import BetweenBottlenecks, BetweenSteps, EntropyBottleneck
 from nic_lightning.entropy.gaussian import GaussianConditional
 from nic_lightning.entropy.model import to_int32
 from nic_lightning.errors import BitstreamError, UserError
@@ -182,6 +182,32 @@ def test_between_at_an_end_costs_about_what_the_trained_one_does():
     y = latents(1, CHANNELS, 32, 32, scale=2.0)
     trained = float(-torch.log2(low(y)[1]).sum().detach())
     assert float(-torch.log2(BetweenBottlenecks(low, high, 0.0)(y)[1]).sum()) == pytest.approx(trained, rel=0.01)
+
+
+def test_between_two_bin_widths():
+    """Tables cost what those of the very bin width would: a hundredth more at most, and latents are on its grid."""
+    torch.manual_seed(0)
+    model = EntropyBottleneck(3, filters=(3, 3, 3, 3), steps=(1.5, 1.0), reach=6.0)
+    exact = EntropyBottleneck(3, filters=(3, 3, 3, 3), steps=(1.2,), reach=6.0)
+    exact.load_state_dict(model.state_dict())
+    for one in (model, exact):
+        one.update()
+    between = BetweenSteps(model, 0, 1.2)
+    y = 2.0 * torch.randn(1, 3, 40, 50)
+    string, y_hat = between.encode(y, 1.2)
+    assert torch.equal(y_hat, exact.encode(y, 1.2)[1])
+    assert torch.equal(between.decode(string, (40, 50), 1.2), y_hat)
+    assert len(string) == pytest.approx(len(exact.encode(y, 1.2)[0]), rel=0.01)
+    bits = float(-between(y, step=1.2)[1].log2().sum())
+    assert 8 * len(string) == pytest.approx(bits, abs=64 + 0.001 * bits)  # the state at the string's end
+
+
+def test_a_learned_bin_width_gets_a_gradient():
+    step = torch.tensor(1.5, requires_grad=True)
+    _, likelihood = EntropyBottleneck(2)(torch.randn(1, 2, 8, 8), training=True, step=step)
+    likelihood.log2().sum().backward()
+    assert step.grad is not None
+    assert float(step.grad) > 0  # wider bins take fewer bits
 
 
 @pytest.mark.parametrize("part", [1, 25, 70, 10**9])

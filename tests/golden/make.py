@@ -30,15 +30,27 @@ FOLDER = Path(__file__).parent
 TINY = {"width": 4, "deep": 4, "hidden": 4, "base": 2, "widest": 4, "latents": 4, "hyper": 3, "halvings": 2, "size": 32}
 
 
+VARIANTS = {
+    "compressai_serial": ["codec=compressai", "codec.arch=mbt2018"],
+    "compressai_tree": ["codec=compressai", "codec.arch=cheng2020-anchor-checkerboard"],
+    "compressai_variable": ["codec=compressai", "codec.arch=bmshj2018-hyperprior-vbr", "codec.side_steps=true"],
+    "compressai_variable_serial": ["codec=compressai", "codec.arch=mbt2018-vbr"],
+}
+"""Codecs of one YAML that code in other ways."""
+
+
 def tiny(name: str) -> tuple[LearnedCodec, dict] | None:
     """A codec of a few thousand weights that vary, and its config; None for a classic one."""
-    config = OmegaConf.to_container(compose("train", [f"codec={name}"]).codec, resolve=True)
+    overrides = VARIANTS.get(name, [f"codec={name}"])
+    config = OmegaConf.to_container(compose("train", overrides).codec, resolve=True)
     assert isinstance(config, dict)
     if not config["_target_"].startswith("nic_lightning.codecs."):
         return None
     if isinstance(config.get("base"), dict):  # the config of a codec that is wrapped
         config |= {"base": config["base"] | {"width": TINY["width"]}, "bins": 16, "hidden": 4, "side": 2}
     config |= {key: value for key, value in TINY.items() if isinstance(config.get(key), int)}
+    if "arch" in config:  # null stands for the sizes of the architecture
+        config |= {"width": TINY["width"], "latents": TINY["latents"]}
     for key in config.keys() & {"widths", "hyper_widths"}:
         config[key] = [2, 3] if key == "hyper_widths" else [2, 4]
     if isinstance(config.get("lambdas"), list) and len(config["lambdas"]) > 1:
@@ -102,7 +114,7 @@ def load(folder: Path) -> LearnedCodec:
 def main() -> None:
     """Write what is missing."""
     conf = FOLDER.parents[1] / "conf" / "codec"
-    for name in sorted(path.stem for path in conf.glob("*.yaml")):
+    for name in [*sorted(path.stem for path in conf.glob("*.yaml")), *VARIANTS]:
         folder = FOLDER / name
         if not folder.exists():
             made = tiny(name)

@@ -157,7 +157,7 @@ FAULTS = [
     (Drifting, "decoding_gives_what_the_forward_pass_gave", "equal to the bit, got"),
     (Mute, "points_have_bytes_and_labels", "from the bytes b'' the point OperatingPoint(index=0, label='64'"),
     (Constant, "a_state_dict_makes_the_same_codec", "another fingerprint of other weights, got 0000000000000000"),
-    (Idle, "everything_is_trained", "parameters without a gradient: [], got ['spare.weight', 'spare.bias']"),
+    (Idle, "everything_comes_trained", "parameters without a gradient: [], got ['spare.weight', 'spare.bias']"),
     (Bulky, "builds_and_runs_on_the_meta_device", "expected no error, got"),
     (Misnamed, "entropy_models_are_named_so", "below a submodule entropy_...: [], got ['prior']"),
     (Renamed, "an_image_too_small_for_a_metric_is_in_no_mean_of_it", "of one codec as many curves as 1, got 2"),
@@ -192,13 +192,13 @@ def test_all_failures_are_named_at_once() -> None:
         check_codec(made(Misnamed), expected_failures={"forward_pass": "the reason"})
     lines = str(failure.value).splitlines()
     assert ", forward_pass: expected a failure (the reason), got none: take it out of" in lines[0]
-    assert ", everything_is_trained: expected parameters without a gradient: [], got ['prior." in lines[1]
+    assert ", everything_comes_trained: expected parameters without a gradient: [], got ['prior." in lines[1]
     assert ", entropy_models_are_named_so: expected" in lines[2]
     assert len(lines) == 3
 
 
 def test_expected_failures_have_reasons() -> None:
-    reasons = dict.fromkeys(("entropy_models_are_named_so", "everything_is_trained"), "its prior waits")
+    reasons = dict.fromkeys(("entropy_models_are_named_so", "everything_comes_trained"), "its prior waits")
     results = check_codec(made(Misnamed), expected_failures=reasons)
     assert {results.pop(name) for name in reasons} == {"expected to fail: its prior waits"}
     assert set(results.values()) == {"passed"}

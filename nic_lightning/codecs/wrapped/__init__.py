@@ -1,0 +1,1 @@
+"""Image models of CompressAI as codecs of the house: its networks, our entropy models, files and tables."""
