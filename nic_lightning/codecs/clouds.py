@@ -75,9 +75,15 @@ class CloudCodec(LearnedCodec):
     def compress(self, x: Tensor, point: OperatingPoint) -> Encoded:
         """Entropy-code clouds (N, P, 3), each on its own."""
         _require_clouds(x)
-        coded = [self.encode_latents(self.analysis(self.pad(cloud), point), point) for cloud in x.split(1)]
-        latents = torch.cat([quantised["y"] for _, quantised in coded])
-        return Encoded((tuple(strings[0] for strings, _ in coded),), _NO_SIZE, {"y": latents})
+        symbols = list(self.symbols(x.split(1), point))
+        tables, rows = self.entropy_y.tables, self._rows
+        strings = tuple(tight.encode_string(tables, each, rows) for each in symbols)
+        return Encoded((strings,), _NO_SIZE, {"y": self._latents(symbols)})
+
+    def symbols(self, clouds: Iterable[Tensor], point: OperatingPoint) -> Iterator[np.ndarray]:
+        """Symbols (C,), int32, of each of the clouds (1, P, 3). A method may have a faster way to the same ones."""
+        for cloud in clouds:
+            yield to_int32(self.entropy_y.quantise(self.analysis(self.pad(cloud), point)))
 
     def encode_latents(self, y: Tensor, point: OperatingPoint) -> tuple[list[bytes], dict[str, Tensor]]:
         """One string, which the file tells the length of."""
@@ -160,12 +166,10 @@ class CloudCodec(LearnedCodec):
         """Write clouds (1, P, 3) into one stream; returns how many they were. Memory holds 64 of their strings."""
         head = self.file_fingerprint(point), self.point_to_bytes(point)
         header = bitstream.StreamHeader(self.medium, *head, strings=1, joined=True)
-        count = 0
+        tables, rows, count = self.entropy_y.tables, self._rows, 0
         with bitstream.JoinedWriter(file, header) as writer:
-            for cloud in clouds:
-                _require_clouds(cloud, 1)
-                symbols = to_int32(self.entropy_y.quantise(self.analysis(self.pad(cloud), point)))
-                writer.add(tight.encode(self.entropy_y.tables, symbols, self._rows, prefix=True))
+            for symbols in self.symbols(map(_one_cloud, clouds), point):
+                writer.add(tight.encode(tables, symbols, rows, prefix=True))
                 count += 1
         return count
 
@@ -259,6 +263,11 @@ def joined_results(results: Sequence[CloudResult]) -> CloudResult:
     points = [result.points for result in results if result.points is not None]
     scores = torch.cat([result.log_probabilities for result in results])
     return CloudResult(scores, torch.cat(points) if points else None, results[0].classes)
+
+
+def _one_cloud(x: Tensor) -> Tensor:
+    _require_clouds(x, 1)
+    return x
 
 
 def _require_clouds(x: Tensor, count: int | None = None) -> None:

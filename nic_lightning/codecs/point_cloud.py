@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.clouds import CloudCodec
+from nic_lightning.codecs.files import State
+from nic_lightning.codecs.point_symbols import PointSymbols, point_symbols
 from nic_lightning.entropy.factorised import EntropyBottleneck
 from nic_lightning.errors import UserError, choices
 from nic_lightning.layers.points import Gain, point_layers
@@ -87,6 +90,8 @@ class PointCloudCodec(CloudCodec):
     (lite) or 48 (micro) multiply-accumulates a point, so a sensor can do it. Files are made by the analysis in float64:
     the order of the points, and how many a batch has, would else show in the last digits, and so in a rounded latent.
 
+    Symbols come from `codecs/point_symbols.py` where nothing can be trained and all lies on the CPU: the same, sooner.
+
     Args:
         size: "full", "lite" or "micro".
         classes: names of the classes in the order of their labels, or how many they are.
@@ -94,6 +99,8 @@ class PointCloudCodec(CloudCodec):
         points: points of a training cloud, and of a reconstruction; larger clouds are encoded by a subset of so many.
         reconstruct: train a network on the latents that makes points of them, too.
     """
+
+    _folded: tuple[State | None, PointSymbols | None] = (None, None)
 
     def __init__(
         self,
@@ -132,6 +139,24 @@ class PointCloudCodec(CloudCodec):
         precise = {name: t.detach().double() if t.is_floating_point() else t for name, t in state.items()}
         y: Tensor = torch.func.functional_call(self.g_a, precise, (x.double(),))
         return y.float()[..., None]
+
+    def symbols(self, clouds: Iterable[Tensor], point: OperatingPoint) -> Iterator[np.ndarray]:
+        """Symbols by compiled code, where it is sure of them; else by the analysis, which would give the same."""
+        fast = self._fast_symbols()
+        for cloud in clouds:
+            found = None
+            if fast is not None and cloud.dtype == torch.float32 and cloud.device.type == "cpu":
+                found = fast.of(np.ascontiguousarray(self.pad(cloud.detach())[0].numpy()))
+            yield next(super().symbols([cloud], point)) if found is None else found
+
+    def _fast_symbols(self) -> PointSymbols | None:
+        """The compiled encoder of the weights as they are now; None where they are not settled, or none it knows."""
+        state = self.settled_state()
+        if state is None or state.training or type(self).analysis is not PointCloudCodec.analysis:
+            return None
+        if not state.equals(self._folded[0]):
+            self._folded = state, point_symbols(self.g_a.layers, self.g_a.gain, self.entropy_y.medians)
+        return self._folded[1]
 
     def synthesis(self, y_hat: Tensor, point: OperatingPoint) -> Tensor:
         """Log probabilities of the classes (N, K) of latents (N, C, 1, 1)."""
