@@ -17,6 +17,7 @@ from torch import Tensor
 
 from nic_lightning import bitstream
 from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
+from nic_lightning.codecs.files import State, settled_state
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.receiver import Decoded, Decoding
 from nic_lightning.entropy import tight
@@ -80,8 +81,13 @@ class CloudCodec(LearnedCodec):
         strings = tuple(tight.encode_string(tables, each, rows) for each in symbols)
         return Encoded((strings,), _NO_SIZE, {"y": self._latents(symbols)})
 
-    def symbols(self, clouds: Iterable[Tensor], point: OperatingPoint) -> Iterator[np.ndarray]:
-        """Symbols (C,), int32, of each of the clouds (1, P, 3). A method may have a faster way to the same ones."""
+    def symbols(
+        self, clouds: Iterable[Tensor], point: OperatingPoint, state: State | None = None
+    ) -> Iterator[np.ndarray]:
+        """Symbols (C,), int32, of each of the clouds (1, P, 3). A method may have a faster way to the same ones.
+
+        `state` is what `settled_state` says of the codec, where the caller has just asked.
+        """
         for cloud in clouds:
             yield to_int32(self.entropy_y.quantise(self.analysis(self.pad(cloud), point)))
 
@@ -112,8 +118,7 @@ class CloudCodec(LearnedCodec):
         return {"y": self._latents([tight.decode_string(self.entropy_y.tables, strings[0], self._rows)])}
 
     def _latents(self, symbols: Sequence[np.ndarray]) -> Tensor:
-        medians = self.entropy_y.medians
-        values = torch.from_numpy(np.stack(symbols)).to(medians)[:, :, None, None]
+        values = torch.from_numpy(np.stack(symbols)).to(self.entropy_y.quantiles)[:, :, None, None]
         return self.entropy_y.dequantise(values)
 
     def _decided(self, latents: Tensor, point: OperatingPoint) -> CloudResult:
@@ -142,6 +147,16 @@ class CloudCodec(LearnedCodec):
         strings = tuple(column[0] for column in encoded.strings)
         head = self.file_fingerprint(point), self.point_to_bytes(point)
         return bitstream.pack(bitstream.Container(*head, *_NO_SIZE, strings, medium="cloud"))
+
+    @torch.no_grad()
+    def file_of(self, x: Tensor, point: OperatingPoint) -> bytes:
+        """`pack` of what `compress` makes of a cloud (1, P, 3), sooner: the codec's state is looked at once."""
+        _require_clouds(x, 1)
+        state = settled_state(self)
+        (symbols,) = self.symbols([x], point, state)
+        string = tight.encode_string(self.entropy_y.tables, symbols, self._rows)
+        head = self._fingerprint_of(state), self.point_to_bytes(point)
+        return bitstream.pack(bitstream.Container(*head, *_NO_SIZE, (string,), medium="cloud"))
 
     def unpack(self, data: bytes, max_pixels: int = 0) -> tuple[Encoded, OperatingPoint]:
         """Inverse of `pack`; raises BitstreamError for a cut, altered or foreign file."""

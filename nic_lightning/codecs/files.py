@@ -38,6 +38,33 @@ class State:
         )
 
 
+def settled_state(*of: nn.Module) -> State | None:
+    """What tells whether any tensor of some modules was changed since; None where a parameter can be trained.
+
+    Fused optimisers change parameters without raising their version, and tensors of inference mode have none.
+    """
+    tensors: list[Tensor] = []
+    modules: list[nn.Module | None] = [*of]
+    training = False
+    while modules:
+        module = modules.pop()
+        if module is None:
+            continue
+        parts = module.__dict__  # its attributes, and state_dict(), take several times as long
+        modules += parts["_modules"].values()
+        training |= parts["training"]
+        tensors += parts["_parameters"].values()
+        tensors += parts["_buffers"].values()
+    tensors = [tensor for tensor in tensors if tensor is not None]
+    try:
+        versions = [tensor._version for tensor in tensors if not tensor.requires_grad]
+    except RuntimeError:  # of inference mode
+        return None
+    if len(versions) < len(tensors):
+        return None
+    return State(tensors, versions, [tensor.data_ptr() for tensor in tensors], training)
+
+
 class ImageFiles(nn.Module):
     """What `LearnedCodec` has for files; a codec that is a part of another one says which files are its own."""
 
@@ -114,36 +141,13 @@ class ImageFiles(nn.Module):
 
     def fingerprint(self) -> bytes:
         """First 8 bytes of the SHA-256 over method, weights and tables; kept while no tensor changes."""
-        state = self.settled_state()
+        return self._fingerprint_of(settled_state(self))
+
+    def _fingerprint_of(self, state: State | None) -> bytes:
+        """`fingerprint` of the codec as it is now, which `state` says."""
         if state is None or not state.equals(self._fingerprint[0]):
             self._fingerprint = (state, self._hash(self.state_dict(keep_vars=True)))
         return self._fingerprint[1]
-
-    def settled_state(self) -> State | None:
-        """What tells whether anything was changed since; None where a parameter can be trained.
-
-        Fused optimisers change parameters without raising their version, and tensors of inference mode have none.
-        """
-        tensors: list[Tensor] = []
-        modules: list[nn.Module | None] = [self]
-        training = False
-        while modules:
-            module = modules.pop()
-            if module is None:
-                continue
-            parts = module.__dict__  # its attributes, and state_dict(), take several times as long
-            modules += parts["_modules"].values()
-            training |= parts["training"]
-            tensors += parts["_parameters"].values()
-            tensors += parts["_buffers"].values()
-        tensors = [tensor for tensor in tensors if tensor is not None]
-        try:
-            versions = [tensor._version for tensor in tensors if not tensor.requires_grad]
-        except RuntimeError:  # of inference mode
-            return None
-        if len(versions) < len(tensors):
-            return None
-        return State(tensors, versions, [tensor.data_ptr() for tensor in tensors], training)
 
     def _hash(self, state: dict[str, Tensor]) -> bytes:
         digest = hashlib.sha256(self._codec.name.encode())

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.clouds import CloudCodec
-from nic_lightning.codecs.files import State
+from nic_lightning.codecs.files import State, settled_state
 from nic_lightning.codecs.point_symbols import PointSymbols, point_symbols
 from nic_lightning.entropy.factorised import EntropyBottleneck
 from nic_lightning.errors import UserError, choices
@@ -140,18 +140,19 @@ class PointCloudCodec(CloudCodec):
         y: Tensor = torch.func.functional_call(self.g_a, precise, (x.double(),))
         return y.float()[..., None]
 
-    def symbols(self, clouds: Iterable[Tensor], point: OperatingPoint) -> Iterator[np.ndarray]:
+    def symbols(
+        self, clouds: Iterable[Tensor], point: OperatingPoint, state: State | None = None
+    ) -> Iterator[np.ndarray]:
         """Symbols by compiled code, where it is sure of them; else by the analysis, which would give the same."""
-        fast = self._fast_symbols()
+        fast = self._fast_symbols(state or settled_state(self))
         for cloud in clouds:
             found = None
             if fast is not None and cloud.dtype == torch.float32 and cloud.device.type == "cpu":
                 found = fast.of(np.ascontiguousarray(self.pad(cloud.detach())[0].numpy()))
             yield next(super().symbols([cloud], point)) if found is None else found
 
-    def _fast_symbols(self) -> PointSymbols | None:
+    def _fast_symbols(self, state: State | None) -> PointSymbols | None:
         """The compiled encoder of the weights as they are now; None where they are not settled, or none it knows."""
-        state = self.settled_state()
         if state is None or state.training or type(self).analysis is not PointCloudCodec.analysis:
             return None
         if not state.equals(self._folded[0]):

@@ -120,6 +120,7 @@ def test_files_bring_back_the_latents_and_the_decision(size):
         encoded = codec.compress(cloud, point)
         received, named = codec.unpack(codec.pack(encoded, point))
         assert named == point
+        assert codec.file_of(cloud, point) == codec.pack(encoded, point)
         latents = codec.decode_latents(received, point)["y"]
         assert latents.shape == (1, codec.entropy_y.channels, 1, 1)
         assert torch.equal(latents, encoded.latents["y"])
