@@ -158,6 +158,11 @@ class CloudCodec(LearnedCodec):
         head = self._fingerprint_of(state), self.point_to_bytes(point)
         return bitstream.pack(bitstream.Container(*head, *_NO_SIZE, (string,), medium="cloud"))
 
+    def head(self, point: OperatingPoint) -> bytes:
+        """What a file of one cloud has before its string; behind that is the CRC-32 of both."""
+        head = self.file_fingerprint(point), self.point_to_bytes(point)
+        return bitstream.pack(bitstream.Container(*head, *_NO_SIZE, (b"",), medium="cloud"))[:-4]
+
     def unpack(self, data: bytes, max_pixels: int = 0) -> tuple[Encoded, OperatingPoint]:
         """Inverse of `pack`; raises BitstreamError for a cut, altered or foreign file."""
         content = bitstream.unpack(data, medium="cloud")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nic_lightning.codecs.base import OperatingPoint
+from nic_lightning.codecs.c_header import Header, about_codec, c_header
 from nic_lightning.codecs.clouds import CloudCodec
 from nic_lightning.codecs.files import State, settled_state
 from nic_lightning.codecs.point_symbols import PointSymbols, point_symbols
@@ -158,6 +159,12 @@ class PointCloudCodec(CloudCodec):
         if not state.equals(self._folded[0]):
             self._folded = state, point_symbols(self.g_a.layers, self.g_a.gain, self.entropy_y.medians)
         return self._folded[1]
+
+    def c_header(self) -> Header:
+        """The encoder for a sensor; UserError for one of too many weights."""
+        head = self.head(self.operating_points[0])
+        about = about_codec(self.name, self.size, self.points, self.fingerprint())
+        return c_header(self.g_a.layers, self.g_a.gain, self.entropy_y.medians, self.entropy_y.tables, head, about)
 
     def synthesis(self, y_hat: Tensor, point: OperatingPoint) -> Tensor:
         """Log probabilities of the classes (N, K) of latents (N, C, 1, 1)."""

@@ -15,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
 from nic_lightning import train
+from nic_lightning.cli import main
 from nic_lightning.codecs.loading import load_codec
 from nic_lightning.codecs.point_cloud import PointCloudCodec
 from nic_lightning.commands.compress import compress
@@ -38,6 +39,19 @@ def cloud_run(tmp_path_factory) -> Path:
     codec(CloudHandler().example(1, 48, n=8), codec.operating_points[0])
     codec.eval().update_tables()
     return saved(codec, ARGUMENTS, tmp_path_factory.mktemp("runs") / "clouds")
+
+
+def test_an_export_holds_an_encoder_for_a_sensor(cloud_run, tmp_path, capsys):
+    assert main(["export", str(cloud_run), "-o", str(tmp_path / "out"), "--c-header"]) == 0
+    assert re.match(r"point_encoder\.h: \d+,\d{3} bytes of constants, \d{3} of the stack\n", capsys.readouterr().out)
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        "codec.json",
+        "codec.safetensors",
+        "point_encoder.h",
+    }
+    assert load_codec(tmp_path / "out").c_header().text == (tmp_path / "out/point_encoder.h").read_text()
+    assert main(["export", str(cloud_run), "-o", str(tmp_path / "out"), "--overwrite"]) == 0
+    assert not (tmp_path / "out/point_encoder.h").exists()
 
 
 def test_a_mesh_becomes_a_file_of_a_few_bytes_and_a_decision(cloud_run, tmp_path, capsys):
