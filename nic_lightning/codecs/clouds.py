@@ -199,15 +199,17 @@ class CloudCodec(LearnedCodec):
 
         Raises BitstreamError for a stream that this codec did not write.
         """
+        for symbols in self.stream_symbols(reader):
+            yield self._decided(self._latents(symbols), self.point_from_bytes(reader.header.point))
+
+    def stream_symbols(self, reader: bitstream.JoinedReader) -> Iterator[list[np.ndarray]]:
+        """Symbols of the clouds of each block; raises what `decode_stream` does."""
         header = reader.header
         if header.medium != self.medium or header.strings != 1:
             raise BitstreamError(f"The stream holds {header.medium}s, and codec {self.name} decodes {self.medium}s.")
         self.require_fingerprint(header, self.fingerprint())
-        point = self.point_from_bytes(header.point)
-        for block in reader:
-            symbols = self._block(block)
-            if symbols:
-                yield self._decided(self._latents(symbols), point)
+        self.point_from_bytes(header.point)
+        yield from filter(None, map(self._block, reader))
 
     def _block(self, block: bitstream.JoinedBlock) -> list[np.ndarray]:
         """Symbols of a block's whole clouds."""

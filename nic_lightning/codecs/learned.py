@@ -126,7 +126,8 @@ class LearnedCodec(ImageCoding, ImageFiles):
     def half_of(self, side: str) -> Self:
         """What the "sender" or the "receiver" needs; UserError for a codec that has no such half."""
         raise UserError(
-            f"Codec {self.name} has no halves: --half is for translation codecs, such as codec=i2icodec, and scalable."
+            f"Codec {self.name} has no halves: --half is for codec=point_cloud, translation codecs, such as "
+            "codec=i2icodec, and scalable."
         )
 
     def config_of(self, whole: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,15 +41,15 @@ def export(
         points: only this point as ONNX; may be repeated
         c_header: also the encoder of a point-cloud codec, micro or lite, as a header of C99 without allocation, for a
             sensor: float points to the bytes of files
-        half: of a translation codec: what only encodes, or only decodes; the halves understand one another's files;
-            of a scalable one: receiver, what only decodes
+        half: of a translation or point-cloud codec: what only encodes, or only decodes; the halves understand one
+            another's files; of a scalable one: receiver, what only decodes
         domains: RUN is a released checkpoint of StarGAN v2, ..._nets_ema.ckpt, of these domains, sorted as folders are
         overwrite: replace an export that exists
 
     Examples:
         nic export runs/first -o exported
         nic export runs/first -o exported --onnx --point 512
-        nic export runs/point_cloud_micro_small -o sensor --c-header
+        nic export runs/point_cloud_micro_small -o sensor --c-header --half sender
     """
     require_source(run)
     require_labels(run, points or None)
