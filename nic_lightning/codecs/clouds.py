@@ -134,8 +134,8 @@ class CloudCodec(LearnedCodec):
         return np.arange(self.entropy_y.channels, dtype=np.int32)
 
     def require_onnx(self) -> None:
-        """Raise UserError: the files are of images' transforms."""
-        raise UserError(f"Codec {self.name} has no ONNX files, which are for images: leave --onnx out.")
+        """Raise UserError: a method may have files of its own."""
+        raise UserError(f"Codec {self.name} has no ONNX files: leave --onnx out.")
 
     # Files.
 

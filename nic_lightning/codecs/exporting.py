@@ -2,8 +2,8 @@
 
 It holds codec.safetensors, with every tensor of the codec's state: weights, quantiles, integer CDF tables; codec.json,
 with the schema, the version of nic_lightning, class and arguments, operating points, the fingerprint as in the header
-of .nic files and the SHA-256 of codec.safetensors; and where asked for, ONNX files (`codecs/to_onnx.py`) and the
-encoder as a C header (`codecs/c_header.py`).
+of .nic files and the SHA-256 of codec.safetensors; and where asked for, ONNX files (`codecs/to_onnx.py`, of clouds
+`codecs/cloud_onnx.py`) and the encoder as a C header (`codecs/c_header.py`).
 """
 
 from __future__ import annotations
@@ -66,9 +66,10 @@ def export_codec(
     """
     header = codec.c_header() if c_header else None
     if onnx_points:
-        from nic_lightning.codecs.to_onnx import export_point, require_packages
+        from nic_lightning.codecs import cloud_onnx, to_onnx
 
-        require_packages()
+        to_onnx.require_packages()
+        export_point: Any = (cloud_onnx if codec.medium == "cloud" else to_onnx).export_point
     with new_folder(out, overwrite) as folder:
         state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in codec.state_dict().items()}
         weights = save(state)

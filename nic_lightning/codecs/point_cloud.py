@@ -176,6 +176,9 @@ class PointCloudCodec(CloudCodec):
             self._folded = state, point_symbols(self.g_a.layers, self.g_a.gain, self.entropy_y.medians)
         return self._folded[1]
 
+    def require_onnx(self) -> None:
+        """There are files of both sides, see `codecs/cloud_onnx.py`."""
+
     def c_header(self) -> Header:
         """The encoder for a sensor; UserError for one of too many weights."""
         self._require("g_a", "encode: this is the receiver's half")

@@ -37,7 +37,8 @@ def export(
         out: folder to make
         width: of a slimmable codec: only what the widths up to this one use; of a scalable one, the first layers
         onnx: also g_a and g_s as ONNX, a pair of files a point, checked with onnxruntime; hyper transforms are left
-            out, because decoding needs them in float64, for which onnxruntime has no convolutions
+            out, because decoding needs them in float64, for which onnxruntime has no convolutions; of point clouds
+            points to symbols, and symbols to log probabilities
         points: only this point as ONNX; may be repeated
         c_header: also the encoder of a point-cloud codec, micro or lite, as a header of C99 without allocation, for a
             sensor: float points to the bytes of files
