@@ -148,12 +148,11 @@ class CloudCodec(LearnedCodec):
         head = self.file_fingerprint(point), self.point_to_bytes(point)
         return bitstream.pack(bitstream.Container(*head, *_NO_SIZE, strings, medium="cloud"))
 
-    @torch.no_grad()
     def file_of(self, x: Tensor, point: OperatingPoint) -> bytes:
         """`pack` of what `compress` makes of a cloud (1, P, 3), sooner: the codec's state is looked at once."""
         _require_clouds(x, 1)
         state = settled_state(self)
-        (symbols,) = self.symbols([x], point, state)
+        (symbols,) = self.symbols([x.detach()], point, state)
         string = tight.encode_string(self.entropy_y.tables, symbols, self._rows)
         head = self._fingerprint_of(state), self.point_to_bytes(point)
         return bitstream.pack(bitstream.Container(*head, *_NO_SIZE, (string,), medium="cloud"))

@@ -165,7 +165,7 @@ class PointCloudCodec(CloudCodec):
         for cloud in clouds:
             found = None
             if fast is not None and cloud.dtype == torch.float32 and cloud.device.type == "cpu":
-                found = fast.of(np.ascontiguousarray(self.pad(cloud.detach())[0].numpy()))
+                found = fast.of(np.ascontiguousarray(self.pad(cloud.detach()).numpy()[0]))
             yield next(super().symbols([cloud], point)) if found is None else found
 
     def _fast_symbols(self, state: State | None) -> PointSymbols | None:

@@ -21,8 +21,8 @@ from nic_lightning.entropy.model import MAX_SYMBOL
 from nic_lightning.layers.folded_points import STEPS, Folded, error_of_sums, folded_layers
 from nic_lightning.layers.points import Gain
 
-BLOCK = 64
-"""Points that go through the layers together: their features stay in the first cache."""
+BLOCK = 128
+"""Points that go through the layers together: their features stay in the nearest caches."""
 _UNROLLED = 4
 """Terms of a sum that are added at a time; inputs of a layer are filled up to a multiple of it."""
 _LARGE = 1 << 14
