@@ -94,10 +94,11 @@ def _constants(
 ) -> list[_Declared]:
     # The last entry of each row is 2^16, which 16 bits do not hold and the encoder knows.
     rows = [tables.cdf[c, : tables.lengths[c] - 1] for c in range(len(factor))]
+    first = np.concatenate([layer.first for layer in layers])
     return [
         ("uint8_t", "head", np.frombuffer(head, np.uint8)),
         ("uint16_t", "shape[][2]", np.array([layer.weight.shape for layer in layers]).ravel()),
-        ("uint8_t", "first", np.concatenate([layer.first for layer in layers])),
+        ("uint8_t" if first.max() < 256 else "uint16_t", "first", first),
         (_REAL, "weights", np.concatenate([layer.weight.ravel() for layer in layers])),
         (_REAL, "bias", np.concatenate([layer.bias for layer in layers])),
         (_REAL, "gain", factor),

@@ -70,6 +70,10 @@ class ImageFiles(nn.Module):
 
     _fingerprint: tuple[State | None, bytes] = (None, b"")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is kept, whose tensors a copy would hold in memory, those of networks that it drops, too."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_fingerprint", "_folded")}
+
     @property
     def _codec(self) -> Any:  # a `LearnedCodec`, whose file imports this one
         return self

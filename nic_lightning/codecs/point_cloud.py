@@ -209,7 +209,6 @@ class PointCloudCodec(CloudCodec):
         for name in SIDES[side]:
             setattr(self, name, None)
         self.whole = torch.tensor(list(fingerprint), dtype=torch.uint8)
-        self._folded, self._fingerprint = (None, None), (None, b"")  # they would keep what is dropped
 
     @property
     def side(self) -> str:

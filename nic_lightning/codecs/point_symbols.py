@@ -12,6 +12,8 @@ leave open are summed in float64.
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import torch
 from numba import njit
@@ -82,7 +84,7 @@ class PointSymbols:
             return np.zeros(len(bias), np.int32), np.ones(len(bias), np.bool_)
         error = error * max(1.0, reach)
         features = _features(x, matrices)
-        if torch.get_float32_matmul_precision() != "highest":  # products would be of 16 bits: no bound holds for them
+        if not _float32_is_whole():
             return _rounded(_largest_of(features, matrices[-1][0]), bias, error, factor, medians)
         short = [part.float() for part in features]
         largest = torch.stack([(part @ self._short).amax(0) for part in short]).amax(0)
@@ -96,6 +98,16 @@ class PointSymbols:
             exact = _largest_of(features, matrices[-1][0][:, rest])
             symbols[rest], undecided[rest] = _rounded(exact, bias[rest], error[rest], factor[rest], medians[rest])
         return symbols, undecided
+
+
+def _float32_is_whole() -> bool:
+    """Whether products of float32 use all its bits: torch and oneDNN can be set to 16, and no bound holds for these."""
+    try:
+        precision = torch.get_float32_matmul_precision()
+    except RuntimeError:  # it was set by torch.backends...fp32_precision, to something else than at first
+        return False
+    modes = (os.environ.get(f"{name}_DEFAULT_FPMATH_MODE", "STRICT") for name in ("ONEDNN", "DNNL"))
+    return precision == "highest" and all(mode.upper() == "STRICT" for mode in modes)
 
 
 def _features(x: Tensor, matrices: list[tuple[Tensor, Tensor]]) -> list[Tensor]:

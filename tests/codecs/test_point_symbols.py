@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -115,7 +118,7 @@ def test_impossible_coordinates_are_left_to_the_analysis(size, wrong):
             strings(codec, x)
 
 
-def test_float32_products_only_narrow_down_what_float64_decides():
+def test_float32_products_only_narrow_down_what_float64_decides(monkeypatch):
     codec = settled("full")
     x = clouds(1, 600)
     expected, folded, cloud = plain(codec, x), fast(codec), x[0].numpy()
@@ -129,6 +132,25 @@ def test_float32_products_only_narrow_down_what_float64_decides():
         np.testing.assert_array_equal(folded.of(cloud), expected)
     finally:
         torch.set_float32_matmul_precision(before)
+    assert not np.array_equal(folded.of(cloud), expected)
+    for name in ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, "BF16")
+            np.testing.assert_array_equal(folded.of(cloud), expected)
+
+    def mixed() -> str:
+        raise RuntimeError("use only the new API")  # torch, where torch.backends.mkldnn.matmul.fp32_precision was set
+
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", mixed)
+    np.testing.assert_array_equal(folded.of(cloud), expected)
+
+
+def test_a_copy_keeps_nothing_of_what_it_drops():
+    codec = settled()
+    data = codec.file_of(clouds(1, 40), codec.operating_points[0])
+    for copied in (copy.deepcopy(codec), pickle.loads(pickle.dumps(codec))):
+        assert not {"_folded", "_fingerprint"} & copied.__dict__.keys()
+        assert copied.file_of(clouds(1, 40), codec.operating_points[0]) == data
 
 
 def test_channels_that_float32_leaves_open_are_summed_in_float64():
