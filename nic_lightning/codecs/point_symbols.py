@@ -102,6 +102,8 @@ class PointSymbols:
 
 def _float32_is_whole() -> bool:
     """Whether products of float32 use all its bits: torch and oneDNN can be set to 16, and no bound holds for these."""
+    if torch.is_autocast_enabled("cpu"):
+        return False
     try:
         precision = torch.get_float32_matmul_precision()
     except RuntimeError:  # it was set by torch.backends...fp32_precision, to something else than at first

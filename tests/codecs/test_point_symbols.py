@@ -132,6 +132,8 @@ def test_float32_products_only_narrow_down_what_float64_decides(monkeypatch):
         np.testing.assert_array_equal(folded.of(cloud), expected)
     finally:
         torch.set_float32_matmul_precision(before)
+    with torch.autocast("cpu", torch.bfloat16):
+        np.testing.assert_array_equal(folded.of(cloud), expected)
     assert not np.array_equal(folded.of(cloud), expected)
     for name in ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"):
         with monkeypatch.context() as patch:
