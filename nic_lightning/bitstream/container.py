@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nic_lightning.bitstream.fields import (
@@ -46,7 +46,7 @@ class Container:
 
 def pack(content: Container) -> bytes:
     """Bytes of a file, of the version that its content has."""
-    values = asdict(content) | {"medium": MEDIA.index(content.medium)}
+    values = vars(content) | {"medium": MEDIA.index(content.medium)}
     declared = fields(content.version, content.medium)
     head = MAGIC + bytes([content.version])
     head += write_fields(declared if content.version == 1 else (MEDIUM, *declared), values)

@@ -90,7 +90,9 @@ def wished_point(codec: ImageCodec, wish: OperatingPoint | str | float | None) -
 
 def file_at(codec: ImageCodec, x: Tensor, point: OperatingPoint, message: str | None = None) -> Choice:
     """The file of an input (1, ...) at a point."""
-    return Choice(point, codec.pack(codec.compress(x, point), point), message)
+    made = getattr(codec, "file_of", None)  # sooner than both steps
+    data = codec.pack(codec.compress(x, point), point) if made is None else made(x, point)
+    return Choice(point, data, message)
 
 
 def file_for(codec: ImageCodec, x: Tensor, **wishes: Any) -> Choice:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from nic_lightning import bitstream
 from nic_lightning.codecs.base import CodecOutput, Encoded, OperatingPoint
+from nic_lightning.codecs.files import State, settled_state
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.receiver import Decoded, Decoding
 from nic_lightning.entropy import tight
@@ -75,9 +76,20 @@ class CloudCodec(LearnedCodec):
     def compress(self, x: Tensor, point: OperatingPoint) -> Encoded:
         """Entropy-code clouds (N, P, 3), each on its own."""
         _require_clouds(x)
-        coded = [self.encode_latents(self.analysis(self.pad(cloud), point), point) for cloud in x.split(1)]
-        latents = torch.cat([quantised["y"] for _, quantised in coded])
-        return Encoded((tuple(strings[0] for strings, _ in coded),), _NO_SIZE, {"y": latents})
+        symbols = list(self.symbols(x.split(1), point))
+        tables, rows = self.entropy_y.tables, self._rows
+        strings = tuple(tight.encode_string(tables, each, rows) for each in symbols)
+        return Encoded((strings,), _NO_SIZE, {"y": self._latents(symbols)})
+
+    def symbols(
+        self, clouds: Iterable[Tensor], point: OperatingPoint, state: State | None = None
+    ) -> Iterator[np.ndarray]:
+        """Symbols (C,), int32, of each of the clouds (1, P, 3). A method may have a faster way to the same ones.
+
+        `state` is what `settled_state` says of the codec, where the caller has just asked.
+        """
+        for cloud in clouds:
+            yield to_int32(self.entropy_y.quantise(self.analysis(self.pad(cloud), point)))
 
     def encode_latents(self, y: Tensor, point: OperatingPoint) -> tuple[list[bytes], dict[str, Tensor]]:
         """One string, which the file tells the length of."""
@@ -106,8 +118,7 @@ class CloudCodec(LearnedCodec):
         return {"y": self._latents([tight.decode_string(self.entropy_y.tables, strings[0], self._rows)])}
 
     def _latents(self, symbols: Sequence[np.ndarray]) -> Tensor:
-        medians = self.entropy_y.medians
-        values = torch.from_numpy(np.stack(symbols)).to(medians)[:, :, None, None]
+        values = torch.from_numpy(np.stack(symbols)).to(self.entropy_y.quantiles)[:, :, None, None]
         return self.entropy_y.dequantise(values)
 
     def _decided(self, latents: Tensor, point: OperatingPoint) -> CloudResult:
@@ -123,8 +134,8 @@ class CloudCodec(LearnedCodec):
         return np.arange(self.entropy_y.channels, dtype=np.int32)
 
     def require_onnx(self) -> None:
-        """Raise UserError: the files are of images' transforms."""
-        raise UserError(f"Codec {self.name} has no ONNX files, which are for images: leave --onnx out.")
+        """Raise UserError: a method may have files of its own."""
+        raise UserError(f"Codec {self.name} has no ONNX files: leave --onnx out.")
 
     # Files.
 
@@ -136,6 +147,20 @@ class CloudCodec(LearnedCodec):
         strings = tuple(column[0] for column in encoded.strings)
         head = self.file_fingerprint(point), self.point_to_bytes(point)
         return bitstream.pack(bitstream.Container(*head, *_NO_SIZE, strings, medium="cloud"))
+
+    def file_of(self, x: Tensor, point: OperatingPoint) -> bytes:
+        """`pack` of what `compress` makes of a cloud (1, P, 3), sooner: the codec's state is looked at once."""
+        _require_clouds(x, 1)
+        state = settled_state(self)
+        (symbols,) = self.symbols([x.detach()], point, state)
+        string = tight.encode_string(self.entropy_y.tables, symbols, self._rows)
+        head = self._fingerprint_of(state), self.point_to_bytes(point)
+        return bitstream.pack(bitstream.Container(*head, *_NO_SIZE, (string,), medium="cloud"))
+
+    def head(self, point: OperatingPoint) -> bytes:
+        """What a file of one cloud has before its string; behind that is the CRC-32 of both."""
+        head = self.file_fingerprint(point), self.point_to_bytes(point)
+        return bitstream.pack(bitstream.Container(*head, *_NO_SIZE, (b"",), medium="cloud"))[:-4]
 
     def unpack(self, data: bytes, max_pixels: int = 0) -> tuple[Encoded, OperatingPoint]:
         """Inverse of `pack`; raises BitstreamError for a cut, altered or foreign file."""
@@ -160,12 +185,10 @@ class CloudCodec(LearnedCodec):
         """Write clouds (1, P, 3) into one stream; returns how many they were. Memory holds 64 of their strings."""
         head = self.file_fingerprint(point), self.point_to_bytes(point)
         header = bitstream.StreamHeader(self.medium, *head, strings=1, joined=True)
-        count = 0
+        tables, rows, count = self.entropy_y.tables, self._rows, 0
         with bitstream.JoinedWriter(file, header) as writer:
-            for cloud in clouds:
-                _require_clouds(cloud, 1)
-                symbols = to_int32(self.entropy_y.quantise(self.analysis(self.pad(cloud), point)))
-                writer.add(tight.encode(self.entropy_y.tables, symbols, self._rows, prefix=True))
+            for symbols in self.symbols(map(_one_cloud, clouds), point):
+                writer.add(tight.encode(tables, symbols, rows, prefix=True))
                 count += 1
         return count
 
@@ -175,15 +198,17 @@ class CloudCodec(LearnedCodec):
 
         Raises BitstreamError for a stream that this codec did not write.
         """
+        for symbols in self.stream_symbols(reader):
+            yield self._decided(self._latents(symbols), self.point_from_bytes(reader.header.point))
+
+    def stream_symbols(self, reader: bitstream.JoinedReader) -> Iterator[list[np.ndarray]]:
+        """Symbols of the clouds of each block; raises what `decode_stream` does."""
         header = reader.header
         if header.medium != self.medium or header.strings != 1:
             raise BitstreamError(f"The stream holds {header.medium}s, and codec {self.name} decodes {self.medium}s.")
         self.require_fingerprint(header, self.fingerprint())
-        point = self.point_from_bytes(header.point)
-        for block in reader:
-            symbols = self._block(block)
-            if symbols:
-                yield self._decided(self._latents(symbols), point)
+        self.point_from_bytes(header.point)
+        yield from filter(None, map(self._block, reader))
 
     def _block(self, block: bitstream.JoinedBlock) -> list[np.ndarray]:
         """Symbols of a block's whole clouds."""
@@ -259,6 +284,11 @@ def joined_results(results: Sequence[CloudResult]) -> CloudResult:
     points = [result.points for result in results if result.points is not None]
     scores = torch.cat([result.log_probabilities for result in results])
     return CloudResult(scores, torch.cat(points) if points else None, results[0].classes)
+
+
+def _one_cloud(x: Tensor) -> Tensor:
+    _require_clouds(x, 1)
+    return x
 
 
 def _require_clouds(x: Tensor, count: int | None = None) -> None:

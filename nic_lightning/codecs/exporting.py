@@ -2,7 +2,8 @@
 
 It holds codec.safetensors, with every tensor of the codec's state: weights, quantiles, integer CDF tables; codec.json,
 with the schema, the version of nic_lightning, class and arguments, operating points, the fingerprint as in the header
-of .nic files and the SHA-256 of codec.safetensors; and where asked for, ONNX files (`codecs/to_onnx.py`).
+of .nic files and the SHA-256 of codec.safetensors; and where asked for, ONNX files (`codecs/to_onnx.py`, of clouds
+`codecs/cloud_onnx.py`) and the encoder as a C header (`codecs/c_header.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from nic_lightning import __version__
+from nic_lightning.codecs import c_header as headers
 from nic_lightning.codecs.base import OperatingPoint
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.errors import RunError
@@ -51,19 +53,23 @@ def export_codec(
     out: Path,
     *,
     onnx_points: Sequence[OperatingPoint] = (),
+    c_header: bool = False,
     overwrite: bool = False,
     report: Callable[[str], None] = print,
 ) -> None:
     """Write `codec`, built from the plain `config`, to the folder `out`, which appears whole or not at all.
 
     Tables are written as they are. `report` gets a sentence for each point of `onnx_points` that was exported and
-    checked. Raises RunError when `out` exists (with `overwrite`: when it holds anything but an export) or cannot be
-    written, UserError when an ONNX file does not compute what the codec does.
+    checked, and one for the C header. Raises RunError when `out` exists (with `overwrite`: when it holds anything but
+    an export) or cannot be written, UserError when an ONNX file does not compute what the codec does, or the codec has
+    no C header.
     """
+    header = codec.c_header() if c_header else None
     if onnx_points:
-        from nic_lightning.codecs.to_onnx import export_point, require_packages
+        from nic_lightning.codecs import cloud_onnx, to_onnx
 
-        require_packages()
+        to_onnx.require_packages()
+        export_point: Any = (cloud_onnx if codec.medium == "cloud" else to_onnx).export_point
     with new_folder(out, overwrite) as folder:
         state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in codec.state_dict().items()}
         weights = save(state)
@@ -79,6 +85,9 @@ def export_codec(
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         for point in onnx_points:
             report(export_point(codec, point, folder))
+        if header is not None:
+            (folder / headers.NAME).write_text(header.text, encoding="utf-8")
+            report(f"{headers.NAME}: {header.constants:,} bytes of constants, {header.variables:,} of the stack")
 
 
 def describe_points(codec: LearnedCodec) -> list[dict[str, Any]]:
@@ -123,7 +132,8 @@ def _require_free(target: Path, overwrite: bool) -> None:
         raise RunError(f"{target} exists and is not a folder; give another name.")
     if not overwrite:
         raise RunError(f"{target} exists; give another folder, or --overwrite to replace an export.")
-    foreign = sorted(p.name for p in target.iterdir() if p.name not in (WEIGHTS, DESCRIPTION) and p.suffix != ".onnx")
+    own = WEIGHTS, DESCRIPTION, headers.NAME
+    foreign = sorted(p.name for p in target.iterdir() if p.name not in own and p.suffix != ".onnx")
     if foreign:
         raise RunError(f"{target} holds more than an export ({foreign[0]}) and is not replaced; give another folder.")
 

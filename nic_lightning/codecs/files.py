@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import operator
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,10 +17,62 @@ from nic_lightning.codecs.strips import MAX_WHOLE_PIXELS, goes_in_strips
 from nic_lightning.errors import BitstreamError, UserError
 
 
+@dataclass(frozen=True)
+class State:
+    """Tensors of a codec, their versions and addresses, and whether a part of it is in training mode.
+
+    The tensors themselves are kept: a new one may lie at the address of one that is gone.
+    """
+
+    tensors: list[Tensor]
+    versions: list[int]
+    places: list[int]
+    training: bool
+
+    def equals(self, other: State | None) -> bool:
+        """Whether nothing was changed between the two."""
+        return (
+            other is not None
+            and (self.training, self.versions, self.places) == (other.training, other.versions, other.places)
+            and all(map(operator.is_, self.tensors, other.tensors))
+        )
+
+
+def settled_state(*of: nn.Module) -> State | None:
+    """What tells whether any tensor of some modules was changed since; None where a parameter can be trained.
+
+    Fused optimisers change parameters without raising their version, and tensors of inference mode have none.
+    """
+    tensors: list[Tensor] = []
+    modules: list[nn.Module | None] = [*of]
+    training = False
+    while modules:
+        module = modules.pop()
+        if module is None:
+            continue
+        parts = module.__dict__  # its attributes, and state_dict(), take several times as long
+        modules += parts["_modules"].values()
+        training |= parts["training"]
+        tensors += parts["_parameters"].values()
+        tensors += parts["_buffers"].values()
+    tensors = [tensor for tensor in tensors if tensor is not None]
+    try:
+        versions = [tensor._version for tensor in tensors if not tensor.requires_grad]
+    except RuntimeError:  # of inference mode
+        return None
+    if len(versions) < len(tensors):
+        return None
+    return State(tensors, versions, [tensor.data_ptr() for tensor in tensors], training)
+
+
 class ImageFiles(nn.Module):
     """What `LearnedCodec` has for files; a codec that is a part of another one says which files are its own."""
 
-    _fingerprint: tuple[object, bytes] = (None, b"")
+    _fingerprint: tuple[State | None, bytes] = (None, b"")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is kept, whose tensors a copy would hold in memory, those of networks that it drops, too."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_fingerprint", "_folded")}
 
     @property
     def _codec(self) -> Any:  # a `LearnedCodec`, whose file imports this one
@@ -90,16 +144,13 @@ class ImageFiles(nn.Module):
         return self._codec.candidate_points[index]
 
     def fingerprint(self) -> bytes:
-        """First 8 bytes of the SHA-256 over method, weights and tables.
+        """First 8 bytes of the SHA-256 over method, weights and tables; kept while no tensor changes."""
+        return self._fingerprint_of(settled_state(self))
 
-        It is kept while no tensor changes, but only where no parameter can be trained: fused optimisers change
-        parameters without raising their version.
-        """
-        state = self.state_dict(keep_vars=True)
-        settled = not any(t.requires_grad or t.is_inference() for t in state.values())
-        key = tuple((t.data_ptr(), t._version, t.shape) for t in state.values()) if settled else None
-        if key is None or key != self._fingerprint[0]:
-            self._fingerprint = (key, self._hash(state))
+    def _fingerprint_of(self, state: State | None) -> bytes:
+        """`fingerprint` of the codec as it is now, which `state` says."""
+        if state is None or not state.equals(self._fingerprint[0]):
+            self._fingerprint = (state, self._hash(self.state_dict(keep_vars=True)))
         return self._fingerprint[1]
 
     def _hash(self, state: dict[str, Tensor]) -> bytes:

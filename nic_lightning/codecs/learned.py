@@ -130,7 +130,8 @@ class LearnedCodec(ImageCoding, ImageFiles):
     def half_of(self, side: str) -> Self:
         """What the "sender" or the "receiver" needs; UserError for a codec that has no such half."""
         raise UserError(
-            f"Codec {self.name} has no halves: --half is for translation codecs, such as codec=i2icodec, and scalable."
+            f"Codec {self.name} has no halves: --half is for codec=point_cloud, translation codecs, such as "
+            "codec=i2icodec, and scalable."
         )
 
     def config_of(self, whole: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,6 +144,10 @@ class LearnedCodec(ImageCoding, ImageFiles):
 
     def require_onnx(self) -> None:
         """Raise UserError where the transforms cannot be ONNX files."""
+
+    def c_header(self) -> Any:
+        """The encoder as a C header (`codecs/c_header.py`); UserError where there is none."""
+        raise UserError(f"Codec {self.name} has no C header: --c-header is for codec=point_cloud, micro or lite.")
 
     def receiver_example(self, point: OperatingPoint) -> dict[str, Any]:
         """What only a receiver has, as further arguments of `forward`, `synthesis` and `decompress`: here, nothing.

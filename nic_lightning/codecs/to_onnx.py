@@ -91,14 +91,23 @@ def _trace(transform: _Transform, example: Tensor, source: tuple[str, int], resu
     """ONNX model of a transform; `source` and `result` are names, and steps of their heights and widths."""
     n, h, w = (torch.export.Dim(name, min=1) for name in "nhw")
     step = source[1]
+    model = traced(transform, example, (source[0], result[0]), {0: n, 2: step * h, 3: step * w})
+    for axis, name in ((2, "h"), (3, "w")):
+        size = model.graph.output[0].type.tensor_type.shape.dim[axis]
+        size.dim_param = name if result[1] == 1 else f"{result[1]}*{name}"
+    return model
+
+
+def traced(module: nn.Module, example: Tensor, names: tuple[str, str], free: dict[int, Any]) -> Any:
+    """ONNX model of a module with one input and one output of these `names`; `free` dimensions of the input vary."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, about its own exporter
         program = torch.onnx.export(
-            transform.eval(),
+            module.eval(),
             (example,),
-            input_names=[source[0]],
-            output_names=[result[0]],
-            dynamic_shapes=({0: n, 2: step * h, 3: step * w},),
+            input_names=[names[0]],
+            output_names=[names[1]],
+            dynamic_shapes=(free,),
             dynamo=True,
             external_data=False,
             verbose=False,
@@ -108,9 +117,6 @@ def _trace(transform: _Transform, example: Tensor, source: tuple[str, int], resu
     for part in (*model.graph.node, *model.graph.input, *model.graph.output, model.graph):
         part.ClearField("metadata_props")  # source lines and paths of this machine
     del model.graph.value_info[:]
-    for axis, name in ((2, "h"), (3, "w")):
-        size = model.graph.output[0].type.tensor_type.shape.dim[axis]
-        size.dim_param = name if result[1] == 1 else f"{result[1]}*{name}"
     return model
 
 
@@ -119,7 +125,7 @@ def _check(codec: LearnedCodec, point: OperatingPoint, files: dict[str, Path]) -
     from skimage import data
 
     photo = torch.from_numpy(data.astronaut()).permute(2, 0, 1)[None].float() / 255
-    run = {name: _session(file) for name, file in files.items()}
+    run = {name: session(file) for name, file in files.items()}
     worst = dict.fromkeys(files, 0.0)
     for height, width in _CHECKED:
         x = codec.pad(photo[..., :height, :width])
@@ -140,7 +146,8 @@ def _check(codec: LearnedCodec, point: OperatingPoint, files: dict[str, Path]) -
     return worst
 
 
-def _session(file: Path):
+def session(file: Path) -> Callable[[Tensor], Tensor]:
+    """A file under onnxruntime, with torch's number of threads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -28,6 +28,7 @@ ACTIONS = {
         "evaluation",
         "flow",
         "latent_motion",
+        "point_cloud",
         "report",
         "slimmable",
         "startup",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from nic_lightning.bitstream import JoinedReader
 from nic_lightning.commands.file_by_file import each, none_is_usable
 from nic_lightning.commands.options import Option, Out, Overwrite, exclusive, takes
 from nic_lightning.errors import UserError
@@ -120,9 +121,13 @@ def _stream(codec: LearnedCodec, medium: Medium, several: Inputs, point: Operati
     file = io.BytesIO()
     count = encode(file, (x for _, x in several.each), point)
     data = file.getvalue()
-    (decoded,) = codec.decoding().of(data).images
-    if decoded.shape[0] != count:
-        raise UserError(f"of {count:,} {medium.items} {decoded.shape[0]:,} came back: the codec's tables are damaged")
+    if codec.decodes_alone(point):
+        (decoded,) = codec.decoding().of(data).images
+        back = decoded.shape[0]
+    else:
+        back = sum(map(len, codec.stream_symbols(JoinedReader(io.BytesIO(data)))))  # pyright: ignore
+    if back != count:
+        raise UserError(f"of {count:,} {medium.items} {back:,} came back: the codec's tables are damaged")
     write_atomically(target, data)
     rate = f"{8 * len(data) / count:.4f} {medium.rate.unit}"
     return f"{target}: {len(data):,} bytes, {count:,} {medium.items}, {rate}, point {point.label}"

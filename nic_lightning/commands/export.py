@@ -1,4 +1,4 @@
-"""`nic export`: a trained codec as a folder of its own: safetensors, JSON, ONNX."""
+"""`nic export`: a trained codec as a folder of its own: safetensors, JSON, ONNX, a C header."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def export(
     width: Annotated[int | None, Parameter(metavar="W")] = None,
     onnx: bool = False,
     points: Annotated[tuple[str, ...], Parameter(name="--point", metavar="LABEL")] = (),
+    c_header: bool = False,
     half: Literal["sender", "receiver"] | None = None,
     domains: Annotated[list[str] | None, Parameter(metavar="A,B,...", converter=comma_separated, n_tokens=1)] = None,
     overwrite: Overwrite = False,
@@ -36,16 +37,20 @@ def export(
         out: folder to make
         width: of a slimmable codec: only what the widths up to this one use; of a scalable one, the first layers
         onnx: also g_a and g_s as ONNX, a pair of files a point, checked with onnxruntime; hyper transforms are left
-            out, because decoding needs them in float64, for which onnxruntime has no convolutions
+            out, because decoding needs them in float64, for which onnxruntime has no convolutions; of point clouds
+            points to symbols, and symbols to log probabilities
         points: only this point as ONNX; may be repeated
-        half: of a translation codec: what only encodes, or only decodes; the halves understand one another's files;
-            of a scalable one: receiver, what only decodes
+        c_header: also the encoder of a point-cloud codec, micro or lite, as a header of C99 without allocation, for a
+            sensor: float points to the bytes of files
+        half: of a translation or point-cloud codec: what only encodes, or only decodes; the halves understand one
+            another's files; of a scalable one: receiver, what only decodes
         domains: RUN is a released checkpoint of StarGAN v2, ..._nets_ema.ckpt, of these domains, sorted as folders are
         overwrite: replace an export that exists
 
     Examples:
         nic export runs/first -o exported
         nic export runs/first -o exported --onnx --point 512
+        nic export runs/point_cloud_micro_small -o sensor --c-header --half sender
     """
     require_source(run)
     require_labels(run, points or None)
@@ -66,7 +71,7 @@ def export(
     # As an exception, the signal leaves nothing half-written.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        export_codec(codec, config, out, onnx_points=chosen, overwrite=overwrite)
+        export_codec(codec, config, out, onnx_points=chosen, c_header=c_header, overwrite=overwrite)
     finally:
         signal.signal(signal.SIGTERM, before)
     size = (out / WEIGHTS).stat().st_size

@@ -15,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
 from nic_lightning import train
+from nic_lightning.cli import main
 from nic_lightning.codecs.loading import load_codec
 from nic_lightning.codecs.point_cloud import PointCloudCodec
 from nic_lightning.commands.compress import compress
@@ -38,6 +39,47 @@ def cloud_run(tmp_path_factory) -> Path:
     codec(CloudHandler().example(1, 48, n=8), codec.operating_points[0])
     codec.eval().update_tables()
     return saved(codec, ARGUMENTS, tmp_path_factory.mktemp("runs") / "clouds")
+
+
+def test_an_export_holds_an_encoder_for_a_sensor(cloud_run, tmp_path, capsys):
+    assert main(["export", str(cloud_run), "-o", str(tmp_path / "out"), "--c-header"]) == 0
+    assert re.match(r"point_encoder\.h: \d+,\d{3} bytes of constants, \d{3} of the stack\n", capsys.readouterr().out)
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        "codec.json",
+        "codec.safetensors",
+        "point_encoder.h",
+    }
+    assert load_codec(tmp_path / "out").c_header().text == (tmp_path / "out/point_encoder.h").read_text()
+    assert main(["export", str(cloud_run), "-o", str(tmp_path / "out"), "--overwrite"]) == 0
+    assert not (tmp_path / "out/point_encoder.h").exists()
+
+
+def test_halves_are_small_and_only_encode_or_only_decode(cloud_run, tmp_path, capsys):
+    box = clouds.write(tmp_path / "box.off", clouds.off())
+    halves = {half: tmp_path / half for half in ("sender", "receiver")}
+    for half, out in halves.items():
+        assert main(["export", str(cloud_run), "-o", str(out), "--half", half]) == 0
+    said = capsys.readouterr().out.splitlines()
+    sizes = [int(line.partition("(")[2].partition(" bytes")[0].replace(",", "")) for line in said]
+    assert sizes == [(out / "codec.safetensors").stat().st_size for out in halves.values()]
+    assert sizes[0] < 40_000 < sizes[1]  # 1,088 parameters and tables; and a classifier of 150,000
+    assert {line.rpartition(" ")[2] for line in said} == {load_codec(cloud_run).fingerprint().hex()}
+    assert compress([box], run=halves["sender"], out=tmp_path / "files") == 0
+    assert "%" not in capsys.readouterr().out  # the sender does not know the class
+    assert compress([box], run=cloud_run, out=tmp_path / "whole") == 0
+    assert (tmp_path / "files/box.nic").read_bytes() == (tmp_path / "whole/box.nic").read_bytes()
+    (tmp_path / "scans").mkdir()
+    clouds.write(tmp_path / "scans/one.off", clouds.off())
+    assert compress([tmp_path / "scans"], run=halves["sender"], out=tmp_path / "files") == 0
+    assert re.search(r"scans\.nic: \d\d bytes, 1 cloud", capsys.readouterr().out)
+    assert compress([box], run=halves["receiver"], out=tmp_path / "none") == 2
+    assert f"{box}: point_cloud cannot encode: this is the receiver's half.\n" in capsys.readouterr().err
+    decided = {half: tmp_path / f"by-{half}" for half in ("sender", "receiver", "whole")}
+    assert decompress([tmp_path / "files/box.nic"], run=halves["sender"], out=decided["sender"]) == 2
+    assert "point_cloud cannot decide: this is the sender's half." in capsys.readouterr().err
+    for half, run in (("receiver", halves["receiver"]), ("whole", cloud_run)):
+        assert decompress([tmp_path / "files/box.nic"], run=run, out=decided[half]) == 0
+    assert (decided["receiver"] / "box.json").read_text() == (decided["whole"] / "box.json").read_text()
 
 
 def test_a_mesh_becomes_a_file_of_a_few_bytes_and_a_decision(cloud_run, tmp_path, capsys):

@@ -45,6 +45,12 @@ def test_an_export_stands_in_for_the_run(run: Path, images: list[Path], tmp_path
     assert nic("export", run, "-o", out, "--overwrite") == 0
 
 
+def test_only_point_cloud_codecs_have_a_c_header(run: Path, tmp_path: Path, capsys) -> None:
+    assert nic("export", run, "-o", tmp_path / "out", "--c-header") == 2
+    assert "has no C header: --c-header is for codec=point_cloud" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_training_may_start_from_an_export(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "export"
     assert nic("export", run, "-o", out) == 0

@@ -13,3 +13,8 @@ def save(tmp_path):
         return tmp_path / name
 
     return write
+
+
+@pytest.fixture(scope="module")
+def onnxruntime():
+    return pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'nic_lightning[onnx]'")

@@ -120,6 +120,7 @@ def test_files_bring_back_the_latents_and_the_decision(size):
         encoded = codec.compress(cloud, point)
         received, named = codec.unpack(codec.pack(encoded, point))
         assert named == point
+        assert codec.file_of(cloud, point) == codec.pack(encoded, point)
         latents = codec.decode_latents(received, point)["y"]
         assert latents.shape == (1, codec.entropy_y.channels, 1, 1)
         assert torch.equal(latents, encoded.latents["y"])
@@ -235,7 +236,39 @@ def test_python_programs_encode_arrays():
         codec.decode("file.nic")  # pyright: ignore[reportArgumentType]
 
 
+def test_sender_and_receiver_share_files_and_no_network():
+    codec = made(reconstruct=True, points=30)
+    sender, receiver = codec.half_of("sender"), codec.half_of("receiver")
+    shared = {name for name, _ in sender.named_parameters()} & {name for name, _ in receiver.named_parameters()}
+    assert {name.partition(".")[0] for name in shared} == {"entropy_y"}
+    x, point = clouds(70, 30), codec.operating_points[0]
+    assert stream_of(sender, x) == stream_of(codec, x)
+    data = sender.requires_grad_(False).file_of(x[:1], point)
+    assert data == codec.file_of(x[:1], point)
+    for each in (data, stream_of(sender, x)):
+        found, expected = receiver.decode(each), codec.decode(each)
+        assert torch.equal(found.log_probabilities, expected.log_probabilities)
+        assert torch.equal(found.points, expected.points)  # pyright: ignore[reportArgumentType]
+    assert sender.fingerprint() == receiver.fingerprint() == codec.fingerprint()
+    assert sender.half_of("sender").file_of(x[:1], point) == data
+    assert sender.c_header().text == codec.c_header().text
+    for act in (lambda: receiver.encode(x[0]), lambda: receiver.compress(x, point), receiver.c_header):
+        with pytest.raises(UserError, match=r"^point_cloud cannot encode: this is the receiver's half\.$"):
+            act()
+    with pytest.raises(UserError, match=r"^point_cloud cannot decide: this is the sender's half\.$"):
+        sender.decode(data)
+    with pytest.raises(UserError, match="the sender's half of point_cloud: it holds nothing for the receiver"):
+        sender.half_of("receiver")
+
+
 def test_impossible_arguments_are_refused():
-    for arguments in ({"size": "huge"}, {"classes": 1}, {"classes": ["one"]}, {"points": 0}, {"points": 1 << 20}):
-        with pytest.raises(UserError, match=r"size|classes and"):
+    for arguments in (
+        {"size": "huge"},
+        {"classes": 1},
+        {"classes": ["one"]},
+        {"points": 0},
+        {"points": 1 << 20},
+        {"side": "left"},
+    ):
+        with pytest.raises(UserError, match=r"size|classes and|side is 'left'"):
             PointCloudCodec(**arguments)

@@ -15,11 +15,6 @@ CONF = Path(__file__).parents[2] / "conf" / "codec"
 LADDER = {"lambdas": [64, 512]}
 
 
-@pytest.fixture(scope="module")
-def onnxruntime():
-    return pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'nic_lightning[onnx]'")
-
-
 @pytest.fixture
 def numbers(onnxruntime):
     """What an ONNX file gives for an input."""
@@ -63,7 +58,7 @@ def test_onnx_files_code_an_image_as_the_codec_does(tmp_path, make_codec, number
 
 
 def exported() -> list[str]:
-    """Codecs with ONNX files: not classic ones, those that translate, whose synthesis takes a style, nor clouds'."""
+    """Codecs with ONNX files of images: not classic ones, nor those that translate, whose synthesis takes a style."""
     texts = {path.stem: path.read_text() for path in CONF.glob("*.yaml")}
     without = ("nic_lightning.baselines.", "nic_lightning.codecs.translation.", "nic_lightning.codecs.point_cloud.")
     learned = {

@@ -189,6 +189,11 @@ def test_a_subset_depends_on_neither_order_nor_repetition():
     assert np.array_equal(fixed_subset(again, 64), found)
     assert np.array_equal(fixed_subset(np.repeat(points[:9], 20, axis=0), 64), np.unique(points[:9], axis=0))
     assert fixed_subset(points, 300) is points
+    for x in (points[:, 0], points[:, 0].round(1)):  # each its own, and shared ones
+        cloud = np.column_stack([x, points[:, 1:]])
+        ordered = np.unique(cloud, axis=0)
+        chosen = np.random.default_rng(0).permutation(300)[:64]
+        assert np.array_equal(fixed_subset(cloud, 64), ordered[np.sort(chosen)])
 
 
 def test_chamfer_distance_is_that_of_every_pair():

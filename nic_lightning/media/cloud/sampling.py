@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from nic_lightning.media.cloud.shape import Floats, Refused, Shape
@@ -62,7 +64,20 @@ def fixed_subset(points: np.ndarray, count: int) -> np.ndarray:
     """
     if len(points) <= count:
         return points
-    different = np.unique(points, axis=0)
+    different = _different(points)
     if len(different) <= count:
         return different
-    return different[np.sort(np.random.default_rng(0).permutation(len(different))[:count])]
+    return different[_chosen(len(different), count)]
+
+
+def _different(points: np.ndarray) -> np.ndarray:
+    """`np.unique(points, axis=0)`, sooner where no two points share their first coordinate."""
+    ordered = points[np.argsort(points[:, 0])]
+    first = ordered[:, 0]
+    return ordered if (first[1:] > first[:-1]).all() else np.unique(points, axis=0)
+
+
+@lru_cache(maxsize=4)
+def _chosen(different: int, count: int) -> np.ndarray:
+    """Which `count` of so many points are taken, in ascending order."""
+    return np.sort(np.random.default_rng(0).permutation(different)[:count])
