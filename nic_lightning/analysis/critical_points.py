@@ -84,6 +84,13 @@ def study(codec: PointCloudCodec, cloud: Tensor) -> CriticalStudy:
     return CriticalStudy(seen, critical, minimal_points(codec, cloud), bits, decided, made, same)
 
 
+def point_cloud_codec(codec: object) -> PointCloudCodec:
+    """The same codec; UserError for one that has no critical points."""
+    if not isinstance(codec, PointCloudCodec):
+        raise UserError(f"Codec {getattr(codec, 'name', codec)} has no critical points; give one of codec=point_cloud.")
+    return codec
+
+
 def _seen(codec: PointCloudCodec, cloud: Tensor) -> Tensor:
     if codec.training:
         raise UserError("Critical points are those of a codec in evaluation mode; call codec.eval() first.")

@@ -18,7 +18,8 @@ from nic_lightning.mistakes import mistake
 
 Compose = Callable[..., Any]
 """As `config.compose`."""
-GROUPS = ("codec", "task", "data", "trainer", "logger", "callbacks", "launch", "sweep", "experiment")
+_PARTS = ("codec", "task", "optimizer", "schedule", "data", "trainer", "logger", "callbacks", "launch")
+GROUPS = (*_PARTS, "sweep", "experiment")
 
 
 def check(

@@ -62,13 +62,11 @@ def critical_points(
     for name in (TABLE, SHOWN, FIGURE):
         require_free(folder / name, overwrite)
 
+    from nic_lightning.analysis.critical_points import point_cloud_codec
     from nic_lightning.codecs.loading import load_codec
-    from nic_lightning.codecs.point_cloud import PointCloudCodec
     from nic_lightning.data.cloud_sets import LabelledClouds, locate_clouds
 
-    codec = load_codec(run)
-    if not isinstance(codec, PointCloudCodec):
-        raise UserError(f"Codec {codec.name} has no critical points; give a run of codec=point_cloud.")
+    codec = point_cloud_codec(load_codec(run))
     rows, shown = _measured(codec, LabelledClouds(locate_clouds(clouds)), limit)
     _write(folder, rows, shown)
     print(_summary(rows))

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from nic_lightning.baselines.still import MissingCodec
 from nic_lightning.codecs.learned import LearnedCodec
+from nic_lightning.codecs.point_cloud import PointCloudCodec
 from nic_lightning.config import check_targets, compose
 from nic_lightning.testing import Check, check_names, codec_checks, excited
 
@@ -54,6 +55,10 @@ def checks(config) -> dict[str, Check]:
         if not isinstance(error.__cause__, MissingCodec):
             raise
         pytest.skip(str(error.__cause__))  # tests/baselines has stand-ins for programs
+    if hasattr(codec, "accompany"):  # it is measured beside a codec that classifies
+        beside = PointCloudCodec(classes=3).eval()
+        beside.update_tables()
+        codec.accompany(beside)
     if isinstance(codec, LearnedCodec):
         excited(codec, EXCITEMENT.get(codec.name, 4.0))
     return {check.name: check for check in codec_checks(codec, config)}
