@@ -80,7 +80,8 @@ def _config(run: Path) -> dict[str, Any]:
 
 def _codec_row(run: Path) -> list[Row]:
     config = _config(run)
-    if "size" not in (config.get("codec") or {}):
+    codec = config.get("codec") or {}
+    if "size" not in codec or codec.get("reconstruct"):  # of the latter one is shown, no curve drawn
         return []
     table = pd.read_parquet(run / "results.parquet")
     bits, size, estimated, accuracy = (

@@ -38,4 +38,9 @@ for points in 16 64 1024; do
         for lambda in 40 1000; do train $size $lambda $points 0; done
     done
 done
+run=runs/reconstructing
+[ -f "$run/results.parquet" ] || nic-train experiment=point_cloud_micro_small codec.lmbda=1000 codec.reconstruct=true \
+    trainer.max_steps=3000 task.decay=1000 name=reconstructing run_dir="$run" logger=none
+nic critical_points "$run" --overwrite
+cp "$run/critical_points/clouds.png" "$here/critical_points.png"
 python "$here/collect.py" runs

@@ -42,7 +42,9 @@ def cloud_figure(clouds: Sequence[Mapping[str, Any]], path: Path) -> Path:
             axes.set(xlim=(-0.6, 0.6), ylim=(-0.6, 0.6), zlim=(-0.6, 0.6))
             if not row:
                 axes.set_title(f"{cloud['true']}, taken for {cloud['decided']}\n{cloud['bits']:.0f} bits", fontsize=9)
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    shown = [axes.get_legend_handles_labels() for axes in (figure.axes[0], figure.axes[-1])]
+    named = {label: handle for handles, labels in shown for handle, label in zip(handles, labels, strict=True)}
+    figure.legend(list(named.values()), list(named), loc="outside lower center", ncols=4, frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     write_atomically(path, buffer.getvalue())
