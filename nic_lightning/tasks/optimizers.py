@@ -80,7 +80,12 @@ def adamw(
 
 
 def muon(
-    groups: Sequence[Group], fused: bool, momentum: float = 0.95, weight_decay: float = 0.0, steps: int = 5
+    groups: Sequence[Group],
+    fused: bool,
+    momentum: float = 0.95,
+    weight_decay: float = 0.0,
+    steps: int = 5,
+    iteration: str = "float32",
 ) -> torch.optim.Optimizer:
     """Muon of kernels, Adam of the rest; steps are as long as Adam's, so learning rates are of its size.
 
@@ -90,6 +95,7 @@ def muon(
         momentum: of the gradients, Nesterov's.
         weight_decay: of kernels, times the learning rate.
         steps: of the iteration that makes an update orthogonal.
+        iteration: what that runs in, "float32" or "bfloat16".
     """
     _not_negative("weight_decay", weight_decay)
     made = _split(groups, lambda group, parameter: parameter in group.kernels, "by Adam")
@@ -98,7 +104,7 @@ def muon(
     if not chosen:
         raise UserError("task.optimizer is muon, and the codec has no kernels that are trained: take adam.")
     return Together(
-        [Muon(chosen, momentum=momentum, weight_decay=weight_decay, steps=steps)]
+        [Muon(chosen, momentum=momentum, weight_decay=weight_decay, steps=steps, iteration=iteration)]
         + ([torch.optim.Adam(others, fused=fused)] if others else [])
     )
 

@@ -12,7 +12,7 @@ from torch import nn
 from nic_lightning.config import ConfigError, check_targets, compose, options
 from nic_lightning.errors import UserError
 from nic_lightning.losses.rate_distortion import rate_distortion
-from nic_lightning.tasks.muon import Muon, orthogonal
+from nic_lightning.tasks.muon import ITERATIONS, Muon, orthogonal
 from nic_lightning.tasks.optimizers import Together, kernels_of
 from nic_lightning.tasks.rate_distortion import RateDistortionTask
 from nic_lightning.tasks.schedule import Cosine, OneCycle
@@ -90,10 +90,11 @@ def test_muon_leaves_entropy_models_and_quantiles_to_adam():
     assert all(group["lr"] == 7.0 for part in optimizer.parts for group in part.param_groups)
 
 
+@pytest.mark.parametrize("dtype", ITERATIONS.values())
 @pytest.mark.parametrize("shape", [(8, 8), (5, 40), (40, 5)])
-def test_updates_of_muon_are_nearly_orthogonal(shape: tuple[int, int]):
+def test_updates_of_muon_are_nearly_orthogonal(shape: tuple[int, int], dtype: torch.dtype):
     torch.manual_seed(0)
-    found = orthogonal(torch.randn(shape) * 1e-3)
+    found = orthogonal(torch.randn(shape) * 1e-3, dtype=dtype)
     values = torch.linalg.svdvals(found)
     assert values.min() > 0.5
     assert values.max() < 1.3
@@ -117,10 +118,23 @@ def test_muon_refuses_vectors_and_foreign_states():
         Muon([nn.Parameter(torch.zeros(3))])
     with pytest.raises(UserError, match="momentum of 0 to 1"):
         Muon([nn.Parameter(torch.zeros(3, 3))], momentum=1.0)
+    with pytest.raises(UserError, match="bfloat16"):
+        Muon([nn.Parameter(torch.zeros(3, 3))], iteration="bfloat")
     optimizer = task_of("optimizer=muon").configure_optimizers()["optimizer"]
     adam = task_of().configure_optimizers()["optimizer"]
     with pytest.raises(UserError, match=r"another task\.optimizer"):
         optimizer.load_state_dict(adam.state_dict())
+
+
+def test_a_state_of_muon_without_precision_goes_on_in_float32():
+    weight = nn.Parameter(torch.ones(3, 3))
+    optimizer = Muon([weight], iteration="bfloat16")
+    state = optimizer.state_dict()
+    del state["param_groups"][0]["iteration"]
+    optimizer.load_state_dict(state)
+    weight.grad = torch.ones(3, 3)
+    optimizer.step()
+    assert optimizer.param_groups[0]["iteration"] == "float32"
 
 
 def rates(make, count: int) -> list[float]:
