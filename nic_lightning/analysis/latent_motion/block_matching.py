@@ -133,86 +133,107 @@ def _outside(width: int, block: int, radius: int) -> NDArray[np.int32]:
 
 @njit(cache=True, nogil=True)
 def _match(a, b, outside, block, radius, field):  # pragma: no cover
-    """Sums down the columns are kept as the block goes down; `_keep_better` sums them along the row."""
+    """Each row of blocks at every displacement; the sums down the columns of each go on from row to row.
+
+    Functions get whole arrays and where to begin: views would be counted, which takes as long as the sums.
+    """
     channels, height, n = a.shape
     groups, many = outside.shape
-    side, reach = 2 * radius + 1, block // 2
-    columns = np.zeros((groups, n), np.int32)
-    sums = np.zeros((GROUPS, many + LANES), np.int32)
-    best = np.full((height, many), _WORST, np.int32)
-    found = np.zeros((height, many), np.int32)
-    for dy in range(-radius, radius + 1):
-        top, bottom = max(0, -dy), min(height, height - dy)  # rows of `a` whose partner is in `b`
-        columns[:] = 0
-        for y in range(top, bottom if bottom - top >= block else top):
-            for g in range(groups):
-                for c in range(channels):
-                    if y - top < block:
-                        _enter(a[c, y], b[c, y + dy, g], columns[g])
+    side, reach, line = 2 * radius + 1, block // 2, groups * n
+    a, b, outside = a.reshape(a.size), b.reshape(b.size), outside.reshape(outside.size)
+    columns = np.zeros(side * line, np.int32)
+    sums = (np.zeros(many + LANES, np.int32), np.zeros(many + LANES, np.int32), np.zeros(many + LANES, np.int32))
+    best, found = np.empty(many, np.int32), np.zeros(many, np.int32)
+    for y in range(height):
+        best[:] = _WORST
+        for dy in range(max(-radius, -y), min(radius, height - 1 - y) + 1):
+            rows = y - max(0, -dy)  # before this one, whose partners are in `b`
+            start = (dy + radius) * line
+            for c in range(channels if height - abs(dy) >= block else 0):
+                for g in range(groups):
+                    at, partner, column = (c * height + y) * n, (c * height + y + dy) * line + g * n, start + g * n
+                    if rows < block:
+                        _enter(a, at, b, partner, columns, column, n)
                     else:
-                        _move(a[c, y], b[c, y + dy, g], a[c, y - block], b[c, y + dy - block, g], columns[g])
-            for g in range(0, groups if y - top >= block - 1 else 0, GROUPS):
+                        _move(a, at, at - block * n, b, partner, partner - block * line, columns, column, n)
+            for g in range(0, groups if rows >= block - 1 and height - abs(dy) >= block else 0, GROUPS):
                 for i in range(GROUPS):
-                    _begin(columns[g + i], sums[i], np.uintp(block - 1))
-                number, last = np.int32((dy + radius) * side + LANES * g), LANES * (block - 1)
+                    _begin(columns, start + (g + i) * n, sums[i], block - 1)
+                number = np.int32((dy + radius) * side + LANES * g)
                 _keep_better(
-                    sums[0], sums[1], sums[2], columns[g], columns[g + 1], columns[g + 2],
-                    columns[g, last:], columns[g + 1, last:], columns[g + 2, last:],
-                    outside[g], outside[g + 1], outside[g + 2], best[y - reach], found[y - reach], number,
+                    sums[0], sums[1], sums[2], columns, start + g * n, n, LANES * (block - 1), outside, g * many,
+                    best, found, number,
                 )  # fmt: skip
-    for y in range(reach, height - reach):
-        for x in range(many // LANES):
-            _choose(best[y], found[y], LANES * x, side, radius, field[y, x + reach])
+        if y >= block - 1:
+            _choose(best, found, side, radius, field[y - reach, reach : reach + many // LANES])
 
 
 @njit(cache=True, nogil=True)
-def _enter(a, b, column):  # pragma: no cover
+def _enter(a, at, b, partner, columns, column, n):  # pragma: no cover
     """Add the squared differences of a row."""
-    for k in range(np.uintp(len(column))):
-        difference = np.int32(a[k]) - np.int32(b[k])
-        column[k] += difference * difference
+    at, partner, column = np.uintp(at), np.uintp(partner), np.uintp(column)
+    for k in range(np.uintp(n)):
+        difference = np.int32(a[at + k]) - np.int32(b[partner + k])
+        columns[column + k] += difference * difference
 
 
 @njit(cache=True, nogil=True)
-def _move(a, b, old_a, old_b, column):  # pragma: no cover
+def _move(a, at, old, b, partner, old_partner, columns, column, n):  # pragma: no cover
     """Add those of a row, and take away those of the row that leaves the block."""
-    for k in range(np.uintp(len(column))):
-        new, old = np.int32(np.int16(a[k] - b[k])), np.int32(np.int16(old_a[k] - old_b[k]))  # at most 4095
-        column[k] += np.int32(new * new) - np.int32(old * old)
+    at, old, column = np.uintp(at), np.uintp(old), np.uintp(column)
+    partner, old_partner = np.uintp(partner), np.uintp(old_partner)
+    for k in range(np.uintp(n)):
+        new = np.int32(np.int16(a[at + k] - b[partner + k]))  # at most 4095
+        past = np.int32(np.int16(a[old + k] - b[old_partner + k]))
+        columns[column + k] += np.int32(new * new) - np.int32(past * past)
 
 
 @njit(cache=True, nogil=True)
-def _begin(column, sums, count):  # pragma: no cover
-    """sums[lane]: of the first block without its last column."""
-    for lane in range(np.uintp(LANES)):
-        total = np.int32(0)
-        for x in range(count):
-            total += column[np.uintp(LANES) * x + lane]
-        sums[lane] = total
+def _begin(columns, column, sums, count):  # pragma: no cover
+    """sums[lane]: of the first block without its last column.
+
+    The lanes are written out: in registers, of which one instruction adds all. A loop over lanes takes 7 times as long.
+    """
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = np.int32(0)
+    for x in range(np.uintp(count)):
+        k = np.uintp(column) + np.uintp(LANES) * x
+        s0 += columns[k]
+        s1 += columns[k + np.uintp(1)]
+        s2 += columns[k + np.uintp(2)]
+        s3 += columns[k + np.uintp(3)]
+        s4 += columns[k + np.uintp(4)]
+        s5 += columns[k + np.uintp(5)]
+        s6 += columns[k + np.uintp(6)]
+        s7 += columns[k + np.uintp(7)]
+    sums[0], sums[1], sums[2], sums[3], sums[4], sums[5], sums[6], sums[7] = s0, s1, s2, s3, s4, s5, s6, s7
 
 
 @njit(cache=True, nogil=True)
 def _keep_better(  # pragma: no cover
-    sums0, sums1, sums2, leaving0, leaving1, leaving2, entering0, entering1, entering2,
-    outside0, outside1, outside2, best, found, number,
+    sums0, sums1, sums2, columns, column, n, last, outside, mask, best, found, number
 ):  # fmt: skip
     """sums[k]: of a block without its last column, from the place before it; what is better is kept.
 
     Three groups in one loop, written out, since it is vectorised so: their running sums do not wait for one another.
     """
+    many = np.uintp(len(best))
+    leaving0, mask0 = np.uintp(column), np.uintp(mask)
+    leaving1, mask1 = leaving0 + np.uintp(n), mask0 + many
+    leaving2, mask2 = leaving1 + np.uintp(n), mask1 + many
+    last = np.uintp(last)
     number1, number2 = np.int32(number + np.int32(LANES)), np.int32(number + np.int32(2 * LANES))
-    for k in range(np.uintp(len(best))):
-        total0 = np.int32(sums0[k] + entering0[k])
-        total1 = np.int32(sums1[k] + entering1[k])
-        total2 = np.int32(sums2[k] + entering2[k])
-        sums0[k + np.uintp(LANES)] = total0 - leaving0[k]
-        sums1[k + np.uintp(LANES)] = total1 - leaving1[k]
-        sums2[k + np.uintp(LANES)] = total2 - leaving2[k]
-        least, which = np.int32(total0 | outside0[k]), number
-        other = np.int32(total1 | outside1[k])
+    for k in range(many):
+        total0 = np.int32(sums0[k] + columns[leaving0 + last + k])
+        total1 = np.int32(sums1[k] + columns[leaving1 + last + k])
+        total2 = np.int32(sums2[k] + columns[leaving2 + last + k])
+        sums0[k + np.uintp(LANES)] = total0 - columns[leaving0 + k]
+        sums1[k + np.uintp(LANES)] = total1 - columns[leaving1 + k]
+        sums2[k + np.uintp(LANES)] = total2 - columns[leaving2 + k]
+        least, which = np.int32(total0 | outside[mask0 + k]), number
+        other = np.int32(total1 | outside[mask1 + k])
         which = number1 if other < least else which
         least = other if other < least else least
-        other = np.int32(total2 | outside2[k])
+        other = np.int32(total2 | outside[mask2 + k])
         which = number2 if other < least else which
         least = other if other < least else least
         kept = best[k]
@@ -221,12 +242,18 @@ def _keep_better(  # pragma: no cover
 
 
 @njit(cache=True, nogil=True)
-def _choose(best, found, start, side, radius, vector):  # pragma: no cover
-    """The best of the lanes of a place; among equal ones the first displacement."""
-    least, number = best[start], found[start]
-    for lane in range(1, LANES):
-        sum_, own = best[start + lane], found[start + lane] + lane
-        if sum_ < least or (sum_ == least and own < number):
-            least, number = sum_, own
-    if least < _WORST:
-        vector[0], vector[1] = number % side - radius, number // side - radius
+def _choose(best, found, side, radius, vectors):  # pragma: no cover
+    """The best of the lanes of each place of a row; among equal ones the first displacement.
+
+    Sum and displacement are one number, of which the least is both: branches here would be guessed wrong.
+    """
+    for x in range(np.uintp(len(vectors))):
+        k = np.uintp(LANES) * x
+        least = np.int64(best[k]) << 32 | np.int64(found[k])
+        for lane in range(np.uintp(1), np.uintp(LANES)):
+            other = np.int64(best[k + lane]) << 32 | np.int64(found[k + lane] + np.int32(lane))
+            least = other if other < least else least
+        if least >> 32 < _WORST:
+            number = np.int32(least & _WORST)
+            row = number // np.int32(side)
+            vectors[x, 0], vectors[x, 1] = number - row * side - radius, row - radius
