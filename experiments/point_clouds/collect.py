@@ -2,7 +2,8 @@
 
 python experiments/point_clouds/collect.py RUNS [--out FOLDER]
 
-RUNS holds the codecs' runs, and those of nic-evaluate codec=draco and codec=gpcc, as run.sh makes them.
+RUNS holds the codecs' runs, and those of nic-evaluate codec=draco and codec=gpcc, as run.sh makes them. Rows of
+FOLDER's CSV files whose runs are not in RUNS stay; delete the files to begin anew.
 """
 
 from __future__ import annotations
@@ -53,9 +54,9 @@ class Clouds(Gathering):
             raise UserError(f"{runs} has no finished run: train some as README.md tells.")
         by_name = {run.name: run for run in found}
         baselines = [row for run in found for row in _baseline_rows(run, by_name)]
-        rows.sort(key=lambda row: [row[key] for key in COLUMNS[:4]])
-        baselines.sort(key=lambda row: [row[key] for key in BASELINE_COLUMNS[:5]])
         out.mkdir(parents=True, exist_ok=True)
+        rows = _with_recorded(rows, out / "measured.csv", COLUMNS[:4])
+        baselines = _with_recorded(baselines, out / "baselines.csv", BASELINE_COLUMNS[:5])
         write_csv(out / "measured.csv", COLUMNS, rows)
         write_csv(out / "baselines.csv", BASELINE_COLUMNS, baselines)
         trained = [row for row in rows if row["lambda"] < RATE_IGNORED]
@@ -109,6 +110,22 @@ def _baseline_rows(run: Path, by_name: Mapping[str, Path]) -> list[Row]:
         times = (round(median(group[key].tolist()), 3) for key in ("encode_ms", "decode_ms"))
         found.append(dict(zip(BASELINE_COLUMNS, [*names, len(group), *means, *times], strict=True)))
     return found
+
+
+def _with_recorded(rows: Sequence[Row], file: Path, names: Sequence[str]) -> list[Row]:
+    """The rows, and those of the file that are of other runs, by the columns that name one."""
+    recorded = [{key: _typed(value) for key, value in row.items()} for row in read_csv(file)] if file.exists() else []
+    by_name = {tuple(row[name] for name in names): row for row in [*recorded, *rows]}
+    return [by_name[key] for key in sorted(by_name)]
+
+
+def _typed(value: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
 
 
 def _grouped(rows: Sequence[Row], *keys: str) -> dict[tuple[Any, ...], list[Row]]:

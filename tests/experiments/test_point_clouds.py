@@ -39,6 +39,19 @@ def test_only_finished_runs_count(tmp_path: Path):
     assert "| micro | 10 | 2 | 9.0 ± 2.8 | 168.0 ± 0.0 |" in (tmp_path / "out" / "README.md").read_text()
 
 
+def test_rows_of_runs_that_are_elsewhere_stay(tmp_path: Path):
+    """Of seed 0 there is a newer run; seed 1 is on record only; seed 2 is new."""
+    collect, out = program("point_clouds"), tmp_path / "out"
+    for name, seed, bits in [("old/a", 0, [2, 4]), ("old/b", 1, [6, 8]), ("new/a", 0, [10, 12]), ("new/c", 2, [1, 3])]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        _run(tmp_path / name, seed, "finished", bits)
+    for runs in ("old", "new"):
+        collect.Clouds(FOLDER).collect(tmp_path / runs, out)
+    rows = read_csv(out / "measured.csv")
+    assert [(r["seed"], r["bits_in_stream"]) for r in rows] == [("0", "11.0"), ("1", "7.0"), ("2", "2.0")]
+    assert "| micro | 10 | 3 | 6.7 ± 4.5 |" in (out / "README.md").read_text()
+
+
 def test_no_finished_run_is_told(tmp_path: Path):
     with pytest.raises(UserError, match="no finished run"):
         program("point_clouds").Clouds(FOLDER).collect(tmp_path, tmp_path)
