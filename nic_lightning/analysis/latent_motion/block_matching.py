@@ -99,6 +99,9 @@ Running sums along a row depend on the one before, but those of different displa
 go over displacements. All rows are flat, place k = 8 x + lane, and the value before lies 8 places back.
 """
 _WORST = np.iinfo(np.int32).max
+_PLACES = 1024
+_STRIDE = LANES * (_PLACES + 1)
+"""Of running sums, of so many places at a time: a constant, so that the compiler sees that they do not overlap."""
 
 
 @njit(cache=True, nogil=True)
@@ -135,37 +138,55 @@ def _outside(width: int, block: int, radius: int) -> NDArray[np.int32]:
 def _match(a, b, outside, block, radius, field):  # pragma: no cover
     """Each row of blocks at every displacement; the sums down the columns of each go on from row to row.
 
-    Functions get whole arrays and where to begin: views would be counted, which takes as long as the sums.
+    Two displacements along y are compared at once, as three groups are. Functions get whole arrays and where to begin:
+    views would be counted, which takes as long as the sums.
     """
     channels, height, n = a.shape
     groups, many = outside.shape
     side, reach, line = 2 * radius + 1, block // 2, groups * n
     a, b, outside = a.reshape(a.size), b.reshape(b.size), outside.reshape(outside.size)
-    columns = np.zeros(side * line, np.int32)
-    sums = (np.zeros(many + LANES, np.int32), np.zeros(many + LANES, np.int32), np.zeros(many + LANES, np.int32))
+    columns = np.zeros((side + 1) * line, np.int32)  # the last ones are the partner of the last displacement
+    sums = np.zeros(2 * GROUPS * _STRIDE, np.int32)
     best, found = np.empty(many, np.int32), np.zeros(many, np.int32)
     for y in range(height):
         best[:] = _WORST
-        for dy in range(max(-radius, -y), min(radius, height - 1 - y) + 1):
-            rows = y - max(0, -dy)  # before this one, whose partners are in `b`
+        for dy in range(-radius, radius + 1, 2):
             start = (dy + radius) * line
-            for c in range(channels if height - abs(dy) >= block else 0):
-                for g in range(groups):
-                    at, partner, column = (c * height + y) * n, (c * height + y + dy) * line + g * n, start + g * n
-                    if rows < block:
-                        _enter(a, at, b, partner, columns, column, n)
-                    else:
-                        _move(a, at, at - block * n, b, partner, partner - block * line, columns, column, n)
-            for g in range(0, groups if rows >= block - 1 and height - abs(dy) >= block else 0, GROUPS):
-                for i in range(GROUPS):
-                    _begin(columns, start + (g + i) * n, sums[i], block - 1)
-                number = np.int32((dy + radius) * side + LANES * g)
-                _keep_better(
-                    sums[0], sums[1], sums[2], columns, start + g * n, n, LANES * (block - 1), outside, g * many,
-                    best, found, number,
-                )  # fmt: skip
+            upper = _sum_columns(a, b, columns, start, y, dy, channels, height, groups, n, block)
+            lower = dy < radius and _sum_columns(
+                a, b, columns, start + line, y, dy + 1, channels, height, groups, n, block
+            )
+            for g in range(0, groups if upper or lower else 0, GROUPS):
+                for at in range(0, many, LANES * _PLACES):
+                    first, second = start + g * n + at, start + line + g * n + at
+                    for i in range(GROUPS):
+                        _begin(columns, first + i * n, sums, i * _STRIDE, block - 1)
+                        _begin(columns, second + i * n, sums, (GROUPS + i) * _STRIDE, block - 1)
+                    number = np.int32((dy + radius) * side + LANES * g)
+                    _keep_better(
+                        sums, columns, first, second, n, LANES * (block - 1), outside, g * many, many,
+                        np.int32(0 if upper else _WORST), np.int32(0 if lower else _WORST), best, found, at,
+                        min(LANES * _PLACES, many - at), number, np.int32(side),
+                    )  # fmt: skip
         if y >= block - 1:
             _choose(best, found, side, radius, field[y - reach, reach : reach + many // LANES])
+
+
+@njit(cache=True, nogil=True)
+def _sum_columns(a, b, columns, start, y, dy, channels, height, groups, n, block):  # pragma: no cover
+    """Row y enters the sums of a displacement; whether they are of a whole block."""
+    rows = y - max(0, -dy)  # before this one, whose partners are in `b`
+    if rows < 0 or y + dy >= height or height - abs(dy) < block:
+        return False
+    line = groups * n
+    for c in range(channels):
+        for g in range(groups):
+            at, partner, column = (c * height + y) * n, (c * height + y + dy) * line + g * n, start + g * n
+            if rows < block:
+                _enter(a, at, b, partner, columns, column, n)
+            else:
+                _move(a, at, at - block * n, b, partner, partner - block * line, columns, column, n)
+    return rows >= block - 1
 
 
 @njit(cache=True, nogil=True)
@@ -189,8 +210,8 @@ def _move(a, at, old, b, partner, old_partner, columns, column, n):  # pragma: n
 
 
 @njit(cache=True, nogil=True)
-def _begin(columns, column, sums, count):  # pragma: no cover
-    """sums[lane]: of the first block without its last column.
+def _begin(columns, column, sums, start, count):  # pragma: no cover
+    """sums[start + lane]: of the first block without its last column.
 
     The lanes are written out: in registers, of which one instruction adds all. A loop over lanes takes 7 times as long.
     """
@@ -205,40 +226,60 @@ def _begin(columns, column, sums, count):  # pragma: no cover
         s5 += columns[k + np.uintp(5)]
         s6 += columns[k + np.uintp(6)]
         s7 += columns[k + np.uintp(7)]
-    sums[0], sums[1], sums[2], sums[3], sums[4], sums[5], sums[6], sums[7] = s0, s1, s2, s3, s4, s5, s6, s7
+    sums[start], sums[start + 1], sums[start + 2], sums[start + 3] = s0, s1, s2, s3
+    sums[start + 4], sums[start + 5], sums[start + 6], sums[start + 7] = s4, s5, s6, s7
 
 
 @njit(cache=True, nogil=True)
 def _keep_better(  # pragma: no cover
-    sums0, sums1, sums2, columns, column, n, last, outside, mask, best, found, number
+    sums, columns, first, second, n, last, outside, mask, many, hide_first, hide_second, best, found, at, count, number,
+    side,
 ):  # fmt: skip
     """sums[k]: of a block without its last column, from the place before it; what is better is kept.
 
-    Three groups in one loop, written out, since it is vectorised so: their running sums do not wait for one another.
+    Three groups of each of two displacements in one loop, written out, since it is vectorised so: their running sums do
+    not wait for one another.
     """
-    many = np.uintp(len(best))
-    leaving0, mask0 = np.uintp(column), np.uintp(mask)
-    leaving1, mask1 = leaving0 + np.uintp(n), mask0 + many
-    leaving2, mask2 = leaving1 + np.uintp(n), mask1 + many
-    last = np.uintp(last)
+    n, last, many, at = np.uintp(n), np.uintp(last), np.uintp(many), np.uintp(at)
+    a0, b0, mask0 = np.uintp(first), np.uintp(second), np.uintp(mask) + at
+    a1, b1, mask1 = a0 + n, b0 + n, mask0 + many
+    a2, b2, mask2 = a1 + n, b1 + n, mask1 + many
+    following, s1, s2, s3 = np.uintp(LANES), np.uintp(_STRIDE), np.uintp(2 * _STRIDE), np.uintp(3 * _STRIDE)
+    s4, s5 = np.uintp(4 * _STRIDE), np.uintp(5 * _STRIDE)
     number1, number2 = np.int32(number + np.int32(LANES)), np.int32(number + np.int32(2 * LANES))
-    for k in range(many):
-        total0 = np.int32(sums0[k] + columns[leaving0 + last + k])
-        total1 = np.int32(sums1[k] + columns[leaving1 + last + k])
-        total2 = np.int32(sums2[k] + columns[leaving2 + last + k])
-        sums0[k + np.uintp(LANES)] = total0 - columns[leaving0 + k]
-        sums1[k + np.uintp(LANES)] = total1 - columns[leaving1 + k]
-        sums2[k + np.uintp(LANES)] = total2 - columns[leaving2 + k]
-        least, which = np.int32(total0 | outside[mask0 + k]), number
-        other = np.int32(total1 | outside[mask1 + k])
+    number3, number4, number5 = np.int32(number + side), np.int32(number1 + side), np.int32(number2 + side)
+    for k in range(np.uintp(count)):
+        total0 = np.int32(sums[k] + columns[a0 + last + k])
+        total1 = np.int32(sums[k + s1] + columns[a1 + last + k])
+        total2 = np.int32(sums[k + s2] + columns[a2 + last + k])
+        total3 = np.int32(sums[k + s3] + columns[b0 + last + k])
+        total4 = np.int32(sums[k + s4] + columns[b1 + last + k])
+        total5 = np.int32(sums[k + s5] + columns[b2 + last + k])
+        sums[k + following] = total0 - columns[a0 + k]
+        sums[k + following + s1] = total1 - columns[a1 + k]
+        sums[k + following + s2] = total2 - columns[a2 + k]
+        sums[k + following + s3] = total3 - columns[b0 + k]
+        sums[k + following + s4] = total4 - columns[b1 + k]
+        sums[k + following + s5] = total5 - columns[b2 + k]
+        least, which = np.int32(total0 | outside[mask0 + k] | hide_first), number
+        other = np.int32(total1 | outside[mask1 + k] | hide_first)
         which = number1 if other < least else which
         least = other if other < least else least
-        other = np.int32(total2 | outside[mask2 + k])
+        other = np.int32(total2 | outside[mask2 + k] | hide_first)
         which = number2 if other < least else which
         least = other if other < least else least
-        kept = best[k]
-        found[k] = which if least < kept else found[k]
-        best[k] = least if least < kept else kept
+        other = np.int32(total3 | outside[mask0 + k] | hide_second)
+        which = number3 if other < least else which
+        least = other if other < least else least
+        other = np.int32(total4 | outside[mask1 + k] | hide_second)
+        which = number4 if other < least else which
+        least = other if other < least else least
+        other = np.int32(total5 | outside[mask2 + k] | hide_second)
+        which = number5 if other < least else which
+        least = other if other < least else least
+        kept = best[at + k]
+        found[at + k] = which if least < kept else found[at + k]
+        best[at + k] = least if least < kept else kept
 
 
 @njit(cache=True, nogil=True)

@@ -31,7 +31,15 @@ def plain(first: np.ndarray, second: np.ndarray, block: int, radius: int) -> np.
 
 
 @pytest.mark.parametrize(
-    ("shape", "block", "radius"), [((17, 23), 5, 3), ((3, 12, 9), 3, 4), ((2, 7, 7), 7, 2), ((6, 34), 3, 13)]
+    ("shape", "block", "radius"),
+    [
+        ((17, 23), 5, 3),
+        ((3, 12, 9), 3, 4),
+        ((2, 7, 7), 7, 2),
+        ((6, 34), 3, 13),
+        ((9, 9), 3, 0),
+        ((3, 2060), 3, 1),  # wider than the running sums that are kept at a time, twice
+    ],
 )
 def test_it_is_the_plain_search(shape, block, radius) -> None:
     draw = np.random.default_rng(0)
