@@ -2,7 +2,9 @@
 
 What stands here is the public API, which docs/python.md shows with examples:
 
-- `load(NAME_OR_PATH)`: a codec of a run, a checkpoint or an export; `codec.encode(image)` and `codec.decode(data)`.
+- `load(NAME_OR_PATH)`: a codec of the zoo, a run, a checkpoint or an export; `codec.encode(image)` and
+  `codec.decode(data)`.
+- `zoo.models()`: the trained models that come with the package.
 - `wrap(model)`: a codec of a CompressAI model.
 - `results(FOLDER)`: the results of runs as a pandas table.
 - `bd_rate(rates, qualities, rates, qualities)`: Bjontegaard delta rate in per cent.
@@ -17,13 +19,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nic_lightning import testing
+    from nic_lightning import testing, zoo
     from nic_lightning.codecs.loading import load, load_codec
     from nic_lightning.codecs.wrapped.wrapping import wrap
     from nic_lightning.metrics.bd import bd_rate_of_values as bd_rate
     from nic_lightning.runs.index.table import results
 
-__all__ = ["bd_rate", "load", "load_codec", "results", "testing", "wrap"]
+__all__ = ["bd_rate", "load", "load_codec", "results", "testing", "wrap", "zoo"]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -33,6 +35,7 @@ _HOMES = {
     "results": "nic_lightning.runs.index.table:results",
     "testing": "nic_lightning.testing",
     "wrap": "nic_lightning.codecs.wrapped.wrapping:wrap",
+    "zoo": "nic_lightning.zoo",
 }
 
 

@@ -11,6 +11,7 @@ from nic_lightning.config import run_hydra, safe_name
 from nic_lightning.errors import UserError, choices
 from nic_lightning.machine import surely_no_gpu
 from nic_lightning.runs.machine.threads import spin_briefly
+from nic_lightning.zoo import no_source, source_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -74,8 +75,8 @@ def check(plain: Mapping[str, Any]) -> None:
     if str(plain["device"]).startswith("cuda") and surely_no_gpu():
         raise UserError(f"There is no GPU for device={plain['device']}; device=cpu does without.")
     run = (plain["network"] or {}).get("run")
-    if run is not None and not Path(run).exists():
-        raise UserError(f"network.run={run} does not exist; give a run folder, a checkpoint or an export.")
+    if run is not None and not source_of(run).exists():
+        raise UserError(f"network.run={no_source(run)}")
     if "codec_motion" in studies and run is None:
         raise UserError("study=codec_motion is of a trained codec: give network=codec network.run=RUN.")
     if _needs_images(plain):

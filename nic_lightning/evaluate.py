@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nic_lightning.config import run_hydra
 from nic_lightning.errors import UserError
 from nic_lightning.runs.machine.threads import spin_briefly
+from nic_lightning.zoo import no_source, source_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -37,8 +38,8 @@ def evaluate(config: DictConfig) -> None:
         return
     if config.run is None and config.codec is None:
         raise UserError("Give what to evaluate: run=RUN for a trained codec, codec=jpeg or codec=webp.")
-    if config.run is not None and config.codec is None and not Path(config.run).exists():
-        raise UserError(f"{config.run} does not exist; give a run folder or a .ckpt file.")
+    if config.run is not None and config.codec is None and not source_of(config.run).exists():
+        raise UserError(no_source(config.run))
     check_evaluation(plain_config(config))
     if config.run is not None:
         require_labels(Path(config.run), config.evaluation.points)
@@ -49,7 +50,7 @@ def evaluate(config: DictConfig) -> None:
 
     checked_device(config.device)
     codec, folder, name = _trained(config) if config.run is not None else _classic(config)
-    own = config.run is not None and folder.resolve() == _run_of(Path(config.run))
+    own = config.run is not None and folder.resolve() == _run_of(source_of(config.run))
     # What is refused here leaves the record of an earlier evaluation as it is, and makes no folder.
     points_of(codec, config.evaluation.points)
     datasets = _datasets(config, codec)
@@ -141,7 +142,7 @@ def _trained(config: DictConfig) -> tuple[ImageCodec, Path, str]:
 
     if config.codec is not None:
         raise UserError("Give run=RUN or codec=NAME, not both.")
-    source = Path(config.run)
+    source = source_of(config.run)
     codec, run = load_codec(source), _run_of(source)
     if run is None:
         checkpoint = source.is_file()

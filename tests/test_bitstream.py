@@ -13,6 +13,7 @@ from nic_lightning.bitstream import (
     Container,
     header_bytes,
     layered_point,
+    made_by,
     pack,
     point_layers,
     truncate,
@@ -163,3 +164,22 @@ def test_random_and_resealed_bytes_end_in_an_error_or_a_container():
         assert sum(map(len, content.strings)) < len(data)
     assert accepted > 100
     assert time.process_time() - start < 10
+
+
+def test_who_made_a_file_stands_in_its_header():
+    assert made_by(pack(CONTENT)) == ("image", CONTENT.fingerprint)
+    assert made_by(pack(dataclasses.replace(CONTENT, version=1))) == ("image", CONTENT.fingerprint)
+    cloud = dataclasses.replace(CONTENT, medium="cloud", height=0, width=0)
+    assert made_by(pack(cloud)) == ("cloud", CONTENT.fingerprint)
+    streamed = bytearray(pack(cloud))
+    streamed[5] |= 0x80 | 0x40
+    assert made_by(bytes(streamed)) == ("cloud", CONTENT.fingerprint)
+    unknown = bytearray(pack(cloud))
+    unknown[5] = 9
+    for data, reason in (
+        (b"", "not a .nic file"),
+        (pack(CONTENT)[:9], "it ends within its header"),
+        (bytes(unknown), "medium 9"),
+    ):
+        with pytest.raises(BitstreamError, match=reason):
+            made_by(data)

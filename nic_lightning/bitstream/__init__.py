@@ -31,6 +31,7 @@ from nic_lightning.bitstream.container import count_layers as count_layers
 from nic_lightning.bitstream.container import header_bytes as header_bytes
 from nic_lightning.bitstream.container import layered_point as layered_point
 from nic_lightning.bitstream.container import look as look
+from nic_lightning.bitstream.container import made_by as made_by
 from nic_lightning.bitstream.container import pack as pack
 from nic_lightning.bitstream.container import point_layers as point_layers
 from nic_lightning.bitstream.container import truncate as truncate

@@ -8,10 +8,12 @@ from typing import Any
 
 from nic_lightning.bitstream.fields import (
     FINGERPRINT_BYTES,
+    JOINED,
     MAGIC,
     MAX_PIXELS,
     MEDIA,
     MEDIUM,
+    STREAM,
     VERSION,
     Cursor,
     article,
@@ -107,6 +109,20 @@ def version_of(data: bytes) -> int:
             f"Unknown .nic version {data[4] if len(data) > 4 else '(missing)'}; this decoder reads 1 to {VERSION}."
         )
     return data[4]
+
+
+def made_by(data: bytes) -> tuple[str, bytes]:
+    """Medium and fingerprint in the header of a file, of one input or of a stream; the rest is not looked at.
+
+    Raises BitstreamError for what is no .nic file, is cut, or is of a medium that is unknown here.
+    """
+    first = 5 if version_of(data) == 1 else 6
+    kind = data[5] & ~(STREAM | JOINED) if first == 6 and len(data) > 5 else _IMAGE
+    if len(data) < first + FINGERPRINT_BYTES:
+        raise BitstreamError("The file is cut: it ends within its header.")
+    if kind >= len(MEDIA):
+        raise BitstreamError(f"The file holds {describe(kind)}.")
+    return MEDIA[kind], data[first : first + FINGERPRINT_BYTES]
 
 
 def layered_point(count: int) -> bytes:

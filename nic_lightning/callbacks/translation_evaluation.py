@@ -37,6 +37,7 @@ from nic_lightning.metrics.names import safe_name
 from nic_lightning.metrics.translation import TranslationEvaluator
 from nic_lightning.runs.record.files import write_atomically
 from nic_lightning.runs.record.translation import GRIDS, Unfinished, write_translation
+from nic_lightning.zoo import source_of
 
 _TRIED = 4
 """Source images of each domain whose rates choose a codec's point."""
@@ -190,7 +191,7 @@ def _through(own: TranslationSystem, names: Sequence[str], evaluator: Translatio
     systems: list[TranslationSystem] = []
     for text in names:
         name, _, label = text.partition("@")
-        codec = load_codec(name) if Path(name).is_dir() else classic_codecs([name])[0]
+        codec = load_codec(name) if source_of(name).is_dir() else classic_codecs([name])[0]
         point = (points_of(codec, [label]) or [])[0] if label else _nearest(codec, own, evaluator)
         for made in (
             CompressThenTranslate(own.networks, codec, point),

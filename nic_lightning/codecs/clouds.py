@@ -263,7 +263,7 @@ class CloudCodec(LearnedCodec):
             x = torch.from_numpy(normalised(points.astype(np.float64)))[None]
         except Refused as error:
             raise DataError(f"The cloud cannot be encoded: {error}.") from error
-        return self._choice(x.to(self.entropy_y.medians), point, None, None).data
+        return self._choice(x.to(self.entropy_y.medians), {} if point is None else {"point": point}).data
 
     def decode(self, data: bytes, **receiver: Any) -> CloudResult:  # pyright: ignore[reportIncompatibleMethodOverride]
         """What the receiver decides of a file's or stream's clouds; a cut stream is a UserWarning.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, overload
 
 from torch import Tensor, nn
 
 from nic_lightning.codecs.base import ImageCodec, OperatingPoint
 from nic_lightning.codecs.choosing import Choice, default_point, file_at, file_for, wished_point
+from nic_lightning.codecs.fitting import largest_within
+from nic_lightning.codecs.quality import point_of_quality
 from nic_lightning.errors import UserError
 from nic_lightning.media import base as media
 from nic_lightning.media.image.memory import Kind, Picture, read_picture, require_kind, size_of, write_picture
@@ -40,11 +43,13 @@ class ImageCoding:
         point: OperatingPoint | str | float | None = None,
         bpp: float | None = None,
         psnr: float | None = None,
+        quality: int | None = None,
+        max_bytes: int | None = None,
     ) -> bytes:
         """The bytes of an image's file, as `nic compress` writes them.
 
-        Give one of `point`, `bpp` and `psnr`, or none of them: then it is `default_point`. What the image loses on the
-        way (transparency, 16 bits), and a target that is not met, are a UserWarning.
+        Give one of `point`, `bpp`, `psnr`, `quality` and `max_bytes`, or none of them: then it is `default_point`. What
+        the image loses on the way (transparency, 16 bits), and a target that is not met, are a UserWarning.
 
         Args:
             image: a PIL image; an array of uint8, (H, W, 3) RGB, or (H, W) grey; or a float tensor (3, H, W) or
@@ -52,30 +57,39 @@ class ImageCoding:
             point: label of an operating point, such as "512" or "w48"; a lambda, where lambda is continuous.
             bpp: bits of the whole file per pixel, met within 2 % where the codec can.
             psnr: dB of 8-bit images, met within 0.05 dB where the codec can.
+            quality: 1, the lowest operating point, over 50, `default_point`, to 100, the highest.
+            max_bytes: of the file; the highest quality that fits.
 
         Raises:
             DataError: it is no such image.
-            UserError: the codec has no such point, makes no files, or the target makes no sense.
+            UserError: the codec has no such point, makes no files, none as small as `max_bytes`, or the target makes no
+                sense.
         """
-        given = [name for name, wish in (("point", point), ("bpp", bpp), ("psnr", psnr)) if wish is not None]
-        if len(given) > 1:
-            raise UserError(f"encode takes one of point, bpp and psnr, not {' and '.join(given)}.")
+        wishes = {"point": point, "bpp": bpp, "psnr": psnr, "quality": quality, "max_bytes": max_bytes}
+        wishes = {name: wish for name, wish in wishes.items() if wish is not None}
+        if len(wishes) > 1:
+            raise UserError(f"encode takes one of point, bpp, psnr, quality and max_bytes, not {' and '.join(wishes)}.")
         codec = cast(Any, self)
         if hasattr(codec, "require_files"):
             codec.require_files()
         codec.require_size(*size_of(image))
         x, changes = read_picture(image)
-        choice = self._choice(_to_device(x, codec), point, bpp, psnr)
+        choice = self._choice(_to_device(x, codec), wishes)
         lost = [f"{change[0].upper()}{change[1:]}." for change in changes]
         for sentence in filter(None, [choice.message, *lost]):
             warnings.warn(sentence, stacklevel=2)
         return choice.data
 
-    def _choice(self, x: Tensor, point: Any, bpp: float | None, psnr: float | None) -> Choice:
+    def _choice(self, x: Tensor, wishes: Mapping[str, Any]) -> Choice:
         codec = cast(ImageCodec, self)
-        if bpp is None and psnr is None:
-            return file_at(codec, x, wished_point(codec, point))
-        return file_for(codec, x, bpp=bpp, psnr=psnr)
+        match dict(wishes):
+            case {"max_bytes": most}:
+                return largest_within(codec, x, most)
+            case {"quality": quality}:
+                return file_at(codec, x, point_of_quality(codec, quality))
+            case {"bpp": _} | {"psnr": _}:
+                return file_for(codec, x, **wishes)
+        return file_at(codec, x, wished_point(codec, wishes.get("point")))
 
     @overload
     def decode(self, data: bytes, kind: Literal["pil"] = ..., **receiver: Any) -> Image: ...

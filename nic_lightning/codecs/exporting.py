@@ -25,6 +25,7 @@ from torch import Tensor
 from nic_lightning import __version__
 from nic_lightning.codecs import c_header as headers
 from nic_lightning.codecs.base import OperatingPoint
+from nic_lightning.codecs.half_precision import compacted, expanded
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.errors import RunError
 
@@ -42,7 +43,7 @@ class Export:
     config: object
     state: dict[str, Tensor]
     size: int
-    """Bytes of the weights' file."""
+    """Bytes that the weights take, as float32 where the file has float16."""
     fingerprint: str
     points: object
 
@@ -54,15 +55,18 @@ def export_codec(
     *,
     onnx_points: Sequence[OperatingPoint] = (),
     c_header: bool = False,
+    float16: bool = False,
     overwrite: bool = False,
     report: Callable[[str], None] = print,
 ) -> None:
     """Write `codec`, built from the plain `config`, to the folder `out`, which appears whole or not at all.
 
-    Tables are written as they are. `report` gets a sentence for each point of `onnx_points` that was exported and
-    checked, and one for the C header. Raises RunError when `out` exists (with `overwrite`: when it holds anything but
-    an export) or cannot be written, UserError when an ONNX file does not compute what the codec does, or the codec has
-    no C header.
+    Tables are written as they are. With `float16`, so are tensors of float32 that float16 holds exactly, in half the
+    bytes, such as `half_precision.round_to_float16` makes; what is loaded has float32 again.
+
+    `report` gets a sentence for each point of `onnx_points` that was exported and checked, and one for the C header.
+    Raises RunError when `out` exists (with `overwrite`: when it holds anything but an export) or cannot be written,
+    UserError when an ONNX file does not compute what the codec does, or the codec has no C header.
     """
     header = codec.c_header() if c_header else None
     if onnx_points:
@@ -72,7 +76,7 @@ def export_codec(
         export_point: Any = (cloud_onnx if codec.medium == "cloud" else to_onnx).export_point
     with new_folder(out, overwrite) as folder:
         state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in codec.state_dict().items()}
-        weights = save(state)
+        weights = save(compacted(state) if float16 else state)
         description = {
             "schema": SCHEMA,
             "nic_lightning": __version__,
@@ -146,7 +150,7 @@ def is_export(folder: Path) -> bool:
 def read_export(folder: Path) -> Export:
     """Content of an export folder, of which nothing is trusted; raises RunError with one sentence.
 
-    Memory is bounded by the size of the weights' file, and that by MAX_WEIGHTS.
+    Memory is bounded by the size of the weights' file, and that by MAX_WEIGHTS. What it has as float16 is float32 here.
     """
     description = _read_description(folder)
     file = folder / WEIGHTS
@@ -156,10 +160,11 @@ def read_export(folder: Path) -> Export:
     if int.from_bytes(data[:8], "little") > MAX_HEADER:
         raise RunError(f"{file} lists more tensors than any codec has.")
     try:
-        state = load(data)
+        state = expanded(load(data))
     except Exception as error:  # of a foreign file; the package raises errors of its own and KeyError
         raise RunError(f"{file} is not a safetensors file: {' '.join(str(error).split())[:200]}") from error
-    return Export(description["codec"], state, len(data), description["fingerprint"], description["operating_points"])
+    size = max(len(data), sum(tensor.nbytes for tensor in state.values()))  # at most twice the file
+    return Export(description["codec"], state, size, description["fingerprint"], description["operating_points"])
 
 
 def require_same(codec: LearnedCodec, export: Export) -> None:

@@ -18,6 +18,7 @@ from nic_lightning.codecs.compressai_checkpoints import from_compressai
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.room import Room
 from nic_lightning.errors import RunError, UserError
+from nic_lightning.zoo import no_source, source_of
 
 _ARGUMENT_TYPES = (int, float, str, bool, type(None))
 
@@ -48,28 +49,28 @@ def _packages() -> list[str]:
 def load(name_or_path: str | Path) -> LearnedCodec:
     """Codec that is ready to `encode` and `decode`: on the CPU, in evaluation mode.
 
-    `name_or_path` is a run folder of `nic-train`, a .ckpt file, a folder that `nic export` wrote, or a weight file of
-    CompressAI. Nothing in it is executed; see `load_codec`. Raises RunError, one sentence, where there is no codec or a
-    damaged one.
+    `name_or_path` is the name of a model of the zoo, such as `nic zoo list` shows, a run folder of `nic-train`, a .ckpt
+    file, a folder that `nic export` wrote, or a weight file of CompressAI; a path that exists goes before a name.
+    Nothing in it is executed; see `load_codec`. Raises RunError, one sentence, where there is no codec, or a damaged
+    one.
     """
-    # Here a name of a shipped model will be looked up, once there are any: a path that exists goes first.
     return load_codec(name_or_path)
 
 
 def load_codec(path: str | Path) -> LearnedCodec:
     """Codec on the CPU in evaluation mode with the CDF tables that were stored.
 
-    `path` is a run folder, a .ckpt file, a folder that `nic export` wrote, or a weight file of CompressAI (of a
-    factorised prior). Nothing in it is executed: tensors and plain values only, and the named class must be a
-    `LearnedCodec` of nic_lightning.codecs or of a package listed in the environment variable NIC_CODEC_PACKAGES
-    (separated by commas). Raises RunError with the reason when that is not what the files hold.
+    `path` is a run folder, the name of a model of the zoo, a .ckpt file, a folder that `nic export` wrote, or a weight
+    file of CompressAI (of a factorised prior). Nothing in it is executed: tensors and plain values only, and the named
+    class must be a `LearnedCodec` of nic_lightning.codecs or of a package listed in the environment variable
+    NIC_CODEC_PACKAGES (separated by commas). Raises RunError with the reason when that is not what the files hold.
     """
     return load_with_config(path)[0]
 
 
 def load_with_config(path: str | Path) -> tuple[LearnedCodec, dict[str, Any]]:
     """`load_codec`, and the plain config that the codec was built from."""
-    source = Path(path)
+    source = source_of(path)
     export = exporting.read_export(source) if exporting.is_export(source) else None
     if export is None:
         source = find_checkpoint(source)
@@ -95,7 +96,7 @@ def load_with_config(path: str | Path) -> tuple[LearnedCodec, dict[str, Any]]:
 
 def config_of(path: str | Path) -> object:
     """The plain config that the codec of a run, checkpoint or export was built from, as it stands there, unchecked."""
-    source = Path(path)
+    source = source_of(path)
     if exporting.is_export(source):
         return exporting.read_export(source).config
     source = find_checkpoint(source)
@@ -157,7 +158,7 @@ def find_checkpoint(path: str | Path) -> Path:
             return found[-1]
         raise RunError(f"{path} holds no checkpoint; give a run folder of nic-train (with checkpoints/last.ckpt).")
     if not path.is_file():
-        raise RunError(f"{path} does not exist; give a run folder or a .ckpt file.")
+        raise RunError(no_source(path))
     return path
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from nic_lightning.codecs.exporting import is_export
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.loading import config_of, find_checkpoint, load_codec, misfit, reason, weights_of
 from nic_lightning.errors import UserError
+from nic_lightning.zoo import source_of
 
 
 def start_from(codec: LearnedCodec, source: str | None) -> None:
-    """Give `codec` the weights of another run, of a .ckpt file or of an export folder.
+    """Give `codec` the weights of another run, of a .ckpt file, of an export folder or of a model of the zoo.
 
     A codec with `adopt_codec` is given the loaded codec, tables included; one with `adopt`, its state. Raises UserError
     where they do not fit, and where nothing is given (None) to a codec that needs a trained start.
@@ -27,7 +27,8 @@ def start_from(codec: LearnedCodec, source: str | None) -> None:
     if adopt_codec:
         adopt_codec(load_codec(source))
         return
-    state = load_codec(source).state_dict() if is_export(Path(source)) else weights_of(find_checkpoint(source))
+    path = source_of(source)
+    state = load_codec(path).state_dict() if is_export(path) else weights_of(find_checkpoint(path))
     try:
         (adopt or codec.load_state_dict)(state)
     except RuntimeError as error:

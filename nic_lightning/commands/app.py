@@ -14,7 +14,7 @@ from nic_lightning.commands.options import read
 COMMANDS = {
     "Train": ("lambdas", "resume"),
     "Measure": ("amortisation", "bd", "critical_points", "fid", "grid", "inspect", "report", "results"),
-    "Use": ("compress", "decompress", "export", "flow", "truncate"),
+    "Use": ("compress", "decompress", "export", "flow", "truncate", "zoo"),
     "Runs": ("dashboard", "runs"),
     "Data": ("data",),
     "Develop": ("bench", "check", "completion"),
@@ -37,6 +37,7 @@ ACTIONS = {
         "translation",
     ),
     "data": ("check", "list", "weights"),
+    "zoo": ("get", "list", "show"),
     "runs": ("diff", "list", "push", "reproduce", "rm", "show", "tag"),
 }
 """Commands of commands: the function NAME of the file commands/COMMAND/NAME.py."""

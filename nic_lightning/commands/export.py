@@ -27,6 +27,7 @@ def export(
     points: Annotated[tuple[str, ...], Parameter(name="--point", metavar="LABEL")] = (),
     c_header: bool = False,
     half: Literal["sender", "receiver"] | None = None,
+    float16: bool = False,
     domains: Annotated[list[str] | None, Parameter(metavar="A,B,...", converter=comma_separated, n_tokens=1)] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -44,11 +45,14 @@ def export(
             sensor: float points to the bytes of files
         half: of a translation or point-cloud codec: what only encodes, or only decodes; the halves understand one
             another's files; of a scalable one: receiver, what only decodes
+        float16: weights rounded to half precision, in half the bytes, integer tables made anew; computed is in float32
+            as before, and files are those of the rounded codec
         domains: RUN is a released checkpoint of StarGAN v2, ..._nets_ema.ckpt, of these domains, sorted as folders are
         overwrite: replace an export that exists
 
     Examples:
         nic export runs/first -o exported
+        nic export runs/first -o exported --float16
         nic export runs/first -o exported --onnx --point 512
         nic export runs/point_cloud_micro_small -o sensor --c-header --half sender
     """
@@ -61,6 +65,8 @@ def export(
     if points and not onnx:
         raise UserError("--point chooses what --onnx exports; give --onnx too.")
     codec, config = load_with_config(run) if domains is None else read_release(run, domains)
+    if float16:  # before parts are taken, which carry the fingerprint of the whole
+        _round(codec)
     if width is not None:
         codec, config = narrowed(codec, config, width)
     if half is not None:
@@ -71,11 +77,19 @@ def export(
     # As an exception, the signal leaves nothing half-written.
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        export_codec(codec, config, out, onnx_points=chosen, c_header=c_header, overwrite=overwrite)
+        export_codec(codec, config, out, onnx_points=chosen, c_header=c_header, float16=float16, overwrite=overwrite)
     finally:
         signal.signal(signal.SIGTERM, before)
     size = (out / WEIGHTS).stat().st_size
     print(f"{out}: {WEIGHTS} ({size:,} bytes) and {DESCRIPTION}, fingerprint {codec.fingerprint().hex()}")
+
+
+def _round(codec: LearnedCodec) -> None:
+    from nic_lightning.codecs.half_precision import round_to_float16
+
+    kept = round_to_float16(codec)
+    if kept:
+        print(f"Kept as float32, since float16 has no such numbers: {', '.join(kept)}", file=sys.stderr)
 
 
 def narrowed(codec: LearnedCodec, config: dict[str, Any], width: int) -> tuple[LearnedCodec, dict[str, Any]]:

@@ -20,6 +20,7 @@ ROOT = """Inspect, use and compare learned codecs. nic-train trains them, and ni
 
 Examples:
     nic inspect codec=modulated
+    nic compress photo.jpg
     nic compress photo.png --run runs/first --point 512 -o files
     nic report runs -o report.html
 """

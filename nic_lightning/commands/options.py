@@ -14,6 +14,7 @@ from nic_lightning.errors import UserError
 
 Command = Callable[..., int]
 Out = Annotated[Path, Parameter(name=("--out", "-o"), metavar="DIR")]
+OutOrBeside = Annotated[Path | None, Parameter(name=("--out", "-o"), metavar="DIR")]
 Overwrite = Annotated[bool, Parameter(name="--overwrite")]
 Json = Annotated[bool, Parameter(name="--json")]
 ConfigDirs = Annotated[tuple[Path, ...], Parameter(name="--config-dir", metavar="DIR")]
@@ -66,6 +67,12 @@ def at_least_one(type_: Any, value: Any) -> None:
     """Validator of a count. Raises ValueError for one below 1; the sentence goes behind the option's name."""
     if value is not None and value < 1:
         raise ValueError(f"is at least 1, not {value}.")
+
+
+def one_to_hundred(type_: Any, value: Any) -> None:
+    """Validator of a quality, as `at_least_one`."""
+    if value is not None and not 1 <= value <= 100:
+        raise ValueError(f"is a whole number from 1 to 100, not {value}.")
 
 
 def a_multiple_of_the_stride(type_: Any, value: Any) -> None:

@@ -188,14 +188,15 @@ def medium_of(codec: object) -> Medium:
     return find_medium(getattr(codec, "medium", DEFAULT))
 
 
-def look_at(path: Path) -> None:
-    """Raise DataError for a file that is missing, or whose beginning no medium knows."""
+def look_at(path: Path) -> Medium:
+    """The medium of a file, by its beginning; DataError for one that is missing, or that no medium knows."""
     if not path.exists():
         raise DataError(f"Cannot read {path}: no such file.")
     refused: list[UserError] = []
     for medium in all_media():
         try:
-            return medium.look(path)
+            medium.look(path)
+            return medium
         except UserError as error:
             refused.append(error)
     raise refused[0]

@@ -37,8 +37,8 @@ def test_without_a_command_it_prints_its_help_in_order(arguments: list[str], cap
         (["inspct"], "nic: there is no 'inspct': did you mean 'inspect'? There are amortisation, bd, bench, "),
         (["data", "chek", "x"], "nic data: there is no 'chek': did you mean 'check'?"),
         (
-            ["compress", "a.png", "--run", "r"],
-            "nic compress: the following arguments are required: -o/--out. See `nic compress --help`.",
+            ["export", "r"],
+            "nic export: the following arguments are required: -o/--out. See `nic export --help`.",
         ),
         (
             ["compress", "a.png", "-o", "o", "--run", "r", "--bpp", "1", "--psnr", "3"],

@@ -111,7 +111,15 @@ def test_without_a_point_it_is_the_middle_one(run: Path, images: list[Path], tmp
 
 def test_python_writes_and_reads_the_same_files(run: Path, images: list[Path], tmp_path: Path) -> None:
     codec = nic_lightning.load(run)
-    wishes: list[dict] = [{}, {"point": "64"}, {"point": 1000}, {"bpp": 2.0}, {"psnr": 14.0}]
+    wishes: list[dict] = [
+        {},
+        {"point": "64"},
+        {"point": 1000},
+        {"bpp": 2.0},
+        {"psnr": 14.0},
+        {"quality": 70},
+        {"max-bytes": 300},
+    ]
     for number, wish in enumerate(wishes):
         options = [text for name, value in wish.items() for text in (f"--{name}", value)]
         assert nic("compress", *images, "-o", tmp_path / f"{number}", "--run", run, *options) == 0
@@ -119,7 +127,7 @@ def test_python_writes_and_reads_the_same_files(run: Path, images: list[Path], t
             data = (tmp_path / f"{number}" / f"{path.stem}.nic").read_bytes()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of targets that are out of reach
-                assert codec.encode(Image.open(path), **wish) == data
+                assert codec.encode(Image.open(path), **{k.replace("-", "_"): v for k, v in wish.items()}) == data
     assert nic("decompress", tmp_path / "0" / "face.nic", "-o", tmp_path / "b", "--run", run) == 0
     decoded = codec.decode((tmp_path / "0" / "face.nic").read_bytes())
     assert np.array_equal(np.asarray(decoded), np.asarray(Image.open(tmp_path / "b" / "face.png")))

@@ -135,7 +135,7 @@ def test_a_tag_to_take_away_may_look_like_an_option(capsys, monkeypatch, tmp_pat
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
-        ("compress a.png", "nic compress: the following arguments are required: --run, -o/--out. See"),
+        ("export a", "nic export: the following arguments are required: -o/--out. See"),
         ("grid", "nic grid: the following arguments are required: RUN, --images, -o/--out. See"),
         ("compress a.png --run", "nic compress: argument --run: expected an argument. See"),
         ("compress a.png --run r -o o --bpp x", "nic compress: argument --bpp: invalid float value: 'x'. See"),
@@ -191,8 +191,8 @@ def test_bash_completes_commands_options_choices_and_files(shell) -> None:
     assert set(NAMES) <= set(shell("nic", ""))
     assert shell("nic", "comp") == ["completion", "compress"] or shell("nic", "comp") == ["compress", "completion"]
     assert set(shell("nic", "compress", "--")) == {
-        "--run", "--out", "--point", "--mode", "--bpp", "--bits", "--psnr", "--max-macs", "--max-latency-ms",
-        "--overwrite", "--help",
+        "--run", "--out", "--quality", "--max-bytes", "--point", "--mode", "--bpp", "--bits", "--psnr", "--max-macs",
+        "--max-latency-ms", "--overwrite", "--help",
     }  # fmt: skip
     assert set(shell("nic", "runs", "l")) == {"list"}
     assert "--state" in shell("nic", "runs", "list", "runs", "--")  # a folder that is called like a command

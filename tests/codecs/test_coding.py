@@ -109,7 +109,7 @@ def test_classic_codecs_have_it_too(photo) -> None:
         ({"point": 9}, "lambda 9 is outside"),
         ({"point": float("nan")}, "outside"),
         ({"point": OperatingPoint(0, "w8", width=8)}, "no operating point 'w8' like that: it is of another codec"),
-        ({"point": "64", "bpp": 1.0}, "one of point, bpp and psnr, not point and bpp"),
+        ({"point": "64", "bpp": 1.0}, "one of point, bpp, psnr, quality and max_bytes, not point and bpp"),
         ({"bpp": 1.0, "psnr": 30.0}, "not bpp and psnr"),
         ({"bpp": 0}, "not a positive number"),
         ({"psnr": float("nan")}, "not a positive number"),

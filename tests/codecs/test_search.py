@@ -9,7 +9,8 @@ import torch
 
 from nic_lightning.baselines.pillow import Jpeg
 from nic_lightning.codecs.base import Encoded, OperatingPoint
-from nic_lightning.codecs.search import search_point
+from nic_lightning.codecs.fitting import largest_within
+from nic_lightning.codecs.search import MAX_FILES, search_point
 from nic_lightning.errors import UserError
 from nic_lightning.media.base import find_medium
 
@@ -182,3 +183,32 @@ def test_a_rate_outside_a_classic_ladder_is_an_error_with_the_range() -> None:
     for target in (reach[0] / 2, reach[-1] * 2):
         with pytest.raises(UserError, match=f"reach {reach[0]:.3f} to {reach[-1]:.3f} bpp"):
             search_point(codec, X, bpp=target)
+
+
+@pytest.mark.parametrize("allowed", [501, 1234, 2500, 4777, 6499])
+def test_of_the_files_that_fit_it_is_the_largest(allowed: int) -> None:
+    codec = Continuous()  # files of 500 to 6,500 bytes
+    choice = largest_within(codec, X, allowed)
+    assert 0.99 * allowed <= len(choice.data) <= allowed
+    assert len(choice.data) == round(codec.rate(choice.point.lmbda or 0) * PIXELS / 8)
+    assert codec.files <= MAX_FILES
+
+
+def test_ends_of_what_fits() -> None:
+    for codec in (Known(), Continuous()):
+        assert largest_within(codec, X, 10**6).point == codec.operating_points[-1]
+        assert codec.files == 1
+        assert largest_within(codec, X, 500).point.lmbda == pytest.approx(64, rel=1e-4)
+        with pytest.raises(UserError, match="smallest of 4 points has 500 bytes, 499 are allowed"):
+            largest_within(codec, X, 499)
+        with pytest.raises(UserError, match="give a number above 0"):
+            largest_within(codec, X, 0)
+    assert [largest_within(Known(), X, n).point.index for n in (2499, 2500, 4499, 6499)] == [0, 1, 1, 2]
+
+
+def test_where_the_lowest_point_does_not_fit_another_one_may() -> None:
+    class Falling(Known):
+        def rate(self, lmbda: float) -> float:
+            return {64.0: 1.0, 256.0: 0.5, 1024.0: 0.4, 4096.0: 0.9}[lmbda]
+
+    assert largest_within(Falling(), X, 2600).point.lmbda == 1024

@@ -10,6 +10,7 @@ from typing import Any
 from nic_lightning.errors import RunError, UserError
 from nic_lightning.runs.index.owner import EXPORT
 from nic_lightning.runs.record.files import read_inside
+from nic_lightning.zoo import no_source, source_of
 
 POINTS, CONTINUOUS = "operating_points", "lambda_is_continuous"
 """Keys of environment.json."""
@@ -22,9 +23,9 @@ def point_facts(labels: Sequence[str], continuous: bool) -> dict[str, Any]:
 
 
 def require_source(source: Path) -> None:
-    """Raise RunError where a run, checkpoint or export does not exist."""
-    if not source.exists():
-        raise RunError(f"{source} does not exist; give a run folder or a .ckpt file.")
+    """Raise RunError where a run, checkpoint, export or model of the zoo does not exist."""
+    if not source_of(source).exists():
+        raise RunError(no_source(source))
 
 
 def require_labels(source: Path, labels: Sequence[str] | None) -> None:
@@ -43,6 +44,7 @@ def require_labels(source: Path, labels: Sequence[str] | None) -> None:
 
 
 def _facts(source: Path) -> dict[str, Any]:
+    source = source_of(source)
     folder = source if source.is_dir() else source.parent.parent
     name = EXPORT if (folder / EXPORT).exists() else "environment.json"
     try:

@@ -13,6 +13,7 @@ from nic_lightning.metrics.weights import require_lpips
 from nic_lightning.runs.settings.sources import check_accelerator, check_data, check_sets
 from nic_lightning.runs.settings.switches import check_trainer
 from nic_lightning.targets import alternatives
+from nic_lightning.zoo import no_source, source_of
 
 
 def check_before_start(config: Mapping[str, Any]) -> None:
@@ -37,8 +38,8 @@ def check_before_start(config: Mapping[str, Any]) -> None:
     check_lpips(evaluation)
     check_accelerator((config.get("trainer") or {}).get("accelerator"))
     init = config.get("init_from")
-    if init and not Path(init).exists():
-        raise ConfigError(f"init_from={init} does not exist; give a run folder, a checkpoint or an export.")
+    if init and not source_of(init).exists():
+        raise ConfigError(f"init_from={no_source(init)}")
     check_data(config.get("data") or {})
     check_sets(evaluation.get("datasets"), (config.get("data") or {}).get("root"))
     for name in evaluation.get("baselines") or ():
