@@ -8,10 +8,11 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Container images often set this; then every process would compile all of torch again, 10 s each.
 unexport PYTHONDONTWRITEBYTECODE
 MIN_COVERAGE ?= 90
+NOTEBOOKS ?= off
 PYTEST := $(BIN)/python -m pytest
 QUICK := OMP_NUM_THREADS=1 $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
-.PHONY: help setup test coverage test-slow test-gpu lint demo
+.PHONY: help setup test coverage test-slow test-gpu docs lint demo
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -40,6 +41,10 @@ test-slow: setup ## the tests that `make test` leaves out
 
 test-gpu: setup ## on a machine with a GPU: its tests and short benchmarks, within 8 minutes, into gpu.txt
 	tests/gpu/run.sh $(BIN)/python gpu.txt
+
+docs: setup ## the documentation site, in docs/built/html; NOTEBOOKS=force runs the notebooks, too
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -D nb_execution_mode=$(NOTEBOOKS) docs docs/built/html
+	@echo "docs/built/html/index.html"
 
 lint: setup ## style, types and the direction of imports
 	$(BIN)/ruff check .

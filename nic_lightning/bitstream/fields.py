@@ -13,7 +13,7 @@ VERSION = 2
 """Of the files that are written."""
 FINGERPRINT_BYTES = 8
 MAX_PIXELS = 1 << 28
-"""Largest image that is decoded unless the caller allows more: 33.5 megapixels, just above 8K."""
+"""Largest image that is decoded unless the caller allows more: 268 megapixels, such as 16384x16384."""
 MAX_POINT = 255
 MEDIA = ("image", "cloud", "video")
 """Kinds of items by the number that stands for them in a file."""
