@@ -95,7 +95,7 @@ class EncodingDistributionTask(RateDistortionTask):
 
     def training_step(self, x: Tensor, batch_idx: int) -> Tensor:
         """Loss of crops (N, 3, h, w) in [0, 1], summed over the codec's operating points."""
-        x = x.contiguous(memory_format=self.memory_format)
+        x = self.without_padding(x).contiguous(memory_format=self.memory_format)
         pixels, larger = x[:, 0].numel(), self.enlargement(x.shape[-2] * x.shape[-1])
         logged: dict[str, Tensor] = {}
         loss = x.new_zeros(())

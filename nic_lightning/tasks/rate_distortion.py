@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -20,6 +21,8 @@ from nic_lightning.tasks.base import QUANTILES, CodecTask
 from nic_lightning.tasks.distortion import chosen_distortion
 from nic_lightning.tasks.optimizers import Group, Make, adam, kernels_of
 from nic_lightning.tasks.schedule import WarmupAndDecay
+
+log = logging.getLogger(__name__)
 
 
 def require_lambdas(codec: LearnedCodec) -> None:
@@ -104,15 +107,22 @@ class RateDistortionTask(CodecTask):
 
     def on_fit_start(self) -> None:
         """Refuse data of domains; compile the transforms where that pays."""
-        if isinstance(getattr(getattr(self.trainer, "datamodule", None), "train_images", None), DomainFolders):
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(getattr(data, "train_images", None), DomainFolders):
             raise UserError("Rate and distortion train on images without domains: give data=folder or another set.")
+        side, multiple = getattr(data, "crop", None) or 0, self.codec.downsampling
+        if side > multiple and side % multiple:
+            log.info(
+                "Crops of %d pixels are cut to %d, a multiple of the codec's %d; data.crop=%d would use all of them.",
+                side, side // multiple * multiple, multiple, -(-side // multiple) * multiple,
+            )  # fmt: skip
         if self.compile_transforms and self.device.type == "cuda":
             self.codec.analysis = torch.compile(self.codec.analysis)
             self.codec.synthesis = torch.compile(self.codec.synthesis)
 
     def training_step(self, x: Tensor, batch_idx: int) -> Tensor:
         """Loss of crops (N, 3, h, w) in [0, 1], summed over the codec's operating points."""
-        x = x.contiguous(memory_format=self.memory_format)
+        x = self.without_padding(x).contiguous(memory_format=self.memory_format)
         logged: dict[str, Tensor] = {}
         loss = x.new_zeros(())
         with parametrize.cached():  # kernels stored as coefficients are worked out once for all points
@@ -124,6 +134,16 @@ class RateDistortionTask(CodecTask):
                     f"train/{self.distortion}@{point.label}": terms.distortion,
                 }
         return self.whole_loss(loss, logged, len(x))
+
+    def without_padding(self, x: Tensor) -> Tensor:
+        """Crops (N, 3, h, w) cut to multiples of the codec's downsampling, where they are larger than that.
+
+        What is padded has no distortion. A codec that sees padding in every crop learns to save its bits, and then
+        drops the right and bottom edge of images that need none.
+        """
+        multiple = self.codec.downsampling
+        height, width = (side // multiple * multiple or side for side in x.shape[-2:])
+        return x[..., :height, :width]
 
     def whole_loss(self, loss: Tensor, logged: dict[str, Tensor], batch_size: int) -> Tensor:
         """The loss with that of the quantiles; both are logged beside `logged`, values of one step by name."""

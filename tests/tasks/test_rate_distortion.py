@@ -52,6 +52,26 @@ def test_codecs_and_data_of_another_task(make_codec):
         task.on_fit_start()
 
 
+@pytest.mark.parametrize(("name", "multiple"), [("modulated", 16), ("light", 64), ("mean_scale", 64)])
+def test_crops_that_would_be_padded_are_cut(make_codec, monkeypatch, caplog, name, multiple):
+    """Padding has no distortion: a codec that always sees some learns to drop right and bottom edges."""
+    codec, seen = make_codec(name), []
+    task = RateDistortionTask(codec)
+    monkeypatch.setattr(codec, "training_outputs", lambda x: seen.append(tuple(x.shape[2:])) or iter(()))
+    monkeypatch.setattr(task, "whole_loss", lambda loss, logged, count: loss)
+    for shape in [(240, 256), (multiple, multiple + 1), (multiple // 2, 3 * multiple - 1)]:
+        task.training_step(torch.rand(2, 3, *shape), 0)
+    assert codec.downsampling == multiple
+    assert all(side % multiple == 0 or side < multiple for shape in seen for side in shape)
+    assert seen[0] == (240 // multiple * multiple, 256)
+    assert seen[1:] == [(multiple, multiple), (multiple // 2, 2 * multiple)]
+    task._trainer = SimpleNamespace(datamodule=SimpleNamespace(crop=240))
+    with caplog.at_level("INFO"):
+        task.on_fit_start()
+    said = "Crops of 240 pixels are cut to 192, a multiple of the codec's 64; data.crop=256 would use all of them."
+    assert caplog.messages == ([said] if multiple == 64 else [])
+
+
 def test_weights_of_an_unknown_lambda_are_not_trained_for_rate_alone(make_codec):
     codec = make_codec("factorised_prior", latents=6, lmbda=None, label="theirs")
     with pytest.raises(UserError, match=r"Point theirs of codec factorised_prior has no lambda to train with"):
