@@ -7,10 +7,11 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 export NIC_DATA
 
 train() { # size, lambda, points, seed
-    run="runs/$1_$2_p$3_s$4"
+    run="runs/$1_$2_p$3_s$4" precision=32-true
+    [ $1 != full ] || precision=bf16-mixed # a third of the time on a CPU with such instructions; on others take 32-true
     [ -f "$run/results.parquet" ] || nic-train experiment=point_cloud_micro_small codec.size="$1" codec.lmbda="$2" \
         data.points="$3" seed="$4" name="$(basename "$run")" run_dir="$run" logger=none trainer.max_steps=1500 \
-        task.decay=600 evaluation.baselines=[]
+        trainer.precision=$precision task.decay=600 evaluation.baselines=[]
 }
 
 before() { # codec, size, points, seed, points of the classifier
