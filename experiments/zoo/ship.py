@@ -1,10 +1,10 @@
-"""Put a trained run into the zoo: weights in half precision, and a card with what was measured of exactly these weights.
+"""Put a trained run into the zoo: weights in half precision, and a card with what was measured of these weights.
 
-python experiments/zoo/ship.py RUN NAME MEASURED...
+python experiments/zoo/ship.py RUN NAME
+python experiments/zoo/ship.py RUN NAME MEASURED... --only-card
 
-about.json says what NAME is for. MEASURED are evaluations by nic-evaluate: of the model, and of the codecs that its card
-compares it with. `--only-card` leaves the weights as they are. Without MEASURED the card has no numbers yet, so that the
-model can be measured by its name.
+about.json says what NAME is for. MEASURED are evaluations by nic-evaluate, one of them called NAME, the others of
+codecs to compare with. The first form makes the model, which can then be measured by its name; the second its card.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ COLUMNS = {
 """What a card tells of each point, by medium."""
 PAUSE_S = 600.0
 """A longer gap between two rows of metrics.jsonl is no training."""
-UNKNOWN = {"point": "all", "measured": 0.0}
+NOT_YET = {"dataset": "none", "rows": [{"point": "all", "measured": 0.0}], "bd_rate": {}}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,8 +75,7 @@ def ship(run: Path, name: str, evaluations: Sequence[Path], only_card: bool = Fa
         **{key: told[key] for key in ("medium", "title", "purpose", "licence")},
         "training": {"data": told["data"], "command": told["command"], **_training(run)},
         "fingerprint": description["fingerprint"],
-        "measured": _measured(name, told["medium"], evaluations)
-        or [{"dataset": "none", "rows": [UNKNOWN], "bd_rate": {}}],
+        "measured": _measured(name, told["medium"], evaluations) or [NOT_YET],
         "limits": told["limits"],
     }
     (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -86,7 +86,7 @@ def _training(run: Path) -> dict[str, Any]:
     environment = json.loads((run / "environment.json").read_text(encoding="utf-8"))
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     times = [row["time"] for row in rows if "time" in row]
-    spent = sum(later - sooner for sooner, later in zip(times, times[1:], strict=False) if later - sooner < PAUSE_S)
+    spent = sum(later - sooner for sooner, later in pairwise(times) if later - sooner < PAUSE_S)
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     return {
         "commit": str(environment["git"]["commit"]),
