@@ -13,7 +13,7 @@ from nic_lightning.commands.options import read
 
 COMMANDS = {
     "Train": ("lambdas", "resume"),
-    "Measure": ("amortisation", "bd", "critical_points", "fid", "grid", "inspect", "report", "results"),
+    "Measure": ("amortisation", "bd", "compare", "critical_points", "fid", "grid", "inspect", "report", "results"),
     "Use": ("compress", "decompress", "export", "flow", "truncate", "zoo"),
     "Runs": ("dashboard", "runs"),
     "Data": ("data",),

@@ -11,6 +11,7 @@ from PIL import Image
 
 from nic_lightning.data.images import read_image
 from nic_lightning.errors import DataError, UserError
+from nic_lightning.media.image.colours import NO_PROFILE
 from nic_lightning.media.image.memory import MAX_OVERSHOOT, read_picture, to_pixels, to_tensor, write_picture
 from nic_lightning.media.image.pixels import DEPTH, FRAMES, TRANSPARENCY
 
@@ -52,12 +53,14 @@ def test_a_pil_image_is_read_as_its_file_is(rgb: np.ndarray, tmp_path: Path, mod
         image.save(path)
     except OSError:
         pytest.skip(f"{suffix} has no {mode}")
-    expected = read_image(path)
+    expected = read_image(path, photograph=True)
     for held in (image, Image.open(path)):
         found, changes = pixels_of(held)
         assert np.array_equal(found, expected[0])
         assert changes == expected[1]
-    assert expected[1] == {"LA": (TRANSPARENCY,), "RGBA": (TRANSPARENCY,), "I;16": (DEPTH,)}.get(mode, ())
+    assert expected[1] == {"LA": (TRANSPARENCY,), "RGBA": (TRANSPARENCY,), "I;16": (DEPTH,), "CMYK": (NO_PROFILE,)}.get(
+        mode, ()
+    )
 
 
 def test_an_opened_file_is_turned_upright_and_its_frames_are_counted(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from nic_lightning.errors import RunError, UserError
 from nic_lightning.runs.index.labels import require_labels, require_source
 from nic_lightning.zoo import default_model, find_model, models, shelf, source_of
 from nic_lightning.zoo.card import MAX_JSON, read_card
+from tests.conftest import CHECKOUT
 from tests.zoo.shelves import card_of, shelve
 
 SMALL = {"width": 8, "lambdas": [64, 512]}
@@ -106,6 +108,14 @@ def test_a_card_is_read_strictly(tmp_path: Path, changes: dict, message: str) ->
     (folder / "card.json").write_text(json.dumps(card_of("photo", "0" * 16) | changes))
     with pytest.raises(RunError, match=message):
         read_card(folder)
+
+
+def test_the_card_in_the_guide_is_one(tmp_path: Path) -> None:
+    text = (CHECKOUT / "docs" / "zoo.md").read_text()
+    (example,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "photo").mkdir()
+    (tmp_path / "photo" / "card.json").write_text(example)
+    assert read_card(tmp_path / "photo").measured[0].bd_rate["jpeg"] < 0
 
 
 @pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, "{}" + " " * MAX_JSON])

@@ -40,12 +40,12 @@ def read_rgb(path: str | Path) -> Pixels:
     return read_image(path)[0]
 
 
-def read_image(path: str | Path) -> tuple[Pixels, Changes]:
-    """As `read_rgb`, and what the image lost by it, which its user should know."""
+def read_image(path: str | Path, photograph: bool = False) -> tuple[Pixels, Changes]:
+    """As `read_rgb`, and what the image lost by it, which its user should know; of a `photograph` see `to_rgb`."""
     path = Path(path)
     try:
         with _open(path) as image:
-            return _to_rgb(path, image)
+            return _to_rgb(path, image, photograph)
     except UnreadableImage:
         raise
     except Exception as error:  # a decoder that meets hostile bytes may raise anything
@@ -107,9 +107,9 @@ def _open(path: Path) -> Image.Image:
     return image
 
 
-def _to_rgb(path: Path, image: Image.Image) -> tuple[Pixels, Changes]:
+def _to_rgb(path: Path, image: Image.Image, photograph: bool) -> tuple[Pixels, Changes]:
     try:
-        return to_rgb(image)
+        return to_rgb(image, photograph)
     except DataError as error:
         raise UnreadableImage(path, str(error)) from error
 

@@ -27,8 +27,8 @@ class ImageHandler(Handler):
     ending = ".png"
 
     def read(self, path: Path) -> tuple[Tensor, Changes]:
-        """An image file of any kind that `read_image` takes, as uint8: a quarter of the memory of floats."""
-        pixels, changes = read_image(path)
+        """An image file of any kind that `read_image` takes, in sRGB, as uint8: a quarter of the memory of floats."""
+        pixels, changes = read_image(path, photograph=True)
         return to_bytes(pixels), changes
 
     def write(self, decoded: Tensor, path: Path) -> None:

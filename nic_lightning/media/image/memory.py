@@ -105,7 +105,7 @@ def _described(value: object) -> str:
 
 def _of_pil(image: Image.Image) -> tuple[Pixels, Changes]:
     try:
-        return to_rgb(image)
+        return to_rgb(image, photograph=True)
     except Exception as error:  # a file that is opened, and not decoded yet, may be damaged in any way
         said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
         raise DataError(f"The image of mode {image.mode} cannot be read: {said}.") from error
