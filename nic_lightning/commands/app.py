@@ -17,7 +17,7 @@ COMMANDS = {
     "Use": ("compress", "decompress", "export", "flow", "truncate"),
     "Runs": ("dashboard", "runs"),
     "Data": ("data",),
-    "Develop": ("bench", "check", "completion"),
+    "Develop": ("bench", "check", "completion", "new"),
 }
 """The commands in the groups that help shows. Each is a function of its own name in the file commands/NAME.py."""
 ACTIONS = {
@@ -37,6 +37,7 @@ ACTIONS = {
         "translation",
     ),
     "data": ("check", "list", "weights"),
+    "new": ("codec", "project"),
     "runs": ("diff", "list", "push", "reproduce", "rm", "show", "tag"),
 }
 """Commands of commands: the function NAME of the file commands/COMMAND/NAME.py."""
