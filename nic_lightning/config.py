@@ -24,7 +24,8 @@ from nic_lightning.conf_tree import options as options
 from nic_lightning.errors import UserError, readers_may_leave
 from nic_lightning.late import load_late
 from nic_lightning.machine import shows_gpu
-from nic_lightning.mistakes import explained, leave_nothing, mistake, without_effect
+from nic_lightning.mistakes import ambiguous, explained, leave_nothing, mistake, without_effect
+from nic_lightning.own_packages import GROUP, own_conf_dirs
 from nic_lightning.schemas import AnalyzeConfig, EvaluateConfig
 from nic_lightning.schemas import TrainConfig as TrainConfig
 from nic_lightning.targets import check_targets as check_targets
@@ -54,8 +55,26 @@ def register_schemas() -> None:
     store.store(name="schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="analyze_schema", node=AnalyzeConfig)
+    _search_own_packages()
     OmegaConf.register_new_resolver("safe_name", safe_name, replace=True)
     OmegaConf.register_new_resolver("by_device", lambda gpu, cpu: gpu if shows_gpu() else cpu, replace=True)
+
+
+def _search_own_packages() -> None:
+    """Let Hydra look for configs in conf/ of own packages, too, behind ours."""
+    from hydra.core.config_search_path import ConfigSearchPath
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+    if any(known.__name__ == "OwnPackages" for known in Plugins.instance().discover(SearchPathPlugin)):
+        return
+
+    class OwnPackages(SearchPathPlugin):
+        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+            for folder in own_conf_dirs():
+                search_path.append(provider=GROUP, path=f"file://{folder}")
+
+    Plugins.instance().register(OwnPackages)
 
 
 def safe_name(text: str) -> str:
@@ -164,7 +183,7 @@ def _checked(
         with _environment(FULL_ERROR, full_error):  # processes that the task starts see what the user set
             try:
                 lists_of_strings(config)
-                problems = check_targets(config) or without_effect()
+                problems = ambiguous() or check_targets(config) or without_effect()
                 if problems:
                     raise ConfigError(" ".join(problems))
                 with readers_may_leave():  # here, since Hydra would tell of the error first

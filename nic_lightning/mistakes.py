@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nic_lightning import conf_tree
-from nic_lightning.conf_tree import FULL_ERROR, LAUNCHERS, ConfigError, options
+from nic_lightning.conf_tree import FULL_ERROR, LAUNCHERS, ConfigError, options, places_of
 from nic_lightning.errors import UserError, disk_error
 from nic_lightning.targets import alternatives, nearest
 
@@ -34,6 +34,19 @@ def without_effect() -> list[str]:
     if swept and hydra.mode == RunMode.RUN:  # a job of a multirun has them on its command line
         problems.append(f"A sweep over {', '.join(swept)} is a multirun: add -m.")
     return problems
+
+
+def ambiguous() -> list[str]:
+    """Sentences about chosen names that several packages have: Hydra would take the first without a word."""
+    from hydra.core.hydra_config import HydraConfig
+
+    chosen = [(str(group), name) for group, name in HydraConfig.get().runtime.choices.items() if isinstance(name, str)]
+    found = {f"{group}={name}": places_of(group, name) for group, name in chosen}
+    return [
+        f"{choice} may be {' or '.join(map(str, places))}: rename the one that is yours."
+        for choice, places in found.items()
+        if len(places) > 1
+    ]
 
 
 def _lightnings(error: BaseException) -> UserError | None:

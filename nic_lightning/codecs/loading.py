@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from nic_lightning.codecs.compressai_checkpoints import from_compressai
 from nic_lightning.codecs.learned import LearnedCodec
 from nic_lightning.codecs.room import Room
 from nic_lightning.errors import RunError, UserError
+from nic_lightning.own_packages import is_own, own_packages
 from nic_lightning.zoo import no_source, source_of
 
 _ARGUMENT_TYPES = (int, float, str, bool, type(None))
@@ -36,14 +36,14 @@ def trust(target: str) -> None:
 
 
 def foreign_package(target: str) -> str | None:
-    """The top package of a class that is neither ours nor of NIC_CODEC_PACKAGES; None of a class that is."""
+    """The top package of a class that is neither ours nor of `own_packages`; None of a class that is."""
     module = target.rpartition(".")[0]
-    known = any(module == package or module.startswith(f"{package}.") for package in _packages())
-    return None if known else target.partition(".")[0]
+    return None if _known(module) else target.partition(".")[0]
 
 
-def _packages() -> list[str]:
-    return ["nic_lightning.codecs", *filter(None, os.environ.get("NIC_CODEC_PACKAGES", "").split(","))]
+def _known(module: str) -> bool:
+    """Whether codecs of it are loaded: it is ours, or of a package of the user's own."""
+    return module == "nic_lightning.codecs" or module.startswith("nic_lightning.codecs.") or is_own(module)
 
 
 def load(name_or_path: str | Path) -> LearnedCodec:
@@ -62,8 +62,9 @@ def load_codec(path: str | Path) -> LearnedCodec:
 
     `path` is a run folder, the name of a model of the zoo, a .ckpt file, a folder that `nic export` wrote, or a weight
     file of CompressAI (of a factorised prior). Nothing in it is executed: tensors and plain values only, and the named
-    class must be a `LearnedCodec` of nic_lightning.codecs or of a package listed in the environment variable
-    NIC_CODEC_PACKAGES (separated by commas). Raises RunError with the reason when that is not what the files hold.
+    class must be a `LearnedCodec` of nic_lightning.codecs or of a package of the user's own (`own_packages.py`): an
+    installed one that says so, or one of the environment variable NIC_CODEC_PACKAGES (separated by commas). Raises
+    RunError with the reason when that is not what the files hold.
     """
     return load_with_config(path)[0]
 
@@ -234,8 +235,9 @@ def _checked(config: object, nested: bool) -> tuple[type[LearnedCodec], dict[str
 def _class_of(target: str) -> type[LearnedCodec]:
     module, _, name = target.rpartition(".")
     if target not in _TRUSTED and foreign_package(target) is not None:
+        known = ", ".join(["nic_lightning.codecs", *own_packages()])
         raise UserError(
-            f"its codec {target} is outside {', '.join(_packages())}; if you trust it, put its package into the "
+            f"its codec {target} is outside {known}; if you trust it, put its package into the "
             "environment variable NIC_CODEC_PACKAGES."
         )
     try:

@@ -130,7 +130,7 @@ def _launcher_installed(launch: str) -> bool:
 
 
 def _preset(group: str, name: str) -> dict[str, Any]:
-    return yaml.safe_load((conf_tree.CONF_DIR / group / f"{name}.yaml").read_text()) or {}
+    return yaml.safe_load(conf_tree.places_of(group, name)[0].read_text()) or {}
 
 
 def _problems(compose: Compose, config_name: str, overrides: list[str], config_dirs: Sequence[Path] = ()) -> list[str]:

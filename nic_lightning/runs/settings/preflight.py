@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from nic_lightning.config import CONF_DIR, ConfigError, options
+from nic_lightning.conf_tree import places_of
+from nic_lightning.config import ConfigError, options
 from nic_lightning.machine import surely_no_gpu
 from nic_lightning.metrics.weights import require_lpips
 from nic_lightning.runs.settings.sources import check_accelerator, check_data, check_sets
@@ -92,7 +93,7 @@ def _check_baseline(name: str) -> None:
     classic = [
         codec
         for codec in options("codec")
-        if "baselines" in str(yaml.safe_load((CONF_DIR / "codec" / f"{codec}.yaml").read_text()).get("_target_"))
+        if "baselines" in str(yaml.safe_load(places_of("codec", codec)[0].read_text()).get("_target_"))
     ]
     if name not in classic:
         raise ConfigError(f"evaluation.baselines: there is no classic codec '{name}'{alternatives(name, classic)}.")

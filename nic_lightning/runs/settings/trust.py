@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import os
 from collections.abc import Iterator
 from typing import Any
 
 from nic_lightning.errors import RunError
+from nic_lightning.own_packages import is_own
 from nic_lightning.signatures import load_module
 
 ROOMS = ("callbacks", "codecs", "data", "entropy", "layers", "losses", "metrics", "tasks")
@@ -15,13 +15,12 @@ _FUNCTIONS = ("nic_lightning.runs.loggers.wandb.wandb_logger",)
 
 
 def require_known_targets(config: Any) -> None:
-    """Raise RunError where a `_target_` is neither a class of nic_lightning nor in NIC_CODEC_PACKAGES.
+    """Raise RunError where a `_target_` is neither a class of nic_lightning nor of the user's own packages.
 
-    The packages there, separated by commas, are the user's own.
+    These are installed ones that say so, and those of NIC_CODEC_PACKAGES (`own_packages.py`).
     """
-    own = [name for name in os.environ.get("NIC_CODEC_PACKAGES", "").split(",") if name]
     for target in _targets(config):
-        if any(target.startswith(f"{package}.") for package in own) or _is_ours(target):
+        if is_own(target) or _is_ours(target):
             continue
         raise RunError(
             f"The run's config names {target[:100]!r}, which is no class of nic_lightning; if you trust it, "
