@@ -137,7 +137,9 @@ class _Making:
         handler = self.medium.handler()
         several = handler.several(source)
         if several is not None:
-            return _stream(self.codec, self.medium, several, _one_point(self.codec, self.medium, self.wishes), target)
+            point = _one_point(self.codec, self.medium, self.wishes)
+            made = _stream(self.codec, self.medium, several, point, target)
+            return f"{made}  ({self.about})" if self.about else made
         x, changes = handler.read(source)
         choice, divisor = self.choose(x), handler.divisor(x)
         del x  # a large input beside its latents and its copy that is decoded would be one too many: it is read again

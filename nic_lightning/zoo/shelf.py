@@ -83,8 +83,9 @@ def source_of(name_or_path: str | Path) -> Path:
 def no_source(path: str | Path) -> str:
     """The sentence for a run, checkpoint, export or model that is not there."""
     names = sorted(file.parent.name for file in HERE.joinpath(MODELS).glob(f"*/{CARD}"))
-    or_model = f", or a model of the zoo ({', '.join(names)[:200]})" if names and len(Path(path).parts) == 1 else ""
-    return f"{path} does not exist; give a run folder or a .ckpt file{or_model}."
+    if not names or len(Path(path).parts) != 1:
+        return f"{path} does not exist; give a run folder or a .ckpt file."
+    return f"{path} does not exist; give a run folder, a .ckpt file or a model of the zoo ({', '.join(names)[:200]})."
 
 
 def _defaults(cards: list[Card]) -> dict[str, str]:

@@ -67,8 +67,15 @@ def test_a_cloud_is_taken_by_the_model_for_clouds(zoo: Path, tmp_path: Path, ima
     assert "(Model shape. Sampled" in capsys.readouterr().out
     assert nic("decompress", "chair.nic") == 0
     assert json.loads(Path("chair.json").read_text())["class"] in ("chair", "lamp", "table")
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "chair.off").rename(tmp_path / "scans" / "chair.off")
     capsys.readouterr()
-    assert nic("compress", "chair.off", images[0], "-o", "o") == 2
+    assert nic("compress", "scans") == 0  # a stream
+    assert capsys.readouterr().out.endswith("  (Model shape.)\n")
+    assert nic("decompress", "scans.nic") == 0
+    assert len(json.loads(Path("scans.json").read_text())) > 0
+    capsys.readouterr()
+    assert nic("compress", "scans", images[0], "-o", "o") == 2
     assert capsys.readouterr().err.startswith("The files are ")
     assert nic("compress", "gone.png", images[0]) == 2  # what cannot be read does not decide
     assert images[0].with_suffix(".nic").exists()

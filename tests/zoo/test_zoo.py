@@ -55,7 +55,7 @@ def test_a_name_stands_wherever_a_run_does(here: Path, make_codec, tmp_path: Pat
     other = make_codec("modulated", seed=1, **SMALL)
     start_from(other, "photo")
     assert other.fingerprint() == codec.fingerprint()
-    with pytest.raises(RunError, match=r"foto does not exist; .*, or a model of the zoo \(photo\)\.$"):
+    with pytest.raises(RunError, match=r"foto does not exist; .* or a model of the zoo \(photo\)\.$"):
         nic_lightning.load("foto")
     for path in ("elsewhere/photo", "../zoo", "..", ".", "/photo"):
         assert source_of(path) == Path(path)
