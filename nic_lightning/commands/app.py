@@ -13,7 +13,18 @@ from nic_lightning.commands.options import read
 
 COMMANDS = {
     "Train": ("lambdas", "resume"),
-    "Measure": ("amortisation", "bd", "compare", "critical_points", "fid", "grid", "inspect", "report", "results"),
+    "Measure": (
+        "amortisation",
+        "bd",
+        "compare",
+        "critical_points",
+        "experiment",
+        "fid",
+        "grid",
+        "inspect",
+        "report",
+        "results",
+    ),
     "Use": ("compress", "decompress", "export", "flow", "truncate", "zoo"),
     "Runs": ("dashboard", "runs"),
     "Data": ("data",),
@@ -37,6 +48,7 @@ ACTIONS = {
         "translation",
     ),
     "data": ("check", "list", "weights"),
+    "experiment": ("list", "run", "show"),
     "new": ("codec", "project"),
     "zoo": ("get", "list", "show"),
     "runs": ("diff", "list", "push", "reproduce", "rm", "show", "tag"),
