@@ -58,11 +58,14 @@ def check(plain: Mapping[str, Any]) -> None:
     """Raise UserError for settings that cannot work and data that is not there, before torch is imported."""
     from nic_lightning.data.catalog import locate
     from nic_lightning.data.flow_sets import flow_set
+    from nic_lightning.runs.loggers.chosen import by_name
 
     studies = plain["study"]
     for name in studies:
         if name not in STUDIES:
             raise UserError(f"There is no study {name!r}; {choices(name, STUDIES)}.")
+    if others := [name for name in by_name(plain["logger"]) if name != "wandb"]:
+        raise UserError(f"An analysis has no metrics to log to {others[0]}: give logger=wandb or logger=none.")
     if not studies:
         raise UserError(f"study is empty: name one, {choices('', STUDIES)}.")
     if plain["mask"] not in MASKS:
@@ -105,6 +108,7 @@ def _analyse(config: DictConfig, plain: dict[str, Any], folder: Path) -> None:
     from nic_lightning.analysis.latent_motion.studies import Study
     from nic_lightning.layers.device import checked_device
     from nic_lightning.report.curves.latent_motion import figures, summary, summary_table
+    from nic_lightning.runs.loggers.chosen import wandb_settings
     from nic_lightning.runs.loggers.wandb import finish_wandb, log_results_to_wandb
     from nic_lightning.runs.record.latent_motion import read_latent_motion, write_latent_motion
 
@@ -119,9 +123,9 @@ def _analyse(config: DictConfig, plain: dict[str, Any], folder: Path) -> None:
     table = read_latent_motion(folder)
     made = figures(table, folder / PICTURES) | _draw(study, folder / PICTURES)
     print(summary_table(table))
-    wandb = None
-    if config.logger:
-        wandb = instantiate(config.logger, folder=folder, _partial_=True)(config=plain)
+    wandb, logged = None, wandb_settings(config.logger)
+    if logged is not None:
+        wandb = instantiate(logged, folder=folder, _partial_=True)(config=plain)
     log_results_to_wandb(wandb, [], made, {}, {"latent_motion": summary(table)})
     finish_wandb(wandb)
 

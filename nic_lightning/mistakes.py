@@ -121,7 +121,7 @@ def _sentence(error: BaseException) -> str:
     from hydra.errors import OverrideParseException
 
     text = f"{error}\n{error.__cause__ or ''}"
-    if match := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
+    if match := re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", text):
         group, name = match.groups()
         if group == "hydra/launcher" and name in LAUNCHERS:
             return f"The launcher {name} is not installed: pip install 'nic_lightning[{LAUNCHERS[name]}]'."

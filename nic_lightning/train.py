@@ -128,8 +128,8 @@ def fit_and_measure(config: DictConfig, plain: dict[str, Any], folder: Path, rec
             task.start_from(config.init_from)
         if main_process():
             record.cut_metrics(0)  # of an earlier start that was killed before it saved anything
-    wandb = wandb_of(config, plain, folder)
-    trainer = trainer_of(config, plain, folder, record, wandb)
+    wandb, others = wandb_of(config, plain, folder), other_loggers(config, folder)
+    trainer = trainer_of(config, plain, folder, record, [*others, *([wandb] if wandb else [])])
     fit(trainer, task, data, resume, config, folder)
     keep_end(trainer, record, folder)
     if codec is not None:
@@ -172,10 +172,23 @@ def wandb_of(config: DictConfig, plain: dict[str, Any], folder: Path) -> Any:
     """The W&B logger, None where there is none; a job of a sweep is grouped by the sweep's name."""
     from hydra.utils import instantiate
 
-    if not config.logger:
+    from nic_lightning.runs.loggers.chosen import wandb_settings
+
+    settings = wandb_settings(config.logger)
+    if settings is None:
         return None
     sweep = folder.parent.name if folder != Path(config.run_dir).resolve() else None
-    return instantiate(config.logger, folder=folder, group=sweep, _partial_=True)(config=plain)
+    return instantiate(settings, folder=folder, group=sweep, _partial_=True)(config=plain)
+
+
+def other_loggers(config: DictConfig, folder: Path) -> list[Any]:
+    """The loggers beside W&B; those that take a folder get the run's, which in a multirun is the job's own."""
+    from hydra.utils import instantiate
+
+    from nic_lightning.runs.loggers.chosen import by_name
+
+    chosen = {name: one for name, one in by_name(config.logger).items() if name != "wandb"}
+    return [instantiate(one, **({"folder": folder} if "folder" in one else {})) for one in chosen.values()]
 
 
 def quieten() -> None:

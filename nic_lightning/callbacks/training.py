@@ -22,13 +22,13 @@ from nic_lightning.runs.record.record import GO_ON
 from nic_lightning.runs.settings.deterministic import trainer_options
 
 
-def trainer_of(config: DictConfig, plain: dict[str, Any], folder: Path, record: Any, wandb: Any) -> pl.Trainer:
+def trainer_of(config: DictConfig, plain: dict[str, Any], folder: Path, record: Any, loggers: list[Any]) -> pl.Trainer:
     """Lightning's trainer with our loggers, callbacks and checkpoints."""
     return make_trainer(
         **trainer_options(plain),
         profiler=profiler_of(config.trainer.get("profiler"), folder),
         default_root_dir=str(folder),
-        logger=[RecordLogger(record), *([wandb] if wandb else [])],
+        logger=[RecordLogger(record), *loggers],  # the record first: some show what it has
         callbacks=standard_callbacks(config, record),
         plugins=[AtomicCheckpointIO()],
         enable_progress_bar=False,

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from nic_lightning.codecs.learned import LearnedCodec
-from nic_lightning.tasks.moving_average import MovingAverage
+from nic_lightning.errors import UserError
+from nic_lightning.tasks.moving_average import MovingAverage, OptimizersAverage
 
 QUANTILES = "quantiles"
 
@@ -54,6 +55,14 @@ class CodecTask(Task):
         super().__init__()
         self.codec, self.codec_config = codec, codec_config
         self.average = None if average is None else MovingAverage(codec, average)
+
+    def take_average_of(self, optimizer: torch.optim.Optimizer) -> None:
+        """Use the average of an optimiser that keeps one; UserError where the task keeps one, too."""
+        if not hasattr(optimizer, "averages"):
+            return
+        if self.average is not None and not isinstance(self.average, OptimizersAverage):
+            raise UserError("The optimiser keeps an average of the weights itself: leave task.average out.")
+        self.average = OptimizersAverage(self.codec, optimizer)
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Let the average follow."""

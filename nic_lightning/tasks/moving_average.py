@@ -78,3 +78,43 @@ class MovingAverage:
     def _set(self, values: dict[str, Tensor]) -> None:
         for name, value in values.items():
             self.codec.get_parameter(name).copy_(value)
+
+
+class OptimizersAverage(MovingAverage):
+    """The average that the optimiser itself keeps, as Schedule-Free does; it follows from the optimiser's state.
+
+    Args:
+        codec: what is trained.
+        optimizer: has `averages()`, a value for each parameter that it averages.
+    """
+
+    def __init__(self, codec: LearnedCodec, optimizer: Any):
+        self.codec, self.optimizer = codec, optimizer
+        self.values: dict[str, Tensor] = {}
+        self._kept: dict[str, Tensor] | None = None
+
+    def follow(self, step: int) -> None:
+        """Nothing: the optimiser has done it."""
+
+    @torch.no_grad()
+    def put_in(self) -> None:
+        """Let the codec have the averages; the weights that `take_out` gives back are those of before, to the bit."""
+        self._find()
+        super().put_in()
+
+    @torch.no_grad()
+    def averaged(self) -> LearnedCodec:
+        """A copy of the codec with the averages in it."""
+        self._find()
+        return super().averaged()
+
+    def state(self) -> dict[str, Any]:
+        """Nothing: the optimiser's state has it."""
+        return {}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Nothing, as `state`."""
+
+    def _find(self) -> None:
+        found = self.optimizer.averages()
+        self.values = {name: found[p] for name, p in self.codec.named_parameters() if p in found}

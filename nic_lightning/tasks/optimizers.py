@@ -139,6 +139,47 @@ def prodigy(
     return Together([found] + ([torch.optim.Adam(_plain(others), fused=fused)] if others else []))
 
 
+def schedule_free(
+    groups: Sequence[Group],
+    fused: bool,
+    weight_decay: float = 0.0,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    warmup: int = 0,
+) -> torch.optim.Optimizer:
+    """Schedule-Free AdamW (Defazio et al., NeurIPS 2024): a mean of all steps in place of a schedule.
+
+    Args:
+        groups: parameters and learning rates.
+        fused: whether Adam's steps, of the quantiles, may be fused.
+        weight_decay: decoupled, of kernels alone.
+        beta1: how far gradients are taken from the mean towards the last step; above 0.
+        beta2: decay of the mean square of the gradient.
+        warmup: steps in which the learning rate rises linearly.
+    """
+    try:
+        from schedulefree import AdamWScheduleFree
+    except ImportError:
+        raise UserError(
+            "task.optimizer is schedule_free, and the package schedulefree is not installed: pip install "
+            "'nic_lightning[optimizers]'."
+        ) from None
+    _not_negative("weight_decay", weight_decay)
+    _not_negative("warmup", warmup)
+    if not 0 < beta1 < 1:
+        raise UserError(f"task.optimizer.beta1 is {beta1:g}; give a number above 0 and below 1, such as .9.")
+    made = _split(groups, lambda group, parameter: parameter in group.kernels, "without decay")
+    others = [group for group in made if group["name"] == QUANTILES]
+    network = [group for group in made if group["name"] != QUANTILES]
+    for group in network:
+        group["weight_decay"] = weight_decay if group["chosen"] else 0.0
+    for group in made:
+        del group["chosen"]
+    free = AdamWScheduleFree(network, betas=(beta1, beta2), warmup_steps=warmup)
+    free.train()  # for good: averages are read, and never put in its parameters' place
+    return ScheduleFree([free] + ([torch.optim.Adam(others, fused=fused)] if others else []))
+
+
 class Together(torch.optim.Optimizer):
     """Several optimisers of different parameters as one: one list of groups, one step, one state."""
 
@@ -174,6 +215,21 @@ class Together(torch.optim.Optimizer):
         for part, state in zip(self.parts, parts, strict=True):
             part.load_state_dict(state)
         self._join()
+
+
+class ScheduleFree(Together):
+    """Schedule-Free as the first part; its parameters are where gradients are taken, its averages what is used."""
+
+    @torch.no_grad()
+    def averages(self) -> dict[Tensor, Tensor]:
+        """The averages by parameter, as the package's `eval()` finds them; none before the first step."""
+        states = self.parts[0].state
+        return {
+            parameter: parameter.lerp(states[parameter]["z"], 1 - 1 / group["betas"][0])
+            for group in self.parts[0].param_groups
+            for parameter in group["params"]
+            if "z" in states.get(parameter, {})
+        }
 
 
 def _plain(groups: Iterable[Group]) -> list[dict[str, Any]]:

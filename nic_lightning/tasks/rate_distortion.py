@@ -184,6 +184,7 @@ class RateDistortionTask(CodecTask):
         # A fused step unscales float16's gradients itself, and only after they were clipped.
         scaled = self._trainer is not None and str(self.trainer.precision).startswith("16")
         optimizer = self.make_optimizer([group for group in groups.values() if group.parameters], not scaled)
+        self.take_average_of(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
 
     def _schedule(self, optimizer: torch.optim.Optimizer) -> LRScheduler:

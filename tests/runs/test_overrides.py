@@ -105,8 +105,10 @@ def test_another_logger(config):
     apply(config, ["logger=none"])
     assert config.logger is None
     apply(config, ["logger=wandb"])
-    assert config.logger.name == "toy"
-    assert config.logger._target_.endswith("wandb_logger")
+    assert config.logger.wandb.name == "toy"
+    assert config.logger.wandb._target_.endswith("wandb_logger")
+    apply(config, ["logger=[csv,tensorboard]"])
+    assert list(config.logger) == ["csv", "tensorboard"]
 
 
 @pytest.mark.parametrize(

@@ -52,9 +52,12 @@ def test_each_lowers_the_loss_and_goes_on_from_its_state(name: str, picture):
     again = task.configure_optimizers()["optimizer"]
     again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     before = {n: p.detach().clone() for n, p in task.codec.named_parameters()}
+    gradients = {n: p.grad.clone() for n, p in task.codec.named_parameters() if p.grad is not None}
     ends = []
     for one in (optimizer, again):
         task.codec.load_state_dict(before, strict=False)
+        for n, gradient in gradients.items():
+            task.codec.get_parameter(n).grad = gradient.clone()  # a step may change it
         one.step()
         ends.append({n: p.detach().clone() for n, p in task.codec.named_parameters()})
     assert all(torch.equal(ends[0][n], ends[1][n]) for n in ends[0])
@@ -190,3 +193,36 @@ def test_schedules_need_an_end(name: str):
 def test_a_name_that_is_none_is_refused():
     with pytest.raises(ConfigError, match="muon"):
         compose("train", ["optimizer=muonn"])
+
+
+def test_schedule_free_is_validated_and_saved_with_its_mean(picture):
+    torch.manual_seed(0)
+    task = task_of("optimizer=schedule_free", "task.learning_rate=1e-3", "task.optimizer.weight_decay=0.1")
+    optimizer, _ = steps(task, picture(32, 32, n=2), 3)
+    trained = {n: p.detach().clone() for n, p in task.codec.named_parameters()}
+    free = optimizer.parts[0]  # pyright: ignore[reportAttributeAccessIssue]
+    free.eval()  # the package's own way to the mean
+    wanted = {n: p.detach().clone() for n, p in task.codec.named_parameters()}
+    with torch.no_grad():
+        for name, parameter in task.codec.named_parameters():
+            parameter.copy_(trained[name])
+    for group in free.param_groups:
+        group["train_mode"] = True
+    assert any(not torch.equal(wanted[n], trained[n]) for n in wanted)
+    checkpoint: dict = {}
+    task.on_save_checkpoint(checkpoint)
+    assert {n: torch.equal(v, wanted[n]) for n, v in checkpoint["codec"]["weights"].items()} == {
+        n: True for n in wanted if "quantiles" not in n
+    }
+    task.on_validation_start()
+    inside = {n: p.detach().clone() for n, p in task.codec.named_parameters() if "quantiles" not in n}
+    assert all(torch.equal(inside[n], wanted[n]) for n in inside)
+    task.on_validation_end()
+    assert all(torch.equal(p, trained[n]) for n, p in task.codec.named_parameters())
+
+
+def test_one_average_at_a_time():
+    with pytest.raises(UserError, match=r"leave task\.average out\.$"):
+        task_of("optimizer=schedule_free", "task.average=0.99").configure_optimizers()
+    with pytest.raises(UserError, match=r"beta1 is 0; give a number above 0"):
+        task_of("optimizer=schedule_free", "task.optimizer.beta1=0.0").configure_optimizers()

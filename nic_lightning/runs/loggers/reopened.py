@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nic_lightning.runs.index.index import read_run
+from nic_lightning.runs.loggers.chosen import wandb_settings
 from nic_lightning.runs.loggers.wandb import finish_wandb, log_results_to_wandb, wandb_logger
 
 
@@ -22,8 +23,8 @@ def add_to_wandb(folder: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]]
         figures: name -> picture, shown as `results/<name>`.
     """
     run = read_run(folder)
-    logger = (run.config or {}).get("logger")
-    if not (folder / "wandb_id").is_file() or not isinstance(logger, Mapping) or run.state == "running":
+    logger = wandb_settings((run.config or {}).get("logger"))
+    if not (folder / "wandb_id").is_file() or logger is None or run.state == "running":
         return False
     project, mode, name = (logger.get(key) for key in ("project", "mode", "name"))
     opened = wandb_logger(

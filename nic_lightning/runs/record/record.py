@@ -26,7 +26,7 @@ STATES = ("running", "finished", "failed", "interrupted")
 GO_ON = "Interrupted; the same command continues the run from its last checkpoint."
 _MAX_STATUS = 2**20
 _MAX_METRICS = 2**30
-_MAX_LINE = 2**20
+MAX_LINE = 2**20
 _STARTED = ("status.json", "config.yaml", "overrides.yaml", "environment.json", "git.diff", "wandb_id", "resume.yaml")
 _WORK = ("checkpoints", "metrics.jsonl", "results.parquet")
 _RESERVED = ("step", "epoch", "time")
@@ -202,7 +202,7 @@ def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
     path = checked_path(Path(folder), "metrics.jsonl", _MAX_METRICS)
     lines = []
     with path.open("rb") as file:
-        while raw := file.readline(_MAX_LINE):
+        while raw := file.readline(MAX_LINE):
             line = parse_line(raw)
             if line is not None:
                 lines.append(line)
@@ -243,7 +243,7 @@ def _drop_cut_line(path: Path) -> None:
         return
     with path.open("rb+") as file:
         end = file.seek(0, os.SEEK_END)
-        tail_start = max(0, end - _MAX_LINE)
+        tail_start = max(0, end - MAX_LINE)
         file.seek(tail_start)
         tail = file.read()
         if not tail.endswith(b"\n"):

@@ -47,6 +47,8 @@ def _set(config: Any, text: str, key: str, value: Any, add: bool) -> None:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    if key == "logger" and isinstance(value, list) and all(isinstance(name, str) for name in value):
+        value = f"[{','.join(value)}]"
     if key in ("trainer", "logger") and isinstance(value, str):
         _set_group(config, key, value)
         return

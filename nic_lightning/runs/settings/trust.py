@@ -11,7 +11,10 @@ from nic_lightning.own_packages import is_own
 from nic_lightning.signatures import load_module
 
 ROOMS = ("callbacks", "codecs", "data", "entropy", "layers", "losses", "metrics", "tasks")
-_FUNCTIONS = ("nic_lightning.runs.loggers.wandb.wandb_logger",)
+_LOGGERS = tuple(
+    f"nic_lightning.runs.loggers.{name}"
+    for name in ("wandb.wandb_logger", "views.CsvLogger", "views.TensorBoardLogger")
+)
 
 
 def require_known_targets(config: Any) -> None:
@@ -39,7 +42,7 @@ def _targets(node: Any) -> Iterator[str]:
 
 def _is_ours(target: str) -> bool:
     """Whether a class of that name is defined there, and not only imported: codecs.cae.os.system is not ours."""
-    if target in _FUNCTIONS:
+    if target in _LOGGERS:
         return True
     name, _, attribute = target.rpartition(".")
     if not any(name.startswith(f"nic_lightning.{room}.") for room in ROOMS):
