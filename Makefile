@@ -52,6 +52,7 @@ lint: setup ## style, types and the direction of imports
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-demo: $(INSTALLED) ## train a small codec on embedded photographs, write report.html
+demo: $(INSTALLED) ## train a small codec on embedded photographs, write report.html with it, the zoo's model, JPEG and WebP
 	$(BIN)/nic-train experiment=demo
-	$(BIN)/nic report runs/demo -o report.html
+	$(BIN)/nic-evaluate run=photo evaluation.datasets=embedded evaluation.baselines=[] run_dir=runs/photo
+	$(BIN)/nic report runs/demo runs/photo -o report.html
