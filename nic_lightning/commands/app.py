@@ -51,7 +51,7 @@ ACTIONS = {
     "experiment": ("list", "run", "show"),
     "new": ("codec", "project"),
     "zoo": ("get", "list", "show"),
-    "runs": ("diff", "list", "push", "reproduce", "rm", "show", "tag"),
+    "runs": ("diff", "list", "push", "reproduce", "rm", "show", "sql", "tag"),
 }
 """Commands of commands: the function NAME of the file commands/COMMAND/NAME.py."""
 _FOLDER = Path(__file__).parent

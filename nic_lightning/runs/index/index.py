@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,10 +91,11 @@ class Run:
             self.problems.append(sentence)
 
 
-def find_runs(paths: Iterable[str | Path]) -> list[Run]:
+def find_runs(paths: Iterable[str | Path], read: Callable[[Path, str], Run] | None = None) -> list[Run]:
     """The runs at or below the paths, in the order of the paths and then by name; each folder once.
 
     Every run has a name of its own: where folders share one, it begins with as much of the path as tells them apart.
+    `read` makes a run of folder and name: `read_run`, or `Run` where no file of it is needed.
 
     Raises:
         RunError: a path does not exist, or has no run at or below it.
@@ -110,7 +111,7 @@ def find_runs(paths: Iterable[str | Path]) -> list[Run]:
         for folder in folders:
             key = folder.resolve()
             if key not in found:
-                found[key] = read_run(folder, run_name(folder, path))
+                found[key] = (read or read_run)(folder, run_name(folder, path))
     runs = list(found.values())
     _name_apart(runs)
     return runs

@@ -199,14 +199,17 @@ def read_metrics(folder: str | Path) -> list[dict[str, Any]]:
     Raises:
         RunError: the file is missing, a link out of the folder, or larger than a run writes.
     """
+    return list(metric_lines(folder))
+
+
+def metric_lines(folder: str | Path) -> Iterator[dict[str, Any]]:
+    """What `read_metrics` returns, one line after the other, so that memory does not grow with the file."""
     path = checked_path(Path(folder), "metrics.jsonl", _MAX_METRICS)
-    lines = []
     with path.open("rb") as file:
         while raw := file.readline(MAX_LINE):
             line = parse_line(raw)
             if line is not None:
-                lines.append(line)
-    return lines
+                yield line
 
 
 def parse_line(raw: bytes) -> dict[str, Any] | None:

@@ -6,11 +6,14 @@ import io
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nic_lightning.errors import RunError, UserError
 from nic_lightning.media.base import find_medium
 from nic_lightning.runs.record.files import write_atomically
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 RESULT_COLUMNS: dict[str, str] = {
     "run": "string",
@@ -46,6 +49,7 @@ models. Rows of other media than images have more columns: "medium", its name, a
 
 MAX_ROWS = 2_000_000
 MAX_BYTES = 512 * 2**20
+_WORTH_THREADS = 10_000
 
 
 def write_results(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -78,6 +82,24 @@ def read_results(path: Path) -> list[dict[str, Any]]:
         RunError: the file is missing, damaged, too large, or a column has the wrong type.
     """
     import pyarrow as pa
+
+    table = read_results_table(path)
+    try:
+        rows = table.to_pylist()
+    except (pa.ArrowException, ValueError, OverflowError) as error:
+        raise _unreadable(path, error) from error
+    _check_media(path, rows)
+    empty = dict.fromkeys(RESULT_COLUMNS)
+    return [empty | row for row in rows]
+
+
+def read_results_table(path: Path) -> pa.Table:
+    """The columns of a results table that are plain, those of RESULT_COLUMNS in their types, as pyarrow holds them.
+
+    Raises:
+        RunError: as `read_results`.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not path.is_file():
@@ -85,20 +107,21 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     try:
         with pq.ParquetFile(path) as file:
             _check_size(path, file.metadata)
-            table = file.read()
+            table = file.read(use_threads=file.metadata.num_rows > _WORTH_THREADS)
         kept = [f.name for f in table.schema if f.name in RESULT_COLUMNS or _is_plain(f.type)]
         table = table.select(kept)
         for position, name in enumerate(kept):
-            if name in RESULT_COLUMNS:
-                kind = pa.type_for_alias(RESULT_COLUMNS[name])
+            kind = pa.type_for_alias(RESULT_COLUMNS[name]) if name in RESULT_COLUMNS else table.field(position).type
+            if table.field(position).type != kind:
                 table = table.set_column(position, name, table.column(name).cast(kind))
-        rows = table.to_pylist()
+        return table
     except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise RunError(f"{path} is not a readable results table: {reason}") from error
-    _check_media(path, rows)
-    empty = dict.fromkeys(RESULT_COLUMNS)
-    return [empty | row for row in rows]
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> RunError:
+    reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    return RunError(f"{path} is not a readable results table: {reason}")
 
 
 def _check_media(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
