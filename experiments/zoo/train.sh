@@ -9,10 +9,10 @@ name="${1:?name a model: photo, cloud-micro, cloud-lite or cloud-full}"
 
 case "$name" in
 photo)
-    datasets=[kodak,photos/valid]
-    others="webp_best jpeg_optimized avif"
+    datasets=[kodak]
+    others="webp_best jpeg_optimized"
     nic-train experiment=light_small codec.context=none optimizer=muon task.optimizer.iteration=bfloat16 \
-        task.learning_rate=2e-3 task.average=.998 task.decay=4500 trainer.max_steps=18500 trainer.precision=bf16-mixed \
+        task.learning_rate=2e-3 task.average=.998 task.decay=4500 trainer.max_steps=21200 trainer.precision=bf16-mixed \
         logger=none name=photo run_dir=runs/photo
     ;;
 cloud-*)
