@@ -66,9 +66,18 @@ def read_signature(target: str) -> Signature | None:
     return _function_signature(definition, skip_first=is_method)
 
 
+def defining_module(target: str) -> str | None:
+    """The module whose source defines the class or function at the dotted path `target`, through imports and aliases.
+
+    None when no such source can be read. Raises `TargetError` when there is no such thing.
+    """
+    found = _find(target)
+    return None if found is None else found[0].name
+
+
 def _find(target: str) -> tuple[Module, Definition] | None:
     parts = target.split(".")
-    if not _importable(parts[0]):
+    if not importable(parts[0]):
         raise TargetError(f"there is no package '{parts[0]}' for '{target}'")
     for cut in range(len(parts) - 1, 0, -1):
         module = load_module(".".join(parts[:cut]))
@@ -92,7 +101,8 @@ def _walk(module: Module, names: list[str], target: str) -> tuple[Module, Defini
     return (owner, definition) if definition is not None else None
 
 
-def _importable(package: str) -> bool:
+def importable(package: str) -> bool:
+    """Whether there is a package or module of that name; it is not imported."""
     try:
         return importlib.util.find_spec(package) is not None
     except (ValueError, ImportError):

@@ -46,6 +46,23 @@ def test_others_are_refused(target, nest):
         require_known_targets(nest({"_target_": target, "command": "true"}))
 
 
+def test_what_a_package_of_the_user_only_imports_is_refused(monkeypatch, tmp_path):
+    package = tmp_path / "trusted_lab"
+    package.mkdir()
+    (package / "__init__.py").write_text("from trusted_lab.parts import Task as Shown\n")
+    (package / "parts.py").write_text(
+        "import os\nimport shutil\nfrom os import system\nfrom shutil import rmtree\nfrom functools import partial\n"
+        "class Task:\n    @classmethod\n    def make(cls): ...\ndef loss(): ...\nbare = partial(loss)\nalias = loss\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("NIC_CODEC_PACKAGES", "trusted_lab")
+    for name in ("parts.Task", "parts.Task.make", "parts.loss", "parts.alias", "Shown"):
+        require_known_targets({"task": {"_target_": f"trusted_lab.{name}"}})
+    for name in ("parts.os.system", "parts.shutil.rmtree", "parts.system", "parts.rmtree", "parts.bare", "parts.no"):
+        with pytest.raises(RunError, match=rf"trusted_lab\.{name}"):
+            require_known_targets({"task": {"_target_": f"trusted_lab.{name}"}})
+
+
 def test_packages_of_the_user(monkeypatch):
     monkeypatch.setenv("NIC_CODEC_PACKAGES", "mine,other.codecs")
     require_known_targets({"codec": {"_target_": "mine.codecs.Mine"}, "task": {"_target_": "other.codecs.x.Y"}})

@@ -8,7 +8,7 @@ from typing import Any
 
 from nic_lightning.errors import RunError
 from nic_lightning.own_packages import is_own
-from nic_lightning.signatures import load_module
+from nic_lightning.signatures import TargetError, defining_module, importable, load_module
 
 ROOMS = ("callbacks", "codecs", "data", "entropy", "layers", "losses", "metrics", "tasks")
 _LOGGERS = tuple(
@@ -23,11 +23,32 @@ def require_known_targets(config: Any) -> None:
     These are installed ones that say so, and those of NIC_CODEC_PACKAGES (`own_packages.py`).
     """
     for target in _targets(config):
-        if is_own(target) or _is_ours(target):
+        if is_own(target):
+            _require_defined(target)
+            continue
+        if _is_ours(target):
             continue
         raise RunError(
             f"The run's config names {target[:100]!r}, which is no class of nic_lightning; if you trust it, "
             "put its package into the environment variable NIC_CODEC_PACKAGES."
+        )
+
+
+def _require_defined(target: str) -> None:
+    """Raise RunError where a package of the user's own only imports it: my_lab.tasks.os.system runs anything.
+
+    Of a package that is not there nothing can be executed: what builds the config will say so.
+    """
+    try:
+        owner = defining_module(target)
+    except TargetError as error:
+        if importable(target.partition(".")[0]):
+            raise RunError(f"The run's config names {target[:100]!r}: {error}.") from error
+        return
+    if owner is None or not is_own(owner):
+        raise RunError(
+            f"The run's config names {target[:100]!r}, which that package does not define itself: name what it imports "
+            "by its own path, and define functions by def."
         )
 
 
