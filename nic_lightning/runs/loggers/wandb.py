@@ -189,6 +189,7 @@ def _open(init: dict[str, Any], mode: str) -> Any:
         finish_timeout_raises=False,
         console="off",
         quiet=True,
+        silent=mode == "offline",  # where the record lies is no news then; online its address is
     )
     try:
         run = wandb.init(**init, mode=cast(Any, mode), settings=settings, reinit="create_new")
