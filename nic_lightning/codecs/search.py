@@ -179,6 +179,10 @@ class _Told:
         wanted = f"{self.target:g} {self.unit}"
         if _within(trials, self.target):
             return f"None of {tried} gives {wanted} on this {self.item}; {nearest}."
+        if len(values) == 1:
+            return (
+                f"The one point that was tried reaches {values[0]:.3f} {self.unit} on this {self.item}, not {wanted}."
+            )
         reach = f"{min(values):.3f} to {max(values):.3f} {self.unit}"
         return f"{tried[0].upper()}{tried[1:]} reach {reach} on this {self.item}, not {wanted}; {nearest}."
 

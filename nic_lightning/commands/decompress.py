@@ -52,7 +52,7 @@ def decompress(
         files: what nic compress wrote with the same codec
         run: run folder, checkpoint file, export, or the name of a model of the zoo
         out: folder to write into (default: beside each file)
-        overwrite: replace files that exist; without --out NAME.decoded.png, and never NAME.png
+        overwrite: replace files that exist; beside the file NAME.decoded.png, and never NAME.png
         **receiver: what the codec declares that only a receiver has
 
     Examples:
@@ -74,7 +74,8 @@ def decompress(
         data = read_file(source)
         codec = makers.of(data)
         handler, decoding = medium_of(codec).handler(), codec.decoding(**wishes)
-        stem = source.stem if out is not None else _free_stem(source, decoding.ending, handler)
+        beside = out is None or out.resolve() == source.parent.resolve()
+        stem = _free_stem(source, decoding.ending, handler) if beside else source.stem
 
         def named(words: tuple[str, ...]) -> Path:
             return target.with_name(f"{stem}{_words(words)}{handler.ending}")

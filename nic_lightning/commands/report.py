@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from nic_lightning.commands.options import Runs
-from nic_lightning.errors import counted
+from nic_lightning.errors import UserError, counted
 from nic_lightning.report.curves.folder import write_figures
 from nic_lightning.report.curves.text import rd_table
 from nic_lightning.report.page.features import features_lines
@@ -33,7 +33,7 @@ def report(
 
     Args:
         runs: run folder, or a folder of runs
-        out: the page
+        out: the page; an older report of that name is replaced, another file never
         anchor: curve, run or codec that BD-rates are computed against at first
         published: published curve (vtm, cheng2020-anchor, ..., all), or a CSV or JSON file of curves; may be repeated
         figures: write PNG figures, CSV and LaTeX tables, too
@@ -42,6 +42,7 @@ def report(
         nic report runs -o report.html --published vtm
         nic report runs/a runs/b --anchor a --figures figures
     """
+    _require_replaceable(out)
     sources = read_sources(runs)
     made = all_curves(sources, published)
     problems = write_page(sources, made, out, anchor=anchor)
@@ -54,6 +55,15 @@ def report(
         written = write_figures(made, choose_anchors(made, anchor), sources.rows, figures)
         print(f"\nFigures and tables: {counted(len(written), 'file')} in {figures.resolve()}")
     print(f"\nReport: {out.resolve()}")
+
+
+def _require_replaceable(out: Path) -> None:
+    """Raise UserError for a file that is no page of ours: a photograph, or what somebody wrote by hand."""
+    if out.is_file() and out.stat().st_size:
+        with out.open("rb") as file:
+            head = file.read(1 << 18)
+        if not (head.startswith(b"<!DOCTYPE html>") and b" by nic_lightning</p>" in head):
+            raise UserError(f"{out} exists and is no report, so it is not replaced; give another name by -o.")
 
 
 def _printable(text: str) -> str:

@@ -151,12 +151,17 @@ def usable_points(
     sign = medium.sign(metric)
     rates = [float(point[key]) for point in ordered]
     qualities = [sign * float(point[metric]) for point in ordered]
+
+    def place(i: int) -> str:
+        numbers = f"{rates[i]:.4f} {unit}, {metric} {sign * qualities[i]:.4f}"
+        label = ordered[i].get("label")
+        return f"({numbers})" if label is None else f"{label!r} ({numbers})"
+
     for i in range(1, len(ordered)):
         if rates[i] <= rates[i - 1] or qualities[i] <= qualities[i - 1]:
             raise BdError(
-                f"The {role} curve is not monotone: from {_name(ordered[i - 1], medium)} ({rates[i - 1]:.4f} {unit}, "
-                f"{metric} {sign * qualities[i - 1]:.4f}) to {_name(ordered[i], medium)} ({rates[i]:.4f} {unit}, "
-                f"{metric} {sign * qualities[i]:.4f}) quality does not improve with the rate."
+                f"The {role} curve is not monotone: from {place(i - 1)} to {place(i)} quality does not improve with "
+                "the rate."
             )
     return rates, qualities
 

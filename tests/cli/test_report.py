@@ -30,6 +30,16 @@ def test_the_report_is_written_and_its_place_printed_last(sweep: Path, tmp_path:
     assert out.read_text().lstrip().lower().startswith("<!doctype html")
 
 
+def test_only_a_report_is_replaced(sweep: Path, tmp_path: Path, refused) -> None:
+    out = tmp_path / "page.html"
+    for _ in range(2):
+        assert main(["report", str(sweep), "-o", str(out)]) == 0
+    for content in (b"<!DOCTYPE html><p>by hand</p>", b"a photograph"):
+        out.write_bytes(content)
+        assert f"{out} exists and is no report" in refused("report", sweep, "-o", out)
+        assert out.read_bytes() == content
+
+
 def test_a_run_of_flow_features_has_curves_and_says_how_to_use_them(tmp_path: Path, capsys) -> None:
     record = RunRecord(tmp_path / "features")
     record.start({"task": {"_target_": "nic_lightning.tasks.flow_features.FlowFeaturesTask"}, "codec": None}, [])

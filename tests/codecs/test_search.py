@@ -165,6 +165,8 @@ def test_only_the_points_that_are_given_are_tried() -> None:
         assert (result.point, codec.files) == (points[1], 2)
         assert result.message is not None
         assert "The 2 points that were tried reach 0.100 to 0.500 bpp" in result.message
+        message = search_point(codec, X, bpp=0.9, points=points[:1]).message
+        assert message == "The one point that was tried reaches 0.100 bpp on this image, not 0.9 bpp."
 
 
 @pytest.mark.parametrize(

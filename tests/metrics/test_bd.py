@@ -65,6 +65,9 @@ def test_curves_that_do_not_overlap_have_no_number():
 def test_a_curve_that_is_not_monotone_names_its_points(points):
     with pytest.raises(BdError, match=r"not monotone: from 'p\d' .* to 'p\d'"):
         bd_rate(BASE, curve(*points))
+    unnamed = [{key: value for key, value in point.items() if key != "label"} for point in curve(*points)]
+    with pytest.raises(BdError, match=r"not monotone: from \(0\.\d{4} bpp, psnr [\d.]+\) to \(0\."):
+        bd_rate(BASE, unnamed)
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf])
